@@ -1,0 +1,72 @@
+# The development tasks of fingerd; `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COVERAGE ?= 0
+ASK := bash -c 'exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lint types clean python
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, in the foreground
+	@echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal:"
+	@echo
+	@echo "    $(subst ",\",$(ASK))"
+	@echo
+	@exec $(BIN)/fingerd --nodaemon --config examples/08-static.yaml
+
+test: $(VENV)/test  ## Run every test that can run here, and say which cannot and why
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	@if [ -e $(VENV)/oldest ]; then \
+	    echo "Once more with the oldest libraries that setup.cfg allows, those of Debian 12:"; \
+	    PYTHONPATH=$(VENV)/oldest $(BIN)/coverage run -m pytest tests/oldest; fi
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --fail-under=$(COVERAGE)
+	@[ $(COVERAGE) = 0 ] || $(BIN)/coverage report --fail-under=100 --skip-covered \
+	    --include='fingerd/protocol.py,fingerd/schema.py,fingerd/ruip.py'
+
+check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
+	@$(MAKE) --no-print-directory test COVERAGE=95
+
+format: $(VENV)/check  ## Put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/check
+	$(BIN)/mypy fingerd tests
+
+clean:  ## Remove everything that was made
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What the targets above need, made once, and again when setup.cfg changes.
+
+python:
+	@$(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "fingerd needs Python 3.11 or newer with venv. On Debian: apt install python3 python3-venv" >&2; exit 1; }
+
+$(BIN)/pip: | python
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: setup.cfg pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test: $(VENV)/run tests/oldest.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/oldest --upgrade -r tests/oldest.txt; fi
+	@touch $@
+
+$(VENV)/check: $(VENV)/test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[check,test]'
+	@touch $@

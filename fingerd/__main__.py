@@ -1,0 +1,7 @@
+"""``python -m fingerd``."""
+
+import sys
+
+from fingerd.cli import main
+
+sys.exit(main())

@@ -1,0 +1,62 @@
+"""What a client's address means: its one spelling, its network, and where a policy rule says it comes from."""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal
+
+UNIX = "unix"  # who asks over a unix socket
+
+Network = IPv4Network | IPv6Network
+Source = Network | Literal["any", "local"]
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address:
+    """The address that ``text`` spells, without its zone, IPv4-mapped IPv6 as IPv4; ValueError where it spells none."""
+    address = ip_address(text.partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def parse_source(text: str) -> Source:
+    """What a rule's ``from`` says: ``any``, ``local``, an address or a CIDR network; ValueError for anything else."""
+    if text == "any":
+        return "any"
+    if text == "local":
+        return "local"
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address, no network, not any and not local") from None
+    if "/" in text and str(network.network_address) != str(ip_address(text.partition("/")[0])):
+        raise ValueError(f"{text} is an address inside of a network (did you mean {network}?)")
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        mapped = network.network_address.ipv4_mapped
+        return ip_network((str(mapped), network.prefixlen - 96))
+    return network
+
+
+def is_from(client: str, source: Source) -> bool:
+    """Whether ``client``, an address or ``unix``, is one whom ``source`` means."""
+    if source == "any":
+        return True
+    if client == UNIX:
+        return source == "local"
+    address = parse_address(client)
+    return address.is_loopback if source == "local" else address in source
+
+
+def counted_as(client: str) -> str:
+    """The name under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
+    return client if client == UNIX else _network(client, 32, 64)
+
+
+def shortened(client: str) -> str:
+    """The client's network, as far as a log may name it: an IPv4 /24, an IPv6 /48, or ``unix``."""
+    return client if client == UNIX else _network(client, 24, 48)
+
+
+def _network(client: str, ipv4_bits: int, ipv6_bits: int) -> str:
+    address = parse_address(client)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, ipv6_bits), strict=False))
+    return str(IPv4Network((address, ipv4_bits), strict=False)) if ipv4_bits < 32 else str(address)

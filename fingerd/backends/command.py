@@ -1,0 +1,129 @@
+"""``type: command``: a program is run for every query.
+
+There is no shell. The user's name is one argument of its own, and a name that
+begins with ``-`` is run past no program at all, so none can take it for an
+option (the oldest hole of finger daemons that call finger(1)).
+"""
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fingerd.backends import Ask, Backend
+from fingerd.errors import BackendError
+from fingerd.people import Person
+from fingerd.protocol import mark_cut, read_text
+from fingerd.scalars import Seconds, Size
+
+CAUSE_BYTES = 1000  # of what a failing program says on standard error, for the log
+
+# All that a program sees of the daemon's environment; a fixed locale, so that answers do not depend on who started it.
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)} | {
+    name: os.environ[name] for name in ("TZ", "TMPDIR") if name in os.environ
+}
+
+
+@dataclass(frozen=True)
+class Command(Backend):
+    """Runs a program for every query.
+
+    In ``argv`` the text ``{user}`` stands for the user's name. Exit status 0
+    with output is the answer, 0 without any is an unknown user, and
+    everything else is a failure. ``list_argv`` is run for the list of users.
+    """
+
+    argv: tuple[str, ...]
+    list_argv: tuple[str, ...] | None = None
+    timeout: Annotated[float, Seconds(0.1)] = 10
+    output_bytes: Annotated[int, Size()] = 256 << 10  # the rest is cut, and the program ended
+
+    def __post_init__(self) -> None:
+        for argv in (self.argv, self.list_argv):
+            if argv is not None and (not argv or not argv[0]):
+                raise ValueError("a program is needed")
+            if argv and "{user}" in argv[0]:
+                raise ValueError("a user's name may not choose the program")
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        """Somebody with the program's output as text; BackendError where it fails or takes too long."""
+        if ask.username.startswith("-"):
+            return ()
+        output = self._run([part.replace("{user}", ask.username) for part in self.argv], ask.deadline)
+        return (Person(ask.username, output),) if output else ()
+
+    def listed(self, ask: Ask) -> Iterator[Person] | None:
+        """The output of ``list_argv``; None without that."""
+        if self.list_argv is None:
+            return None
+        return iter((Person("", self._run(list(self.list_argv), ask.deadline)),))
+
+    def missing(self, root: Path) -> Iterator[str]:
+        """The programs that cannot be found, or not be run, below ``root``."""
+        path = os.pathsep.join(str(root / folder.lstrip("/")) for folder in _ENVIRONMENT["PATH"].split(os.pathsep))
+        for argv in (self.argv, self.list_argv or ()):
+            program = argv[0] if argv else ""
+            if program and not shutil.which(str(root / program.lstrip("/")) if "/" in program else program, path=path):
+                yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "")
+
+    def _run(self, argv: list[str], deadline: float) -> str:
+        """What the program prints, cut at ``output_bytes``; BackendError for all but exit status 0."""
+        deadline = min(deadline, time.monotonic() + self.timeout)
+        try:
+            program = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_ENVIRONMENT,
+                start_new_session=True,  # a process group of its own, to end all of it at once
+            )
+        except (OSError, ValueError) as error:
+            raise BackendError(f"command {argv[0]}: {error}") from error
+        with program:
+            try:
+                output, cause = self._read(program, deadline)
+                cut = len(output) > self.output_bytes
+                status = 0 if cut else program.wait(max(deadline - time.monotonic(), 0))
+            except (TimeoutError, subprocess.TimeoutExpired) as error:
+                raise BackendError(f"command {argv[0]}: not done in time") from error
+            finally:
+                _end(program)
+        if status:
+            raise BackendError(f"command {argv[0]}: {_how_it_ended(status)}{cause and ': '}{cause}")
+        return mark_cut(read_text(output[: self.output_bytes])) if cut else read_text(output)
+
+    def _read(self, program: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, str]:
+        """Standard output, up to one byte more than ``output_bytes``, and the end of standard error; TimeoutError."""
+        output, errors = bytearray(), bytearray()
+        with selectors.DefaultSelector() as selector:
+            for pipe, heard in ((program.stdout, output), (program.stderr, errors)):
+                selector.register(pipe, selectors.EVENT_READ, heard)  # type: ignore[arg-type]  # both are pipes
+            while selector.get_map() and len(output) <= self.output_bytes:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                for key, _ in selector.select(left):
+                    data = os.read(key.fd, 1 << 16)
+                    key.data.extend(data)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                del errors[:-CAUSE_BYTES]
+        return bytes(output), " ".join(read_text(bytes(errors)).split())
+
+
+def _end(program: "subprocess.Popen[bytes]") -> None:
+    """End the program and all that it started, wherever it may be."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or no longer ours
+        os.killpg(program.pid, signal.SIGKILL)
+
+
+def _how_it_ended(status: int) -> str:
+    return f"exit status {status}" if status > 0 else f"ended by {signal.Signals(-status).name}"

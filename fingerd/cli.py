@@ -1,0 +1,247 @@
+"""The command line, and the order in which the daemon starts."""
+
+import argparse
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from fingerd import __version__
+from fingerd.addresses import UNIX, parse_address
+from fingerd.backends import backend_names, load_type, package_of
+from fingerd.errors import ConfigError, StartError
+from fingerd.listeners import name_of
+from fingerd.logs import SyslogSink, Writer, install, open_sink
+from fingerd.policy import Policy
+from fingerd.process import Owner, PidFile, Shell, become_daemon, fill_standard_descriptors, raise_descriptor_limit
+from fingerd.ruip import Asker, Ruip
+from fingerd.server import FingerServer
+from fingerd.settings import Settings, read_config
+
+log = logging.getLogger("fingerd")
+
+DEFAULT_CONFIG = "/etc/fingerd.yaml"
+
+EPILOG = """\
+exit codes:
+  0 done; 64 usage; 69 an address cannot be bound, or another fingerd holds the pid file;
+  70 a bug; 77 not allowed (needs root); 78 configuration
+
+signals:
+  SIGTERM and SIGINT stop: running answers get limits.drain_seconds
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line as it is documented in fingerd(8)."""
+    result = _Parser(
+        prog="fingerd",
+        description="A Finger daemon (RFC 1288).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "-c", "--config", metavar="FILE", default=DEFAULT_CONFIG, help="configuration (default: %(default)s)"
+    )
+    result.add_argument(
+        "-n", "--nodaemon", action="store_true", help="stay in the foreground, and log to standard error by default"
+    )
+    process = result.add_argument_group("instead of what the configuration says under process")
+    process.add_argument("--pidfile", metavar="FILE", help="write the pid to FILE, and hold a lock on it")
+    process.add_argument("--rundir", metavar="DIR", help="working directory, inside of the chroot")
+    process.add_argument("--chroot", metavar="DIR", help="root directory")
+    process.add_argument("--umask", metavar="OCTAL", help="file creation mask")
+    process.add_argument("--uid", metavar="USER", help="user to become once everything is bound, by name or number")
+    process.add_argument("--gid", metavar="GROUP", help="group to become, by name or number (default: the user's own)")
+    logs = result.add_argument_group("instead of what the configuration says under log")
+    place = logs.add_mutually_exclusive_group()
+    place.add_argument("-l", "--logfile", metavar="FILE", help="log to FILE")
+    place.add_argument("--syslog", action="store_true", help="log to syslog")
+    logs.add_argument("--prefix", metavar="NAME", help="syslog tag")
+    looks = result.add_argument_group("looking without serving")
+    look = looks.add_mutually_exclusive_group()
+    look.add_argument("--check", action="store_true", help="read everything, report every problem, and exit")
+    look.add_argument("--query", metavar="LINE", help="print what a client would get that asks LINE, and exit")
+    looks.add_argument(
+        "--from", metavar="ADDRESS", dest="client", help="the client that --query is about (default: 127.0.0.1)"
+    )
+    look.add_argument("--backends", action="store_true", help="list the backend types and their options, and exit")
+    look.add_argument("--version", action="version", version=f"fingerd {__version__}")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run fingerd with these arguments (default: the process's own); the exit code, as sysexits.h names them."""
+    arguments = parser().parse_args(argv)
+    fill_standard_descriptors()
+    try:
+        return _run(arguments)
+    except ConfigError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return error.exit_code
+    except StartError as error:
+        print(f"fingerd: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception:
+        log.exception("a bug")
+        return os.EX_SOFTWARE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.client is not None and arguments.query is None:
+        parser().error("--from goes with --query")
+    if arguments.backends:
+        return _print_backends()
+    settings, warnings = read_config(arguments.config, _overrides(arguments))
+    if arguments.check:
+        print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
+        print(f"{arguments.config}: no problem found" if not warnings else f"{arguments.config}: can be used")
+        return os.EX_OK
+    if arguments.query is not None:
+        return _print_answer(settings, arguments.query, arguments.client or "127.0.0.1")
+    return _start(settings, warnings, detach=not arguments.nodaemon)
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, tuple[str, str]]:
+    """The options of the configuration that the command line gives: their path to the flag and its text."""
+    given = {
+        "process.pidfile": ("--pidfile", arguments.pidfile),
+        "process.rundir": ("--rundir", arguments.rundir),
+        "process.chroot": ("--chroot", arguments.chroot),
+        "process.umask": ("--umask", arguments.umask),
+        "process.user": ("--uid", arguments.uid),
+        "process.group": ("--gid", arguments.gid),
+        "log.prefix": ("--prefix", arguments.prefix),
+        "log.to": ("--syslog", "syslog") if arguments.syslog else ("--logfile", arguments.logfile),
+    }
+    return {path: (flag, text) for path, (flag, text) in given.items() if text is not None}
+
+
+def _print_answer(settings: Settings, line: str, client: str) -> int:
+    """Write the bytes that a client would get."""
+    try:
+        client = client if client == UNIX else str(parse_address(client))
+    except ValueError:
+        parser().error(f"--from: {client} is no address")
+    logging.basicConfig(format="fingerd: %(message)s")
+    limits = settings.limits
+    ruip = Ruip(settings.backend, Policy(settings.policy), settings.reply, limits.query_bytes, limits.reply_bytes)
+    asker = Asker(client, time.monotonic() + limits.answer_seconds, time.time())
+    sys.stdout.buffer.write(ruip.answer_line(os.fsencode(line) + b"\r\n", asker).reply)
+    sys.stdout.flush()
+    settings.backend.close()
+    return os.EX_OK
+
+
+def _print_backends() -> int:
+    for name in backend_names():
+        print(f"{name} ({package_of(name)})")
+        try:
+            kind = load_type(name)
+        except ImportError as error:
+            print(f"    not usable: {error}")
+            continue
+        print(*(f"    {text}".rstrip() for text in (kind.__doc__ or "").strip().splitlines()[:1]), sep="\n")
+        for field in dataclasses.fields(kind):
+            if field.init:
+                required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+                default = (
+                    "required" if required else "default: none" if not field.default else f"default: {field.default}"
+                )
+                print(f"    - {field.name.rstrip('_')} ({default})")
+    return os.EX_OK
+
+
+def _start(settings: Settings, warnings: Sequence[str], detach: bool) -> int:
+    """Serve, or find out why not; where the daemon detaches, tell the shell, which has been left behind waiting."""
+    owner = Owner.of(settings.process)
+    shell = Shell.wait_in_parent() if detach else Shell(-1)
+    try:
+        return _serve(settings, warnings, owner, shell)
+    except StartError as error:
+        if not detach:
+            raise
+        shell.tell(error.exit_code, str(error))
+        return error.exit_code
+    except Exception as error:
+        shell.tell(os.EX_SOFTWARE, f"a bug: {error!r}")
+        raise
+
+
+def _serve(settings: Settings, warnings: Sequence[str], owner: Owner, shell: Shell) -> int:
+    """Everything in its order: what needs root or the whole file system first, threads last."""
+    detach = shell.waits
+    doubts = list(warnings)
+    settings = _within_descriptors(settings, doubts)
+    sink = open_sink(
+        settings.log, foreground=not detach, owner=(owner.uid, owner.gid) if owner.groups is not None else None
+    )
+    if isinstance(sink, SyslogSink) and not sink.connected:
+        doubts.append("there is no syslog here: nothing is logged until there is one")
+    if os.getuid() == 0 and owner.uid == 0:
+        doubts.append("running as root: set process.user to the user that fingerd should become")
+    if detach:
+        print(*(f"fingerd: warning: {doubt}\n" for doubt in doubts), sep="", end="", file=sys.stderr, flush=True)
+    pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
+    with FingerServer(settings) as server:
+        keep = [
+            *server.descriptors(),
+            *sink.descriptors(),
+            *([pidfile.fileno()] if pidfile else []),
+            *shell.descriptors(),
+        ]
+        become_daemon(settings.process, owner, detach, keep, keep_stderr=settings.log.to == "stderr")
+        if pidfile:
+            pidfile.write()
+        writer = Writer(sink, settings.log)
+        install(writer, settings.log.level)
+        writer.start()
+        try:
+            for doubt in doubts:
+                log.warning("%s", doubt)
+            log.info("listening on %s", ", ".join(name_of(listener) for listener in server.listeners) or "nothing")
+            server.access_log = writer.log_access
+            _handle_signals(server)
+            shell.tell(os.EX_OK)
+            server.serve_forever()
+            settings.backend.close()
+            log.info("stopped")
+        except Exception:
+            log.exception("a bug")
+            return os.EX_SOFTWARE
+        finally:
+            if pidfile:
+                pidfile.remove()
+            writer.close()
+    return os.EX_OK
+
+
+def _within_descriptors(settings: Settings, doubts: list[str]) -> Settings:
+    """The settings with no more connections than there can be descriptors."""
+    wanted = settings.limits.connections
+    possible = raise_descriptor_limit(wanted)
+    if possible == wanted:
+        return settings
+    doubts.append(
+        f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
+    )
+    return dataclasses.replace(settings, limits=dataclasses.replace(settings.limits, connections=possible))
+
+
+def _handle_signals(server: FingerServer) -> None:
+    """SIGTERM and SIGINT stop the server; the wake-up descriptor ends its wait even if they come just before it."""
+    signal.set_wakeup_fd(server.porch.bell_rope, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    signal.signal(signal.SIGHUP, lambda *_: log.warning("SIGHUP: the configuration is read at a restart only"))

@@ -1,0 +1,93 @@
+"""The threads that work on answers which have to wait for something: few at first, more when all are stuck."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+
+log = logging.getLogger(__name__)
+
+LEAST = 2  # threads that are always there; idle ones more than needed would fight for the interpreter
+
+Job = Callable[[], None]
+
+
+class Crew:
+    """Up to ``most`` daemon threads, which no exit waits for; one client has at most a quarter of them."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._share = max(1, most // 4)
+        self._jobs: SimpleQueue[tuple[str, Job] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._taken = self._seen = 0  # jobs begun, and how many those were at the last look
+        self._threads = 0
+        self._in_hand: dict[str, int] = {}  # client -> jobs that are queued or worked on
+        self._held_back: dict[str, deque[Job]] = {}  # client -> jobs beyond its share
+
+    def submit(self, client: str, job: Job) -> None:
+        """Have the job done when a thread is free and the client's share allows it."""
+        with self._lock:
+            in_hand = self._in_hand.get(client, 0)
+            if in_hand >= self._share:
+                self._held_back.setdefault(client, deque()).append(job)
+                return
+            self._in_hand[client] = in_hand + 1
+        self._jobs.put((client, job))
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return self._jobs.qsize()
+
+    def start(self) -> None:
+        """Start the first threads."""
+        self._grow(LEAST)
+
+    def look(self) -> None:
+        """To be called every few milliseconds while jobs wait: if none was begun since the last time, all are stuck."""
+        if self._taken == self._seen:
+            self._grow(self.waiting)
+        self._seen = self._taken
+
+    def dismiss(self) -> None:
+        """Let the threads end as they become free."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _grow(self, wanted: int) -> None:
+        with self._lock:
+            for _ in range(min(wanted, self.most - self._threads)):
+                try:
+                    threading.Thread(target=self._run, name="crew", daemon=True).start()
+                except RuntimeError as error:  # the system gives no more threads: those that are there go on
+                    log.warning("%s: %d threads answer for now", error, self._threads)
+                    return
+                self._threads += 1
+
+    def _run(self) -> None:
+        try:
+            while (task := self._jobs.get()) is not None:
+                client, job = task
+                self._taken += 1
+                try:
+                    job()
+                finally:
+                    self._next(client)
+        finally:
+            with self._lock:
+                self._threads -= 1
+
+    def _next(self, client: str) -> None:
+        """A job of this client is done: bring up one that was held back, or give its place in the crew back."""
+        with self._lock:
+            held_back = self._held_back.get(client)
+            if held_back:
+                self._jobs.put((client, held_back.popleft()))
+                if not held_back:
+                    del self._held_back[client]
+            elif self._in_hand[client] > 1:
+                self._in_hand[client] -= 1
+            else:
+                del self._in_hand[client]

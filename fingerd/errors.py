@@ -1,0 +1,30 @@
+"""The failures that fingerd knows, sorted by whose fault they are and who must act."""
+
+import os
+from collections.abc import Sequence
+
+
+class QueryError(ValueError):
+    """The client sent a line that is no query; nothing of it is repeated to anyone."""
+
+
+class BackendError(Exception):
+    """A source of people cannot tell: its operator reads the cause in the log, the client never does."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; ``problems`` holds one line for each thing that is wrong with it."""
+
+    exit_code = os.EX_CONFIG
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class StartError(Exception):
+    """The daemon cannot start here; ``exit_code`` (sysexits.h) tells a supervisor what kind of reason it is."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,116 @@
+"""Web pages with a deadline: the only importer of requests.
+
+requests bounds each wait for bytes, not their sum: a server that sends one
+byte a second is never too slow for it. So every read here, of a status line,
+of headers and of the body, waits no longer than what is left of the deadline
+that its thread has set.
+"""
+
+import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
+import http.cookiejar
+import io
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+
+MOST_REDIRECTS = 5
+KEPT_CONNECTIONS = 32  # for each host; as many as there are threads to use them
+
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)  # all that a fetch can raise
+
+_due = threading.local()  # .at: the deadline of the page that this thread is fetching, in time.monotonic() seconds
+
+
+def _left() -> float:
+    """Seconds until the deadline; TimeoutError when it is over."""
+    left: float = _due.at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("not done in time")
+    return left
+
+
+class _TimedReader(io.RawIOBase):
+    """The read side of a connection; waits until the deadline, and no longer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the connection open until this reader is closed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedSocket:
+    """A connected socket whose ``makefile``, which http.client reads from, keeps to the deadline."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def makefile(self, *_: Any) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock))
+
+
+class _TimedHTTPConnection(urllib3.connection.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock: Any = _TimedSocket(self.sock)
+
+
+class _TimedHTTPSConnection(urllib3.connection.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock: Any = _TimedSocket(self.sock)
+
+
+class _TimedHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _TimedHTTPConnection
+
+
+class _TimedHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TimedHTTPSConnection
+
+
+class _TimedAdapter(requests.adapters.HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}
+
+
+class Fetcher:
+    """Fetches pages over kept connections, for all threads. Keeps no cookies, uses no proxy, follows few redirects."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False  # proxies and .netrc of whoever started the daemon
+        self._session.max_redirects = MOST_REDIRECTS
+        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
+        self._session.headers.update({"User-Agent": "fingerd", "Accept-Encoding": "identity"})
+        self._session.headers.update(headers)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _TimedAdapter(pool_maxsize=KEPT_CONNECTIONS))
+
+    def get(self, address: str, deadline: float) -> requests.Response:
+        """The response, its body still to be read by this thread; one of FAILURES where there is none by then."""
+        _due.at = deadline
+        return self._session.get(address, stream=True, timeout=_left())
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._session.close()

@@ -1,0 +1,168 @@
+"""Where clients are waited for: the addresses that ``listen`` may name, and their sockets."""
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fingerd.errors import StartError
+from fingerd.host import User, read_group, read_mode, read_path, read_user
+
+BACKLOG = 4096  # connections that the kernel holds until they are accepted; it may hold fewer (net.core.somaxconn)
+
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^]]*)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class InternetAddress:
+    """``host:port``; no host means all addresses, IPv4 and IPv6."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A socket in the file system: the path ``unix``, and who may write to it, which is who may ask."""
+
+    unix: Annotated[str, read_path]
+    mode: Annotated[int, read_mode] = 0o666
+    user: Annotated[User, read_user] | None = None
+    group: Annotated[int, read_group] | None = None
+
+    def __str__(self) -> str:
+        return f"unix:{self.unix}"
+
+
+Address = InternetAddress | UnixAddress
+
+
+def parse_listen(text: str) -> Address:
+    """The address that ``text`` names; ValueError where it names none."""
+    if text.startswith("unix:"):
+        if text == "unix:":
+            raise ValueError("must be a path after unix:")
+        return UnixAddress(os.path.abspath(text.removeprefix("unix:")))
+    match = _HOST_PORT.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
+        raise ValueError('must be "host:port", ":port", "[ipv6]:port" or "unix:/path"')
+    return InternetAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
+
+
+def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
+    """A listening, non-blocking socket for every address; a name may have several.
+
+    StartError with exit code 77 where the port needs root, 69 where an
+    address cannot be bound for another reason; none is left open then.
+    """
+    listeners: list[socket.socket] = []
+    try:
+        for address in addresses:
+            try:
+                listeners += [_open_unix(address)] if isinstance(address, UnixAddress) else _open_internet(address)
+            except PermissionError as error:
+                raise StartError(f"cannot listen on {address}: {error.strerror}", os.EX_NOPERM) from error
+            except OSError as error:
+                raise StartError(f"cannot listen on {address}: {error.strerror or error}", os.EX_UNAVAILABLE) from error
+    except StartError:
+        for listener in listeners:
+            close_listener(listener)
+        raise
+    return listeners
+
+
+def _open_internet(address: InternetAddress) -> list[socket.socket]:
+    if not address.host and socket.has_dualstack_ipv6():
+        return [_listen(socket.AF_INET6, ("::", address.port), both=True)]
+    found = socket.getaddrinfo(
+        address.host or None,
+        address.port,
+        type=socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE,
+    )
+    listeners: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, _, _, _, target in dict.fromkeys(found):
+        try:
+            listeners.append(_listen(family, target))
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for listener in listeners:
+                    listener.close()
+                raise
+            absent = error  # a name's IPv6 address on a host without IPv6, say
+    if absent and not listeners:
+        raise absent
+    return listeners
+
+
+def _listen(family: int, target: object, both: bool = False) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+        listener.bind(target)  # type: ignore[arg-type]  # whatever getaddrinfo gave for this family
+        listener.setblocking(False)
+        return listener
+    except OSError:
+        listener.close()
+        raise
+
+
+def _open_unix(address: UnixAddress) -> socket.socket:
+    """Bind the path; a socket that nobody listens on any more is taken over, anything else left alone."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_abandoned(address.unix):
+            os.unlink(address.unix)
+        umask = os.umask(0o777)  # nobody gets in before mode and owner are what they should be
+        try:
+            listener.bind(address.unix)
+        finally:
+            os.umask(umask)
+        os.chown(address.unix, address.user.uid if address.user else -1, -1 if address.group is None else address.group)
+        os.chmod(address.unix, address.mode)
+        listener.setblocking(False)
+        return listener
+    except OSError:
+        listener.close()
+        raise
+
+
+def _is_abandoned(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(path)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close the socket; the name of a unix socket goes with it, where we may remove it."""
+    path = listener.getsockname() if listener.family == socket.AF_UNIX and listener.fileno() >= 0 else None
+    listener.close()
+    if path:
+        with contextlib.suppress(OSError):  # in a jail, or in a folder of root's: the next start takes it over
+            os.unlink(path)
+
+
+def name_of(listener: socket.socket) -> str:
+    """The address that a listening socket has, as ``listen`` would name it."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    return str(InternetAddress(host, port))

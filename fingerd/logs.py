@@ -1,0 +1,242 @@
+"""Where log lines go, and how they look: a file, standard error or syslog; text or JSON.
+
+Lines are gathered and written together by one thread, so that neither a slow
+disk nor a stuck syslog holds a query up, and a line costs little: every
+``logging`` call that writes for itself costs more than a whole answer.
+"""
+
+import json
+import logging
+import logging.handlers
+import os
+import re
+import socket
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+from fingerd.errors import StartError
+from fingerd.host import read_file
+from fingerd.logformat import Access, Kept, Style, access_json, access_text, record_text, stamp
+from fingerd.scalars import Scalar, to_text
+
+SYSLOG = "/dev/log"
+MOMENT = 0.1  # seconds for which lines are gathered
+MOST_LINES = (
+    100_000  # gathered at most, about 20 MB; while nothing can be written, further ones are counted and dropped
+)
+
+access = logging.getLogger("fingerd.access")
+
+
+def read_destination(scalar: Scalar) -> str:
+    """``syslog``, ``stderr`` or the absolute path of a file; ValueError where its folder is missing."""
+    return scalar.text if scalar.text in ("syslog", "stderr") else read_file(scalar)
+
+
+def read_prefix(scalar: Scalar) -> str:
+    """A syslog tag: some printable characters without blanks, colons and brackets."""
+    if not re.fullmatch(r"[!-9;-Z\\^-~]{1,48}", to_text(scalar)):
+        raise ValueError("must be up to 48 characters without blanks, colons and brackets")
+    return scalar.text
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is logged, where, and how."""
+
+    to: Annotated[str, read_destination] | None = None  # syslog; in the foreground standard error
+    prefix: Annotated[str, read_prefix] = "fingerd"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Style = "text"
+    addresses: Kept = "full"
+
+
+class Entry(NamedTuple):
+    """One line, finished but for what the place where it goes to adds."""
+
+    level: int
+    time: float
+    text: str
+
+
+class Sink(Protocol):
+    """A place for log lines."""
+
+    def write(self, lines: Sequence[Entry]) -> None:
+        """Write them all; OSError where that cannot be done."""
+        ...
+
+    def descriptors(self) -> Sequence[int]:
+        """The descriptors that must stay open for it."""
+        ...
+
+
+class DescriptorSink:
+    """An open file or standard error; ``stamped`` lines begin with their time."""
+
+    def __init__(self, descriptor: int, stamped: bool) -> None:
+        self._descriptor = descriptor
+        self._stamped = stamped
+
+    def write(self, lines: Sequence[Entry]) -> None:
+        """Append the lines, in as few writes as the system takes."""
+        text = "".join(
+            f"{stamp(int(line.time))} {line.text}\n" if self._stamped else f"{line.text}\n" for line in lines
+        )
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+    def descriptors(self) -> Sequence[int]:
+        """The one."""
+        return (self._descriptor,)
+
+
+class SyslogSink:
+    """The host's syslog. Connected when made; connects again by itself while ``/dev/log`` can be seen."""
+
+    def __init__(self, prefix: str) -> None:
+        self._handler = _SyslogHandler(SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
+        self._prefix = prefix
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody takes the lines now."""
+        try:
+            self._handler.socket.getpeername()
+        except OSError:
+            return False
+        return True
+
+    def write(self, lines: Sequence[Entry]) -> None:
+        """Send the lines, tagged with prefix and pid; OSError where syslog takes them no more."""
+        self._handler.ident = f"{self._prefix}[{os.getpid()}]: "
+        for line in lines:
+            self._handler.emit(logging.LogRecord("", line.level, "", 0, line.text, None, None))
+
+    def descriptors(self) -> Sequence[int]:
+        """The connected socket's."""
+        return (self._handler.socket.fileno(),)
+
+
+class _SyslogHandler(logging.handlers.SysLogHandler):
+    socket: socket.socket
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        raise  # noqa: PLE0704 - called while the exception is being handled: the writer counts what is lost
+
+
+class Writer(logging.Handler):
+    """Gathers lines from all threads, and writes them on one of its own, from ``start`` until ``close``."""
+
+    def __init__(self, sink: Sink, settings: Log) -> None:
+        super().__init__()
+        self.sink = sink
+        self._settings = settings
+        self._lines: deque[Entry] = deque()
+        self._dropped = 0
+        self._waiting = threading.Event()  # there are lines
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._access = access_json if settings.format == "json" else access_text
+
+    def start(self) -> None:
+        """Begin to write; to be called in the process that stays."""
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record of ``logging``."""
+        self._put(Entry(record.levelno, record.created, record_text(record, self._settings.format)))
+
+    def log_access(self, seen: Access) -> None:
+        """Take the line of one connection."""
+        if self._settings.level in ("debug", "info"):
+            now = time.time()
+            self._put(Entry(logging.INFO, now, self._access(seen, self._settings.addresses, now)))
+
+    def close(self) -> None:
+        """Write what is left, and take nothing more."""
+        self._ending.set()
+        self._waiting.set()
+        if self._thread:
+            self._thread.join()
+        self._flush()
+        super().close()
+
+    def _put(self, line: Entry) -> None:
+        if len(self._lines) >= MOST_LINES:
+            self._dropped += 1
+            return
+        self._lines.append(line)
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._waiting.wait()
+            self._ending.wait(MOMENT)
+            self._waiting.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        if self._dropped:
+            text = f"WARNING fingerd.logs: {self._dropped} lines could not be logged"
+            lines.insert(
+                0, Entry(logging.WARNING, time.time(), text if self._settings.format == "text" else json.dumps(text))
+            )
+        try:
+            if lines:
+                self.sink.write(lines)
+                self._dropped = 0
+        except OSError:  # the disk is full, or syslog is gone; told as soon as it takes lines again
+            self._dropped += len(lines) - bool(self._dropped)
+
+
+def log_access(seen: Access) -> None:
+    """The line of one connection, through ``logging``: for programs that embed the server."""
+    if access.isEnabledFor(logging.INFO):
+        access.info("%s", access_text(seen, "full", 0))
+
+
+def open_sink(settings: Log, foreground: bool, owner: tuple[int, int] | None) -> Sink:
+    """The place where lines go. A log file belongs to ``owner`` (uid, gid), so that they can open it again.
+
+    StartError with exit code 77 where the file may not be written, 78 where it cannot.
+    """
+    destination = settings.to or ("stderr" if foreground else "syslog")
+    if destination == "syslog":
+        return SyslogSink(settings.prefix)
+    stamped = settings.format == "text"
+    if destination == "stderr":
+        return DescriptorSink(sys.stderr.fileno(), stamped and not _journal_reads(sys.stderr.fileno()))
+    try:
+        descriptor = os.open(destination, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+        if owner and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchown(descriptor, *owner)
+    except OSError as error:
+        code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
+        raise StartError(f"cannot write the log {destination}: {error.strerror}", code) from error
+    return DescriptorSink(descriptor, stamped)
+
+
+def _journal_reads(descriptor: int) -> bool:
+    """Whether systemd's journal, which adds the time itself, is on the other end (systemd.exec(5), JOURNAL_STREAM)."""
+    status = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def install(writer: Writer, level: str) -> None:
+    """Let everything that is logged go through the writer: ours from ``level``, libraries' from warnings."""
+    root = logging.getLogger()
+    root.handlers[:] = [writer]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("fingerd").setLevel(level.upper())
+    logging.captureWarnings(True)

@@ -1,0 +1,352 @@
+"""The porch: one thread with all clients who have not finished asking, or not finished listening.
+
+A parked client costs a descriptor and a small object, no thread. The thread
+that serves also welcomes, reads, writes the rest of long answers, sees every
+client off in one way, and turns out those whose time is over. Clients of one
+kind have deadlines of one length, so every dict here is in the order of its
+deadlines, and a look at the clock reads no further than those who are late.
+"""
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice, takewhile
+from typing import Protocol
+
+from fingerd.connection import Connection
+from fingerd.limits import Limits
+
+log = logging.getLogger(__name__)
+
+ASKING = select.EPOLLIN | select.EPOLLONESHOT  # silent again as soon as there is a line, until it is answered
+BATCH = 64  # newcomers welcomed in one go
+LATE = 500  # turned out in one go
+LOOK = 0.005  # seconds between two looks at a crew that has work
+SWEEP = 0.25  # seconds between two looks at the clock
+LINE_END_BYTES = 2
+LINGER_SECONDS = 2.0  # for the client's FIN, after ours
+
+
+class Host(Protocol):
+    """What the porch asks of its server; the names are socketserver's where that has one."""
+
+    socket: socket.socket
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of now."""
+        ...
+
+    @property
+    def takes(self) -> str:
+        """What is wanted of a client: a query, a line, anything or nothing."""
+        ...
+
+    @property
+    def connected(self) -> int:
+        """How many connections are open."""
+        ...
+
+    @property
+    def answering(self) -> bool:
+        """Whether the crew works on an answer."""
+        ...
+
+    def get_request(self) -> tuple[Connection, tuple[str, int]]: ...
+
+    def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...
+
+    def process_request(self, request: Connection, client_address: tuple[str, int]) -> None: ...
+
+    def shutdown_request(self, request: Connection) -> None: ...
+
+    def close_request(self, request: Connection) -> None: ...
+
+    def crew_waits(self) -> bool:
+        """Whether answers wait for a thread of the crew."""
+        ...
+
+    def look_at_crew(self) -> None:
+        """Give the crew more threads if it is stuck."""
+        ...
+
+    def give_up(self, now: float) -> None:
+        """Tell the clients whose answer was due before ``now`` that there is none."""
+        ...
+
+
+class Porch:
+    """All parked connections of one server. Other threads may call ``ring``, ``come_back`` and ``stop``."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._listeners: dict[int, socket.socket] = {}
+        self._asking: dict[int, Connection] = {}  # by descriptor, in the order of their deadlines, as all below
+        self._silent: dict[int, Connection] = {}  # the same ones, who has been silent longest first
+        self._held: dict[int, Connection] = {}  # nothing that they say is wanted
+        self._writing: dict[int, Connection] = {}  # the kernel did not take all of their answer
+        self._lingering: dict[int, Connection] = {}  # they have their answer and our FIN
+        self._returning: deque[Connection] = deque()  # answered by the crew
+        self._stopping = self._full = self._rung = False
+        self._crowd = 0  # how many were connected when the door was shut; 0 while it is open
+        self._next_look = self._next_sweep = 0.0
+        self._epoll = select.epoll()
+        self._bell, self.bell_rope = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._epoll.register(self._bell, select.EPOLLIN)
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Its own descriptors, which must stay open."""
+        return self._epoll.fileno(), self._bell, self.bell_rope
+
+    def watch(self, listener: socket.socket) -> None:
+        """Welcome clients of this listening socket too."""
+        self._listeners[listener.fileno()] = listener
+
+    def ring(self) -> None:
+        """Wake the porch; harmless in a signal handler."""
+        with contextlib.suppress(BlockingIOError):  # it rings already
+            os.write(self.bell_rope, b"!")
+
+    def stop(self) -> None:
+        """Let ``run`` come to its end; harmless in a signal handler."""
+        self._stopping = True
+        self.ring()
+
+    def come_back(self, request: Connection) -> None:
+        """From the crew: the answer is there, the rest is the porch's."""
+        self._returning.append(request)
+        if not self._rung:
+            self._rung = True
+            self.ring()
+
+    def run(self, last_call: Callable[[], None]) -> None:
+        """Serve until ``stop``, then let running answers come to their end; ``last_call`` is called in between."""
+        for descriptor in self._listeners:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        try:
+            while not self._stopping:
+                self._round()
+        finally:
+            self._stopping = False
+            for descriptor in self._listeners:
+                self._epoll.unregister(descriptor)
+            self._crowd = 0
+            last_call()
+        for request in [*self._asking.values(), *self._held.values()]:
+            request.outcome, request.curt = "dropped", True
+            self._host.shutdown_request(request)
+        end = time.monotonic() + self._host.limits.drain_seconds
+        while self._is_occupied() and time.monotonic() < end:
+            self._round()
+        self._host.give_up(math.inf)
+        for request in [*self._writing.values(), *self._lingering.values()]:
+            request.outcome = "timeout" if request.unsent else request.outcome
+            self._close(request)
+
+    def close(self) -> None:
+        """Give its descriptors back."""
+        self._epoll.close()
+        os.close(self._bell)
+        os.close(self.bell_rope)
+
+    def _is_occupied(self) -> bool:
+        return bool(self._asking or self._held or self._writing or self._lingering or self._host.answering)
+
+    def _round(self) -> None:
+        """Wait for events, answer them, and look at the crew and the clock when it is time for that."""
+        busy = self._host.crew_waits()
+        wait = LOOK if busy else SWEEP if self._crowd or self._is_occupied() else -1
+        for descriptor, event in self._epoll.poll(wait):
+            if descriptor in self._listeners:
+                self._welcome(self._listeners[descriptor])
+            elif request := self._asking.get(descriptor):
+                self._hear(request)
+            elif request := self._lingering.get(descriptor) or self._held.get(descriptor):
+                self._ignore(request, event)
+            elif request := self._writing.get(descriptor):
+                self._write(request, event)
+            elif descriptor == self._bell:
+                self._answer_bell()
+        now = time.monotonic()
+        if not busy:
+            self._next_look = now + LOOK
+        elif now >= self._next_look:
+            self._next_look = now + LOOK
+            self._host.look_at_crew()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP
+            self._turn_out(now)
+            self._host.give_up(now)
+            self._open_door()
+        elif self._host.connected < self._crowd:
+            self._open_door()
+
+    def _welcome(self, listener: socket.socket) -> None:
+        """Accept whoever is at the door; who has a whole line ready does not even sit down."""
+        host, limits, takes = self._host, self._host.limits, self._host.takes
+        for _ in range(BATCH):
+            if host.connected >= limits.connections and not self._make_room():
+                return self._shut_door()
+            host.socket = listener
+            try:
+                request, address = host.get_request()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:  # gone before it was accepted
+                    continue
+                log.warning("no more clients for the moment: %s", error.strerror)
+                return self._shut_door()
+            if not host.verify_request(request, address):
+                host.shutdown_request(request)
+            elif takes == "nothing":
+                request.outcome = "dropped"
+                host.shutdown_request(request)
+            elif takes == "anything":
+                self._seat(request, self._held, select.EPOLLIN, limits.read_seconds)
+            elif request.hear(limits.query_bytes + LINE_END_BYTES):
+                self._process(request)
+            else:
+                self._silent[request.descriptor] = request
+                self._seat(request, self._asking, ASKING, limits.read_seconds)
+
+    def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
+        request.deadline = time.monotonic() + seconds
+        where[request.descriptor] = request
+        if request.watched:
+            self._epoll.modify(request.descriptor, events)
+        else:
+            self._epoll.register(request.descriptor, events)
+            request.watched = True
+
+    def _unseat(self, request: Connection) -> None:
+        for where in (self._asking, self._silent, self._held, self._writing, self._lingering):
+            where.pop(request.descriptor, None)
+
+    def _make_room(self) -> bool:
+        """Close the client who has been silent longest, or one who has its answer; false where all are being served."""
+        if not self._full:
+            self._full = True
+            log.warning(
+                "%d connections: full, whoever is silent longest is closed for each new one",
+                self._host.connected,
+            )
+        request = next(iter(self._silent.values()), None) or next(iter(self._held.values()), None)
+        if request:
+            request.outcome = "dropped"
+        else:
+            request = next(iter(self._lingering.values()), None)
+        if request:
+            self._close(request)
+        return request is not None
+
+    def _shut_door(self) -> None:
+        """Leave newcomers in the kernel's queue until somebody goes, or for a moment."""
+        self._crowd = self._host.connected or 1
+        for descriptor in self._listeners:
+            self._epoll.modify(descriptor, 0)
+
+    def _open_door(self) -> None:
+        if self._full and self._host.connected < self._host.limits.connections:
+            self._full = False
+            log.warning("%d connections: no longer full", self._host.connected)
+        if self._crowd:
+            self._crowd = 0
+            for descriptor in self._listeners:
+                self._epoll.modify(descriptor, select.EPOLLIN)
+
+    def _hear(self, request: Connection) -> None:
+        if request.hear(self._host.limits.query_bytes + LINE_END_BYTES):
+            del self._asking[request.descriptor], self._silent[request.descriptor]
+            self._process(request)
+        else:
+            self._silent[request.descriptor] = self._silent.pop(request.descriptor)
+            self._epoll.modify(request.descriptor, ASKING)
+
+    def _process(self, request: Connection) -> None:
+        """There is a line, or the client is gone."""
+        if request.received:
+            self._host.process_request(request, request.address)
+        else:
+            request.outcome = "hung-up"
+            self._host.shutdown_request(request)
+
+    def _ignore(self, request: Connection, event: int) -> None:
+        """Throw away what a client says who is not asked, until it has said all."""
+        if request.discard():
+            return
+        if request.descriptor in self._held:
+            if request.drain_left <= 0 and event == select.EPOLLIN:  # it may talk on, but to nobody
+                return self._epoll.modify(request.descriptor, 0)
+            request.outcome = "hung-up"
+        self._close(request)
+
+    def _write(self, request: Connection, event: int) -> None:
+        """More of the answer can be sent, or the client says something, which must not block it from listening."""
+        if event & ~select.EPOLLOUT and not request.discard():
+            self._epoll.modify(request.descriptor, select.EPOLLOUT)
+        request.send()
+        if not request.unsent:
+            del self._writing[request.descriptor]
+            self._half_close(request)
+
+    def _answer_bell(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 4096)
+        self._rung = False  # before looking, so that nobody who comes now is overlooked
+        while self._returning:
+            self.see_off(self._returning.popleft())
+
+    def see_off(self, request: Connection) -> None:
+        """Send the answer, half-close, wait for the client's FIN, close: so that no reset overtakes the answer."""
+        if request.leaving:
+            return
+        request.leaving = True
+        self._unseat(request)
+        if request.unsent:
+            request.send()
+            if request.unsent:
+                return self._seat(
+                    request, self._writing, select.EPOLLIN | select.EPOLLOUT, self._host.limits.write_seconds
+                )
+        self._half_close(request)
+
+    def _half_close(self, request: Connection) -> None:
+        if request.curt:
+            return self._close(request)
+        try:
+            request.socket.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has closed already
+            return self._close(request)
+        self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
+
+    def _close(self, request: Connection) -> None:
+        request.leaving = True
+        self._unseat(request)
+        self._host.close_request(request)
+
+    def _turn_out(self, now: float) -> None:
+        """Close whose time is over."""
+        for request in _late(self._asking, now):
+            request.outcome = "timeout"
+            self._close(request)
+        for request in _late(self._held, now):
+            request.outcome = "dropped"
+            self.see_off(request)
+        for request in _late(self._writing, now):
+            request.outcome = "timeout"
+            self._close(request)
+        for request in _late(self._lingering, now):
+            self._close(request)
+
+
+def _late(requests: dict[int, Connection], now: float) -> list[Connection]:
+    """Those whose deadline is over, but not more than can be turned out in a moment."""
+    return list(islice(takewhile(lambda request: request.deadline <= now, requests.values()), LATE))

@@ -1,0 +1,222 @@
+"""Becoming a daemon: the only importer of python-daemon, and the only place where root is given away.
+
+python-daemon does the chroot, the working directory, the umask, the uid and
+the detaching. It is not trusted with groups, which it leaves with root's
+(``initgroups=False``) or without a gid (``True``), nor with the pid file,
+which it would open in the jail; and since its parent leaves before the daemon
+is ready, the shell waits on a pipe of ours.
+"""
+
+import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
+import fcntl
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import daemon
+
+from fingerd.errors import StartError
+from fingerd.host import User, read_file, read_folder, read_group, read_mode, read_path, read_user
+
+SPARE_DESCRIPTORS = 64  # for logs, listeners and backends, beside the clients'
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the process becomes once everything is bound."""
+
+    user: Annotated[User, read_user] | None = None
+    group: Annotated[int, read_group] | None = None
+    chroot: Annotated[str, read_folder] | None = None
+    rundir: Annotated[str, read_path] = "/"
+    umask: Annotated[int, read_mode] = 0o027
+    pidfile: Annotated[str, read_file] | None = None
+
+    def __post_init__(self) -> None:
+        seen = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
+        if not os.path.isdir(seen):
+            raise ValueError(f"there is no folder {seen} to run in")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who the daemon is in the end. ``groups`` are the supplementary ones, None where they stay as they are."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, process: Process) -> "Owner":
+        """The owner that the settings mean; StartError with exit code 77 where only root could become that."""
+        user = process.user
+        uid = os.getuid() if user is None else user.uid
+        gid = process.group if process.group is not None else os.getgid() if user is None else user.gid
+        if (uid, gid) == (os.getuid(), os.getgid()):
+            return cls(uid, gid, None)
+        if os.getuid() != 0:
+            raise StartError(f"only root can become another user (uid {uid}, gid {gid})", os.EX_NOPERM)
+        return cls(uid, gid, tuple(sorted({gid, *(os.getgrouplist(user.name, gid) if user and user.name else ())})))
+
+
+class PidFile:
+    """A file that holds the daemon's pid, and is locked while it runs: what a crash leaves behind is no obstacle.
+
+    StartError with exit code 69 where another process holds it, 77 where it may not be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._descriptor = self._open()
+        except BlockingIOError:
+            raise StartError(f"another fingerd holds {path} (pid {self._holder()})", os.EX_UNAVAILABLE) from None
+        except OSError as error:
+            code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
+            raise StartError(f"cannot write the pid file {path}: {error.strerror}", code) from error
+
+    def _open(self) -> int:
+        while True:
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
+            )
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
+                    return descriptor
+            except FileNotFoundError:
+                pass  # its last holder has just removed it
+            except OSError:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _holder(self) -> str:
+        with open(self._path, encoding="ascii", errors="replace") as file:
+            return file.read(20).strip() or "unknown"
+
+    def fileno(self) -> int:
+        """The locked descriptor, which must stay open."""
+        return self._descriptor
+
+    def write(self) -> None:
+        """Put this process's pid into the file."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+
+    def remove(self) -> None:
+        """Remove the file, or empty it where it may not be removed any more."""
+        try:
+            os.unlink(self._path)
+        except OSError:
+            os.ftruncate(self._descriptor, 0)
+
+
+class Shell:
+    """The way back to the shell that started a daemon, and waits to hear that the daemon serves, or why not."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def wait_in_parent(cls) -> "Shell":
+        """Fork. The child returns with its way back; the parent waits, and leaves with the code that it hears."""
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.close(reader)
+            return cls(writer)
+        os.close(writer)
+        with open(reader, encoding="utf-8") as pipe:
+            said = pipe.read()
+        code, message = json.loads(said) if said else (os.EX_SOFTWARE, "died while starting")
+        if message:
+            print(f"fingerd: {message}", file=sys.stderr)
+        raise SystemExit(code)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a shell waits for a word."""
+        return self._descriptor >= 0
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What must stay open until something was said."""
+        return (self._descriptor,) if self.waits else ()
+
+    def tell(self, code: int, message: str = "") -> None:
+        """End the shell's wait; what is said after that is heard by nobody."""
+        if self.waits:
+            os.write(self._descriptor, json.dumps((code, message)).encode())
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def fill_standard_descriptors() -> None:
+    """Open ``/dev/null`` where descriptors 0 to 2 are closed, lest a client or a log gets one of these."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+
+
+def raise_descriptor_limit(wanted: int) -> int:
+    """Raise the soft limit of descriptors to the hard one; how many of the ``wanted`` connections fit in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - SPARE_DESCRIPTORS))
+
+
+def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequence[int], keep_stderr: bool) -> None:
+    """Change root, folder, umask and owner as the settings say, and detach.
+
+    All descriptors but the preserved ones are closed, and threads are gone.
+    StartError where something is not allowed, or could be had back.
+    """
+    time.localtime()  # reads the time zone, which a jail may not have
+    null = open(os.devnull, "r+", encoding="utf-8")  # noqa: SIM115 - a jail may not have it either
+    context = daemon.DaemonContext(
+        chroot_directory=process.chroot,
+        working_directory=process.rundir,
+        umask=process.umask,
+        uid=owner.uid,
+        gid=owner.gid,
+        initgroups=False,
+        detach_process=detach,
+        files_preserve=list(preserve),
+        signal_map={},
+        stdin=null if detach else sys.stdin,
+        stdout=null if detach else sys.stdout,
+        stderr=null if detach and not keep_stderr else sys.stderr,
+    )
+    try:
+        if owner.groups is not None:
+            os.setgroups(owner.groups)
+            os.setgid(owner.gid)
+        context.open()
+    except (daemon.daemon.DaemonError, OSError) as error:
+        raise StartError(str(error), os.EX_NOPERM) from error
+    verify(owner)
+
+
+def verify(owner: Owner) -> None:
+    """StartError where this process is not wholly what it should be, or could be root again."""
+    if os.getresuid() != (owner.uid,) * 3 or os.getresgid() != (owner.gid,) * 3:
+        raise StartError(f"still uid {os.getresuid()}, gid {os.getresgid()}", os.EX_SOFTWARE)
+    if owner.groups is not None and not set(os.getgroups()) <= set(owner.groups):
+        raise StartError(f"still in the groups {os.getgroups()}", os.EX_SOFTWARE)
+    if owner.uid == 0:
+        return
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    raise StartError("root could be had back", os.EX_SOFTWARE)

@@ -1,0 +1,279 @@
+"""The server and its handler, in the steps of ``socketserver``.
+
+``FingerServer`` keeps the standard library's hooks and the order in which
+they are called: ``get_request``, ``verify_request``, ``process_request``,
+``finish_request``, ``shutdown_request``, ``close_request``, ``handle_error``.
+What differs is when. ``verify_request`` is asked as soon as a client is
+accepted; ``process_request`` not before a whole line is there, so that no
+thread is spent on a client who says nothing; and after ``shutdown_request`` the
+porch sends what is left, half-closes, and calls ``close_request``. The request
+is a :class:`~fingerd.connection.Connection`.
+
+Backends that answer from memory are asked on the porch's own thread: handing
+a query to another thread costs more than such an answer does.
+"""
+
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+from fingerd.addresses import UNIX, counted_as, parse_address
+from fingerd.backends import Backend
+from fingerd.connection import Connection
+from fingerd.crew import Crew
+from fingerd.limits import Clients, Limits
+from fingerd.listeners import BACKLOG, Address, close_listener, open_listeners
+from fingerd.logformat import Access
+from fingerd.logs import log_access
+from fingerd.policy import Policy, Rule
+from fingerd.porch import Porch
+from fingerd.protocol import INTERNAL_ERROR, SERVICE_BUSY, TOO_MANY_QUERIES
+from fingerd.ruip import Answer, Asker, Ruip, Wording
+
+log = logging.getLogger(__name__)
+
+REMEMBERED_ADDRESSES = 4096
+
+
+class Config(Protocol):
+    """What a server needs of its settings."""
+
+    @property
+    def listen(self) -> Sequence[Address]: ...
+    @property
+    def backend(self) -> Backend: ...
+    @property
+    def policy(self) -> Sequence[Rule]: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def reply(self) -> Wording: ...
+
+
+class FingerHandler(socketserver.StreamRequestHandler):
+    """Answers one query: the line is there already, and writing never waits."""
+
+    request: Connection
+    server: "FingerServer"
+
+    def setup(self) -> None:
+        """Give ``rfile`` the line; ``wfile`` is the connection itself."""
+        self.rfile = self.request.makefile()
+        self.wfile: Any = self.request
+
+    def handle(self) -> None:
+        """Read the line and answer it."""
+        self.server.reply(self.request, self.answer(self.rfile.readline()))
+
+    def answer(self, line: bytes) -> Answer:
+        """What the client is told, and the log's word for it; of a bug the client learns no more than of a failure."""
+        asker = self.server.asker(self.request)
+        try:
+            return self.server.ruip.answer_line(line, asker)
+        except Exception:
+            log.exception("a bug while answering %.200r", line)
+            return self.server.ruip.say("error", INTERNAL_ERROR, asker)
+
+    def finish(self) -> None:
+        """Nothing to flush, and nothing to close."""
+
+
+class FingerServer(socketserver.ThreadingTCPServer):
+    """A Finger server for the given settings, bound and listening once it is made; ``serve_forever`` answers.
+
+    StartError where an address cannot be bound. ``access_log`` is called with
+    every connection that was closed.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = BACKLOG
+
+    def __init__(
+        self,
+        config: Config,
+        RequestHandlerClass: Callable[..., socketserver.BaseRequestHandler] = FingerHandler,  # noqa: N803
+        bind_and_activate: bool = True,
+    ) -> None:
+        socketserver.BaseServer.__init__(self, ("", 0), RequestHandlerClass)
+        self.config = config
+        self.limits = config.limits
+        self.policy = Policy(config.policy)
+        self.ruip = Ruip(
+            config.backend, self.policy, config.reply, config.limits.query_bytes, config.limits.reply_bytes
+        )
+        self.takes = config.backend.takes
+        self.access_log: Callable[[Access], None] = log_access
+        self.listeners: list[socket.socket] = []
+        self.connected = 0
+        self.clients = Clients()
+        self.crew = Crew(config.limits.threads)
+        self._working: dict[Connection, None] = {}  # with the crew; whoever takes one out answers it
+        self._client_of = lru_cache(REMEMBERED_ADDRESSES)(_client_of)
+        self._counted_as = lru_cache(REMEMBERED_ADDRESSES)(counted_as)
+        self._thread = 0  # the one that serves
+        self._releasing = False
+        self._stopped = threading.Event()
+        self.porch = Porch(self)
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+            except BaseException:
+                self.server_close()
+                raise
+
+    def server_bind(self) -> None:
+        """Bind every address; ``server_address`` is the first one's."""
+        self.listeners = open_listeners(self.config.listen)
+        if self.listeners:
+            self.socket = self.listeners[0]
+            self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """Listen."""
+        for listener in self.listeners:
+            listener.listen(self.request_queue_size)
+            self.porch.watch(listener)
+
+    def server_close(self) -> None:
+        """Close every listening socket."""
+        for listener in self.listeners:
+            close_listener(listener)
+        self.listeners = []
+
+    def fileno(self) -> int:
+        """The descriptor of the listener that is being accepted from."""
+        return self.socket.fileno()
+
+    def descriptors(self) -> tuple[int, ...]:
+        """All that must stay open when the process detaches."""
+        return (*(listener.fileno() for listener in self.listeners), *self.porch.descriptors())
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until ``shutdown`` or ``stop``; nothing is polled, whatever the interval."""
+        self._stopped.clear()
+        self._thread = threading.get_ident()
+        if not self.config.backend.instant:
+            self.crew.start()
+        try:
+            self.porch.run(self._last_call)
+        finally:
+            self.crew.dismiss()
+            self._stopped.set()
+
+    def shutdown(self) -> None:
+        """Stop, from another thread: running answers get ``drain_seconds``; returns when ``serve_forever`` did."""
+        self.porch.stop()
+        self._stopped.wait()
+
+    def stop(self) -> None:
+        """Stop, from a signal handler, where ``shutdown`` would wait for itself; the listeners are closed at once."""
+        self._releasing = True
+        self.porch.stop()
+
+    def _last_call(self) -> None:
+        if self._releasing:
+            self.server_close()
+
+    def get_request(self) -> tuple[Connection, tuple[str, int]]:  # type: ignore[override]
+        """Accept a client of the listener that is ready, which ``socket`` is."""
+        sock, raw = self.socket.accept()
+        address = (UNIX, 0) if sock.family == socket.AF_UNIX else (self._client_of(raw[0]), raw[1])
+        self.connected += 1
+        return Connection(sock, address), address
+
+    def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
+        """Whether the client may ask at all: false for those who are denied silently, or have too many connections."""
+        if self.policy.rule_for(request.client).deny == "silently":
+            request.outcome = "denied"
+        else:
+            name = self._counted_as(request.client)
+            if self.clients.enter(name, self.limits.per_client):
+                request.counted = name
+                return True
+            request.outcome = "limited"
+        request.curt = True
+        return False
+
+    def process_request(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """Have the line answered: here and now, or by the crew where the backend may wait."""
+        request.asked = time.monotonic()
+        request.deadline = request.asked + self.limits.answer_seconds
+        if self.takes == "query" and not self.clients.may_ask(request.counted, self.limits.rate, request.asked):
+            self.reply(request, self.ruip.say("limited", TOO_MANY_QUERIES, self.asker(request)))
+            self.shutdown_request(request)
+        elif self.config.backend.instant:
+            self.process_request_thread(request, client_address)
+        else:
+            request.handed_over = True
+            self._working[request] = None
+            self.crew.submit(request.counted, partial(self.process_request_thread, request, client_address))
+
+    def process_request_thread(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """Answer, unless the client was told already that there is no answer."""
+        if not request.handed_over or request in self._working:
+            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+
+    def asker(self, request: Connection) -> Asker:
+        """Who asks, and until when there is time to answer."""
+        return Asker(request.client, request.deadline, time.time())
+
+    def reply(self, request: Connection, answer: Answer) -> None:
+        """Give the client this answer, unless it has one."""
+        if self._working.pop(request, self) is None if request.handed_over else not request.outcome:
+            request.outcome = answer.outcome
+            request.seconds = time.monotonic() - request.asked
+            request.write(answer.reply)
+
+    def shutdown_request(self, request: Connection) -> None:  # type: ignore[override]
+        """The answer is given: leave the rest to the porch."""
+        if threading.get_ident() == self._thread:
+            self.porch.see_off(request)
+        else:
+            self.porch.come_back(request)
+
+    def close_request(self, request: Connection) -> None:  # type: ignore[override]
+        """Close the connection and log it; only the porch calls this."""
+        request.closed = True
+        request.socket.close()
+        self.connected -= 1
+        if request.counted:
+            self.clients.leave(request.counted)
+        self.access_log(Access(request.client, request.line(), request.outcome, request.sent, request.seconds))
+
+    def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """A handler raised: that is a bug, told to the log once, and to the client as any failure."""
+        log.exception("a bug while answering a client")
+        self.reply(request, self.ruip.say("error", INTERNAL_ERROR, self.asker(request)))
+
+    @property
+    def answering(self) -> bool:
+        """Whether the crew works on an answer."""
+        return bool(self._working)
+
+    def crew_waits(self) -> bool:
+        """Whether answers wait for a thread of the crew."""
+        return bool(self._working) and self.crew.waiting > 0
+
+    def look_at_crew(self) -> None:
+        """Give the crew more threads if it is stuck."""
+        self.crew.look()
+
+    def give_up(self, now: float) -> None:
+        """Tell the clients whose answer was due before ``now`` that there is none."""
+        for request in list(self._working):
+            if request.deadline > now:
+                break
+            self.reply(request, self.ruip.say("busy", SERVICE_BUSY, self.asker(request)))
+            self.shutdown_request(request)
+
+
+def _client_of(host: str) -> str:
+    """One spelling for every client: no zone, IPv4-mapped addresses as IPv4."""
+    return str(parse_address(host))

@@ -1,0 +1,111 @@
+"""The configuration: a YAML file, with command line options over it, as one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fingerd.backends import Backend, NeedsSystem, UnknownTypeError, backend_names, load_type
+from fingerd.document import Document, join, read_document, set_options
+from fingerd.limits import Limits
+from fingerd.listeners import Address, InternetAddress, UnixAddress, parse_listen
+from fingerd.logs import Log
+from fingerd.policy import ANYONE, Rule
+from fingerd.process import Process
+from fingerd.ruip import Wording
+from fingerd.scalars import did_you_mean, read_scalar, to_text
+from fingerd.schema import FAILED, Reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the file says, its defaults included."""
+
+    backend: Backend
+    listen: tuple[Address, ...] = (InternetAddress("", 79),)
+    policy: tuple[Rule, ...] = (ANYONE,)
+    process: Process = field(default_factory=Process)
+    log: Log = field(default_factory=Log)
+    limits: Limits = field(default_factory=Limits)
+    reply: Wording = field(default_factory=Wording)
+
+
+def load_config(path: str) -> Settings:
+    """The settings in the file at ``path``; ConfigError with everything that is wrong with it."""
+    return read_config(path, {})[0]
+
+
+def read_config(path: str, options: Mapping[str, tuple[str, str]]) -> tuple[Settings, tuple[str, ...]]:
+    """The settings, and what may be wrong with them; ConfigError with everything that is.
+
+    ``options`` are the command line's: ``section.option`` to (the option's own name, its text).
+    """
+    document = read_document(path)
+    set_options(document, options)
+    backends: list[tuple[yaml.Node, str, Backend]] = []
+
+    def read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
+        backend = _read_backend(reader, node, path)
+        if backend is not FAILED:
+            backends.append((node, path, backend))
+        return backend
+
+    reader = Reader(document, {Backend: read_backend, Address: _read_address})
+    settings: Any = FAILED if document.root is None else reader.read(document.root, Settings, "")
+    if settings is not FAILED:
+        _check_surroundings(document, settings, backends)
+    document.raise_problems()
+    return settings, document.warnings
+
+
+def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
+    """The backend that a mapping with a ``type`` describes."""
+    found = reader.entries(node, path)
+    if "type" not in found:
+        if isinstance(node, yaml.MappingNode):
+            reader.fail(node, join(path, "type"), "required, but not given")
+        return FAILED
+    type_node = found["type"][1]
+    name = reader.read(type_node, str, join(path, "type"))
+    if name is FAILED:
+        return FAILED
+    try:
+        kind = load_type(name)
+    except UnknownTypeError:
+        names = backend_names()
+        hint = did_you_mean(name, names) or f" (there are {', '.join(names)})"
+        return reader.fail(type_node, join(path, "type"), f"there is no backend {name}{hint}")
+    except ImportError as error:
+        return reader.fail(
+            type_node, join(path, "type"), f"the backend {name} needs something that is not installed: {error}"
+        )
+    return reader.read_fields(node, kind, path, beside=("type",))
+
+
+def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
+    """One address of ``listen``: a text, or a mapping for a unix socket."""
+    if isinstance(node, yaml.MappingNode):
+        return reader.read_fields(node, UnixAddress, path)
+    scalar = read_scalar(node)
+    if scalar is None:
+        return reader.fail(node, path, "must be an address")
+    try:
+        return parse_listen(to_text(scalar))
+    except ValueError as error:
+        return reader.fail(node, path, str(error))
+
+
+def _check_surroundings(document: Document, settings: Settings, backends: list[tuple[yaml.Node, str, Backend]]) -> None:
+    """What backends need and the system, or the jail, does not have; backends that cannot be part of others."""
+    jail = settings.process.chroot
+    for node, path, backend in backends:
+        if backend is not settings.backend and backend.takes != "query":
+            document.complain(node, path, "stands alone, and cannot be a part of another backend")
+        if isinstance(backend, NeedsSystem):
+            for what in backend.missing(Path(jail or "/")):
+                if jail:
+                    document.complain(node, path, what)
+                else:
+                    document.warn(node, path, what)
