@@ -156,9 +156,8 @@ def _print_backends() -> int:
         for field in dataclasses.fields(kind):
             if field.init:
                 required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-                default = (
-                    "required" if required else "default: none" if not field.default else f"default: {field.default}"
-                )
+                given = None if field.default is dataclasses.MISSING else field.default
+                default = "required" if required else "default: none" if given is None else f"default: {given}"
                 print(f"    - {field.name.rstrip('_')} ({default})")
     return os.EX_OK
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import requests.adapters
@@ -93,13 +94,30 @@ class _TimedAdapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}
 
 
+def _is_same_host(address: str, target: str) -> bool:
+    here, there = urlsplit(address), urlsplit(target)
+    same = (here.scheme, here.port) == (there.scheme, there.port) or (there.scheme, there.port) == ("https", None)
+    return same and here.hostname == there.hostname and "@" not in there.netloc
+
+
+def cause_of(error: BaseException) -> str:
+    """What went wrong at the bottom of what requests and urllib3 made of it, in a few words."""
+    while inner := next((part for part in (getattr(error, "reason", None), *error.args) if _is_error(part)), None):
+        error = inner
+    said = str(error)
+    return said.rpartition(">: ")[2] or said or type(error).__name__  # urllib3 begins with its connection object
+
+
+def _is_error(part: object) -> bool:
+    return isinstance(part, Exception)
+
+
 class Fetcher:
     """Fetches pages over kept connections, for all threads. Keeps no cookies, uses no proxy, follows few redirects."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._session = requests.Session()
         self._session.trust_env = False  # proxies and .netrc of whoever started the daemon
-        self._session.max_redirects = MOST_REDIRECTS
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
         self._session.headers.update({"User-Agent": "fingerd", "Accept-Encoding": "identity"})
         self._session.headers.update(headers)
@@ -107,9 +125,21 @@ class Fetcher:
             self._session.mount(scheme, _TimedAdapter(pool_maxsize=KEPT_CONNECTIONS))
 
     def get(self, address: str, deadline: float) -> requests.Response:
-        """The response, its body still to be read by this thread; one of FAILURES where there is none by then."""
+        """The response, its body still to be read by this thread; one of FAILURES where there is none by then.
+
+        Redirects are followed to the same host and port, or to its https.
+        """
         _due.at = deadline
-        return self._session.get(address, stream=True, timeout=_left())
+        for _ in range(MOST_REDIRECTS + 1):
+            response = self._session.get(address, stream=True, timeout=_left(), allow_redirects=False)
+            if not response.is_redirect:
+                return response
+            response.close()
+            target = urljoin(address, response.headers["Location"])
+            if not _is_same_host(address, target):
+                raise requests.exceptions.InvalidURL(f"redirected to another host: {target}")
+            address = target
+        raise requests.exceptions.TooManyRedirects("redirected too often")
 
     def close(self) -> None:
         """Close the kept connections."""

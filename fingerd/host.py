@@ -44,7 +44,7 @@ def read_mode(scalar: Scalar) -> int:
     """Permission bits from octal digits in quotes: YAML takes 0660 and 660 for other numbers."""
     digits = re.fullmatch("(?:0o)?([0-7]{1,4})", scalar.text)
     if not digits:
-        raise ValueError('must be octal digits in quotes, as "027"')
+        raise ValueError('must be octal digits, as "027"')
     if not scalar.quoted:
         raise ValueError(f'must be octal digits in quotes: "{digits[1]}"')
     return int(digits[1], 8)

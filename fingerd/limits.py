@@ -49,7 +49,7 @@ class Clients:
             del self._connected[client]
 
     def may_ask(self, client: str, rate: int, now: float) -> bool:
-        """Take a token from the client's bucket, holding ``rate`` and getting as many a minute; false if it is empty."""
+        """Take a token from the client's bucket, of ``rate`` tokens and as many a minute; false if it is empty."""
         if not rate or client == UNIX:
             return True
         tokens, since = self._buckets.pop(client, (float(rate), now))

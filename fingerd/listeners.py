@@ -124,13 +124,13 @@ def _open_unix(address: UnixAddress) -> socket.socket:
     try:
         if _is_abandoned(address.unix):
             os.unlink(address.unix)
-        umask = os.umask(0o777)  # nobody gets in before mode and owner are what they should be
+        umask = os.umask(0o777 & ~address.mode)  # so that it never has another mode
         try:
             listener.bind(address.unix)
         finally:
             os.umask(umask)
-        os.chown(address.unix, address.user.uid if address.user else -1, -1 if address.group is None else address.group)
-        os.chmod(address.unix, address.mode)
+        uid = address.user.uid if address.user else -1
+        os.chown(address.unix, uid, -1 if address.group is None else address.group, follow_symlinks=False)
         listener.setblocking(False)
         return listener
     except OSError:
@@ -165,4 +165,6 @@ def name_of(listener: socket.socket) -> str:
     if listener.family == socket.AF_UNIX:
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
+    if host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        host = ""
     return str(InternetAddress(host, port))

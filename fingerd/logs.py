@@ -217,9 +217,12 @@ def open_sink(settings: Log, foreground: bool, owner: tuple[int, int] | None) ->
     stamped = settings.format == "text"
     if destination == "stderr":
         return DescriptorSink(sys.stderr.fileno(), stamped and not _journal_reads(sys.stderr.fileno()))
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        descriptor = os.open(destination, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
-        if owner and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # The folder may be the owner's, who must not lead root, by a link, to a file that is not theirs.
+        descriptor = os.open(destination, flags | (os.O_NOFOLLOW if owner else 0), 0o640)
+        status = os.fstat(descriptor)
+        if owner and stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             os.fchown(descriptor, *owner)
     except OSError as error:
         code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG

@@ -152,9 +152,10 @@ class Porch:
 
     def close(self) -> None:
         """Give its descriptors back."""
-        self._epoll.close()
-        os.close(self._bell)
-        os.close(self.bell_rope)
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._bell)
+            os.close(self.bell_rope)
 
     def _is_occupied(self) -> bool:
         return bool(self._asking or self._held or self._writing or self._lingering or self._host.answering)
@@ -191,9 +192,12 @@ class Porch:
     def _welcome(self, listener: socket.socket) -> None:
         """Accept whoever is at the door; who has a whole line ready does not even sit down."""
         host, limits, takes = self._host, self._host.limits, self._host.takes
-        for _ in range(BATCH):
-            if host.connected >= limits.connections and not self._make_room():
-                return self._shut_door()
+        for number in range(BATCH):
+            if host.connected >= limits.connections:
+                if number:  # somebody was at the door, but perhaps nobody is any more
+                    return
+                if not self._make_room():
+                    return self._shut_door()
             host.socket = listener
             try:
                 request, address = host.get_request()

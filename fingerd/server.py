@@ -142,7 +142,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
             self.porch.watch(listener)
 
     def server_close(self) -> None:
-        """Close every listening socket."""
+        """Close every listening socket, and give everything back; nothing can be served any more."""
+        self._close_listeners()
+        if not self._thread:
+            self.porch.close()
+
+    def _close_listeners(self) -> None:
         for listener in self.listeners:
             close_listener(listener)
         self.listeners = []
@@ -165,6 +170,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
             self.porch.run(self._last_call)
         finally:
             self.crew.dismiss()
+            self._thread = 0
             self._stopped.set()
 
     def shutdown(self) -> None:
@@ -179,7 +185,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _last_call(self) -> None:
         if self._releasing:
-            self.server_close()
+            self._close_listeners()
 
     def get_request(self) -> tuple[Connection, tuple[str, int]]:  # type: ignore[override]
         """Accept a client of the listener that is ready, which ``socket`` is."""

@@ -23,6 +23,7 @@ from fingerd.people import Person
 from fingerd.protocol import mark_cut, read_text
 from fingerd.scalars import Seconds, Size
 
+END_SECONDS = 1.0  # that a killed program may take to be gone
 CAUSE_BYTES = 1000  # of what a failing program says on standard error, for the log
 
 # All that a program sees of the daemon's environment; a fixed locale, so that answers do not depend on who started it.
@@ -87,15 +88,14 @@ class Command(Backend):
             )
         except (OSError, ValueError) as error:
             raise BackendError(f"command {argv[0]}: {error}") from error
-        with program:
-            try:
-                output, cause = self._read(program, deadline)
-                cut = len(output) > self.output_bytes
-                status = 0 if cut else program.wait(max(deadline - time.monotonic(), 0))
-            except (TimeoutError, subprocess.TimeoutExpired) as error:
-                raise BackendError(f"command {argv[0]}: not done in time") from error
-            finally:
-                _end(program)
+        try:
+            output, cause = self._read(program, deadline)
+            cut = len(output) > self.output_bytes
+            status = 0 if cut else program.wait(max(deadline - time.monotonic(), 0))
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            raise BackendError(f"command {argv[0]}: not done in time") from error
+        finally:
+            _end(program)
         if status:
             raise BackendError(f"command {argv[0]}: {_how_it_ended(status)}{cause and ': '}{cause}")
         return mark_cut(read_text(output[: self.output_bytes])) if cut else read_text(output)
@@ -120,9 +120,14 @@ class Command(Backend):
 
 
 def _end(program: "subprocess.Popen[bytes]") -> None:
-    """End the program and all that it started, wherever it may be."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or no longer ours
+    """End the program and all of its process group, and give its pipes back."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or not ours to end
         os.killpg(program.pid, signal.SIGKILL)
+    for pipe in (program.stdout, program.stderr):
+        if pipe:
+            pipe.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it became another user: it is not waited for
+        program.wait(END_SECONDS)
 
 
 def _how_it_ended(status: int) -> str:

@@ -19,7 +19,7 @@ import requests
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
-from fingerd.fetch import FAILURES, Fetcher
+from fingerd.fetch import FAILURES, Fetcher, cause_of
 from fingerd.people import Person
 from fingerd.protocol import mark_cut
 from fingerd.scalars import Seconds, Size
@@ -111,7 +111,7 @@ class Web(Backend):
                         return mark_cut(_text(bytes(body[: self.page_bytes]), page.headers.get("Content-Type", "")))
                 return _text(bytes(body), page.headers.get("Content-Type", ""))
         except FAILURES as error:
-            raise BackendError(f"web {address}: {error}") from error
+            raise BackendError(f"web {address}: {cause_of(error)}") from error
 
 
 def _text(body: bytes, content_type: str) -> str:

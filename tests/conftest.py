@@ -1,0 +1,74 @@
+"""Fixtures, and what a run says of itself: the libraries it ran with, and that nothing was skipped where nothing may be."""
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import EXAMPLES, Daemon, Host
+
+
+def pytest_report_header() -> str:
+    """The versions of the libraries that fingerd is made with."""
+    names = ("python-daemon", "PyYAML", "requests", "urllib3")
+    return "with " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs root for anyone else."""
+    if item.get_closest_marker("root") and os.getuid() != 0:
+        pytest.skip("needs root: it makes namespaces, and daemons that give root away")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Where FINGERD_TEST_SKIPS is none, a test that was skipped has failed: what it needs should have been installed."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.skipped and os.environ.get("FINGERD_TEST_SKIPS") == "none":
+        report.outcome = "failed"
+        report.longrepr = f"may not be skipped here: {report.longrepr}"
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts fingerd processes from configurations, and ends those that are left."""
+    started: list[Daemon] = []
+
+    def start(config: str, *options: str, **how: tuple[str, ...]) -> Daemon:
+        path = tmp_path / f"fingerd-{len(started)}.yaml"
+        path.write_text(config)
+        started.append(Daemon(path, *options, **how))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.stop()
+
+
+@pytest.fixture
+def example(start: Start) -> Start:
+    """Starts an example from its number, on a free port instead of 1079, with texts in it replaced."""
+
+    def example(number: str, replaced: dict[str, str] | None = None, **how: tuple[str, ...]) -> Daemon:
+        (path,) = EXAMPLES.glob(f"{number}-*.yaml")
+        text = path.read_text()
+        for old, new in {"127.0.0.1:1079": "127.0.0.1:0", **(replaced or {})}.items():
+            assert old in text or old == "127.0.0.1:1079", f"{path} holds no {old}"
+            text = text.replace(old, new)
+        return start(text, **how)
+
+    return example
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host of the test's own."""
+    host = Host(tmp_path)
+    yield host
+    host.close()

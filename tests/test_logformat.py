@@ -1,0 +1,182 @@
+"""Log lines: every byte of a stranger's is escaped, and every line stays one line."""
+
+import json
+import logging
+import sys
+from datetime import datetime
+
+import pytest
+
+from fingerd.logformat import Access, Kept, access_json, access_text, quote_query, record_text, stamp
+
+QUOTED = {
+    "a name": (b"bob\r\n", '"bob"'),
+    "verbose": (b"/W bob\n", '"/W bob"'),
+    "no line end": (b"bob", '"bob"'),
+    "nothing": (b"", '""'),
+    "quotes and backslashes": (b'a"b\\c\r\n', '"a\\"b\\\\c"'),
+    "control characters": (b"\0\x1b[2J\t\r\n", '"\\u0000\\u001b[2J\\t"'),
+    "lines inside": (b"a\r\nb\r\n", '"a\\r\\nb"'),
+    "DEL": (b"a\x7fb", '"a\\u007fb"'),
+    "C1": ("a\x9bb".encode(), '"a\\u009bb"'),
+    "UTF-8": ("ü".encode(), '"\\u00fc"'),
+    "beyond sixteen bits": ("😀".encode(), '"\\ud83d\\ude00"'),
+    "not UTF-8": (b"\xfc\xff", '"\\u00fc\\u00ff"'),
+    "line separators": ("a\u2028b".encode(), '"a\\u2028b"'),
+}
+
+LONG = {
+    "letters": b"x" * 5000,
+    "just too long": b"x" * 999,
+    "quotes": b'"' * 5000,
+    "control characters": b"\x1b" * 5000,
+    "DEL": b"\x7f" * 5000,
+    "twelve for each": "😀".encode() * 2000,
+    "mixed": (b"x" * 7 + '😀ü\x7f"'.encode()) * 300,
+    "not UTF-8": b"\xff" * 5000,
+}
+
+
+@pytest.mark.parametrize(("line", "quoted"), QUOTED.values(), ids=QUOTED.keys())
+def test_a_query_is_logged_as_a_json_string(line: bytes, quoted: str) -> None:
+    assert quote_query(line) == quoted
+
+
+@pytest.mark.parametrize("line", LONG.values(), ids=LONG.keys())
+def test_a_long_query_is_logged_as_far_as_a_thousand_characters_go(line: bytes) -> None:
+    quoted = quote_query(line)
+    assert 900 < len(quoted) <= 1000
+    assert quoted.isascii()
+    assert quoted.isprintable()
+    text = json.loads(quoted)
+    assert text
+    try:
+        assert line.decode().startswith(text)
+    except UnicodeDecodeError:
+        assert line.decode("latin-1").startswith(text)
+
+
+def test_a_query_of_just_a_thousand_characters_is_logged_whole() -> None:
+    assert json.loads(quote_query(b"x" * 998)) == "x" * 998
+
+
+def test_every_single_byte_comes_back_from_the_log() -> None:
+    for number in range(256):
+        line = b"a%cb" % number
+        quoted = quote_query(line)
+        assert quoted.isascii()
+        assert quoted.isprintable()
+        assert json.loads(quoted) == line.decode("latin-1")
+
+
+SEEN = Access("192.0.2.7", b"/W bob\r\n", "answered", 212, 0.0004)
+
+
+def test_a_connection_is_one_line_with_its_fields_in_a_fixed_order() -> None:
+    line = access_text(SEEN, "full", 0.0)
+    assert line == 'client=192.0.2.7 query="/W bob" outcome=answered bytes=212 ms=0.4'
+
+
+def test_a_connection_is_one_json_object_with_the_same_fields_and_the_time() -> None:
+    line = access_json(SEEN, "full", 1_700_000_000.9)
+    assert json.loads(line) == {
+        "time": stamp(1_700_000_000),
+        "client": "192.0.2.7",
+        "query": "/W bob",
+        "outcome": "answered",
+        "bytes": 212,
+        "ms": 0.4,
+    }
+    assert list(json.loads(line)) == ["time", "client", "query", "outcome", "bytes", "ms"]
+    assert "\n" not in line
+
+
+KEPT: dict[str, tuple[str, Kept, str]] = {
+    "all of IPv4": ("192.0.2.7", "full", "192.0.2.7"),
+    "the network of IPv4": ("192.0.2.7", "network", "192.0.2.0/24"),
+    "nothing of IPv4": ("192.0.2.7", "none", "-"),
+    "all of IPv6": ("2001:db8:1:2::7", "full", "2001:db8:1:2::7"),
+    "the network of IPv6": ("2001:db8:1:2::7", "network", "2001:db8:1::/48"),
+    "nothing of IPv6": ("2001:db8:1:2::7", "none", "-"),
+    "all of unix": ("unix", "full", "unix"),
+    "the network of unix": ("unix", "network", "unix"),
+    "nothing of unix": ("unix", "none", "-"),
+}
+
+
+@pytest.mark.parametrize(("client", "kept", "logged"), KEPT.values(), ids=KEPT.keys())
+def test_no_more_of_an_address_is_logged_than_is_kept(client: str, kept: Kept, logged: str) -> None:
+    seen = SEEN._replace(client=client)
+    assert access_text(seen, kept, 0.0).startswith(f"client={logged} query=")
+    assert json.loads(access_json(seen, kept, 0.0))["client"] == logged
+
+
+@pytest.mark.parametrize("line", [*(line for line, _ in QUOTED.values()), *LONG.values()])
+def test_both_formats_hold_the_same_query(line: bytes) -> None:
+    seen = SEEN._replace(line=line)
+    text, whole = access_text(seen, "full", 0.0), access_json(seen, "full", 0.0)
+    assert text.isascii()
+    assert text.isprintable()
+    assert f"query={quote_query(line)} outcome=" in text
+    assert json.loads(whole)["query"] == json.loads(quote_query(line))
+
+
+def test_a_stamp_is_the_local_time_with_its_offset() -> None:
+    moment = datetime.fromisoformat(stamp(1_700_000_000))
+    assert moment.utcoffset() is not None
+    assert moment.timestamp() == 1_700_000_000
+
+
+def record(message: str, *values: object) -> logging.LogRecord:
+    return logging.LogRecord("fingerd.ruip", logging.WARNING, __file__, 1, message, values, None)
+
+
+def failed(message: str) -> logging.LogRecord:
+    """The record of a bug, with its traceback."""
+    try:
+        raise RuntimeError(message)
+    except RuntimeError:
+        return logging.LogRecord("fingerd", logging.ERROR, __file__, 1, "a bug", (), sys.exc_info())
+
+
+RECORDS = {
+    "plain": ("backend failed", "WARNING fingerd.ruip: backend failed"),
+    "lines": ("a\nb\r\nc", "WARNING fingerd.ruip: a\\nb\\r\\nc"),
+    "terminal": ("\x1b[2J\x9b2J\x7f", "WARNING fingerd.ruip: \\x1b[2J\\x9b2J\\x7f"),
+    "separators": ("a\u2028b\u2029c", "WARNING fingerd.ruip: a\\u2028b\\u2029c"),
+    "a lone surrogate": ("a\udcffb", "WARNING fingerd.ruip: a\\udcffb"),
+    "letters and tabs": ("ü\t😀", "WARNING fingerd.ruip: ü\t😀"),
+}
+
+
+@pytest.mark.parametrize(("message", "line"), RECORDS.values(), ids=RECORDS.keys())
+def test_a_record_is_one_line_that_no_terminal_obeys(message: str, line: str) -> None:
+    assert record_text(record("%s", message), "text") == line
+
+
+@pytest.mark.parametrize("message", [message for message, _ in RECORDS.values()], ids=RECORDS.keys())
+def test_a_record_is_one_json_object(message: str) -> None:
+    made = record("%s", message)
+    line = record_text(made, "json")
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line) == {
+        "time": stamp(int(made.created)),
+        "level": "WARNING",
+        "logger": "fingerd.ruip",
+        "message": message,
+    }
+
+
+def test_the_traceback_of_a_bug_stands_below_its_line() -> None:
+    first, *trace = record_text(failed("at \x1b[2J"), "text").split("\n")
+    assert first == "ERROR fingerd: a bug"
+    assert trace[0] == "Traceback (most recent call last):"
+    assert trace[-1] == "RuntimeError: at \\x1b[2J"
+
+
+def test_the_traceback_of_a_bug_is_a_field_of_its_json_object() -> None:
+    line = record_text(failed("at \x1b[2J"), "json")
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["traceback"].endswith("RuntimeError: at \x1b[2J")

@@ -1,0 +1,281 @@
+"""What becomes of a query: policy, backend, report and wording, with every outcome."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+import pytest
+
+from fingerd.addresses import parse_source
+from fingerd.backends import Ask, Backend
+from fingerd.backends.discard import Discard
+from fingerd.backends.drop import Drop
+from fingerd.backends.empty import Empty
+from fingerd.backends.hold import Hold
+from fingerd.backends.static import Static
+from fingerd.errors import BackendError
+from fingerd.people import Person
+from fingerd.policy import Policy, Rule
+from fingerd.protocol import Query
+from fingerd.report import records, table
+from fingerd.ruip import Answer, Asker, Ruip, Wording
+
+PEOPLE = Static({"bob": "Happy and well", "alice": "Here\nand there\n", "jürgen": "grüßt €"})
+STRANGER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
+FRIEND = STRANGER._replace(client="198.51.100.1")
+DENIED = STRANGER._replace(client="203.0.113.1")
+SHUNNED = STRANGER._replace(client="203.0.113.2")
+NOBODY = STRANGER._replace(client="2001:db8::1")
+
+POLICY = Policy(
+    (
+        Rule(from_=(parse_source("192.0.2.0/24"),)),
+        Rule(from_=(parse_source("198.51.100.0/24"),), list=True),
+        Rule(from_=(parse_source("203.0.113.1"),), deny=True),
+        Rule(from_=(parse_source("203.0.113.2"),), deny="silently"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Failing(Backend):
+    """Can never tell."""
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        raise BackendError("the cause")
+
+    def listed(self, ask: Ask) -> Iterator[Person]:
+        yield Person("bob", "")
+        raise BackendError("the cause")
+
+
+@dataclass(frozen=True)
+class Waiting(Backend):
+    """Remembers what it was asked, and keeps no list."""
+
+    asked: list[Ask] = field(default_factory=list)
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        self.asked.append(ask)
+        return (Person(ask.username, f"call {len(self.asked)}"),)
+
+
+@dataclass(frozen=True)
+class Crowd(Backend):
+    """More people than anybody wants to hear of."""
+
+    instant: ClassVar[bool] = True
+    told: list[str] = field(default_factory=list)
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        return (Person("one", "first"), Person("two", "second\n"))
+
+    def listed(self, ask: Ask) -> Iterator[Person]:
+        for number in range(1000):
+            self.told.append(f"user{number}")
+            yield Person(f"user{number}", "")
+
+
+def ruip(
+    backend: Backend = PEOPLE, wording: Wording | None = None, query_bytes: int = 1024, reply_bytes: int = 1 << 18
+) -> Ruip:
+    return Ruip(backend, POLICY, wording or Wording(), query_bytes, reply_bytes)
+
+
+OUTCOMES = {
+    "a user": (STRANGER, b"bob\r\n", "answered", b"Happy and well\r\n"),
+    "a user of several lines": (STRANGER, b"alice\r\n", "answered", b"Here\r\nand there\r\n"),
+    "a user in full": (STRANGER, b"/W bob\r\n", "answered", b"Happy and well\r\n"),
+    "nobody": (STRANGER, b"carol\r\n", "unknown", b"No such user\r\n"),
+    "another case": (STRANGER, b"Bob\r\n", "unknown", b"No such user\r\n"),
+    "the list, refused": (STRANGER, b"\r\n", "refused", b"Finger online user list denied\r\n"),
+    "the list in full, refused": (STRANGER, b"/W\r\n", "refused", b"Finger online user list denied\r\n"),
+    "forwarding": (STRANGER, b"bob@example.org\r\n", "refused", b"Finger forwarding service denied\r\n"),
+    "forwarding a list": (FRIEND, b"@example.org\r\n", "refused", b"Finger forwarding service denied\r\n"),
+    "malformed": (STRANGER, b"bob@\r\n", "malformed", b"Malformed query\r\n"),
+    "malformed by a control character": (STRANGER, b"\x1b[2J\r\n", "malformed", b"Malformed query\r\n"),
+    "too long": (STRANGER, b"x" * 1025 + b"\r\n", "too-long", b"Query too long\r\n"),
+    "as long as it may be": (STRANGER, b"x" * 1024 + b"\r\n", "unknown", b"No such user\r\n"),
+    "denied": (DENIED, b"bob\r\n", "denied", b"Finger service denied\r\n"),
+    "denied whatever it is": (DENIED, b"\0\r\n", "denied", b"Finger service denied\r\n"),
+    "denied silently": (SHUNNED, b"bob\r\n", "denied", b""),
+    "denied by no rule": (NOBODY, b"bob\r\n", "denied", b"Finger service denied\r\n"),
+    "the list": (
+        FRIEND,
+        b"\r\n",
+        "answered",
+        "Login           Name\r\nbob             bob\r\nalice           alice\r\njürgen          jürgen\r\n".encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("asker", "line", "outcome", "reply"), OUTCOMES.values(), ids=OUTCOMES.keys())
+def test_a_line_has_an_outcome_and_a_reply(asker: Asker, line: bytes, outcome: str, reply: bytes) -> None:
+    assert ruip().answer_line(line, asker) == Answer(outcome, reply)
+
+
+def test_an_empty_backend_knows_nobody_and_keeps_no_list() -> None:
+    assert ruip(Empty()).answer_line(b"bob\r\n", FRIEND) == Answer("unknown", b"No such user\r\n")
+    assert ruip(Empty()).answer_line(b"\r\n", FRIEND) == Answer("refused", b"Finger online user list denied\r\n")
+
+
+def test_a_list_of_nobody_says_so() -> None:
+    assert ruip(Static({})).answer_line(b"\r\n", FRIEND) == Answer("answered", b"No one logged on.\r\n")
+
+
+@pytest.mark.parametrize("backend", [Hold(), Drop(), Discard()], ids=["hold", "drop", "discard"])
+@pytest.mark.parametrize("line", [b"bob\r\n", b"\0\r\n", b"x" * 2000], ids=["user", "malformed", "too long"])
+def test_a_backend_that_wants_no_query_gives_nothing_back(backend: Backend, line: bytes) -> None:
+    wording = Wording(header="hello", footer="bye")
+    assert ruip(backend, wording).answer_line(line, STRANGER) == Answer("dropped", b"")
+
+
+@pytest.mark.parametrize(
+    "query", [Query("bob"), Query(), Query("bob", verbose=True)], ids=["user", "list", "verbose user"]
+)
+def test_a_failing_backend_is_logged_once_and_its_cause_not_told(
+    query: Query, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "fingerd"):
+        answer = ruip(Failing()).answer(query, FRIEND)
+    assert answer == Answer("error", b"Internal error in server\r\n")
+    assert caplog.record_tuples == [("fingerd.ruip", logging.WARNING, "backend failed: the cause")]
+    assert caplog.records[0].exc_info is None
+
+
+def test_a_backend_that_may_not_be_asked_is_not_asked() -> None:
+    backend = Waiting()
+    for asker, line in ((DENIED, b"bob"), (STRANGER, b""), (STRANGER, b"bob@here"), (STRANGER, b"\0")):
+        ruip(backend).answer_line(line, asker)
+    assert backend.asked == []
+
+
+def test_a_backend_hears_who_asks_for_whom_and_until_when() -> None:
+    backend = Waiting()
+    ruip(backend).answer_line(b" /W alice  bob\r\n", STRANGER)
+    assert backend.asked == [Ask("alice  bob", True, "192.0.2.7", 20.0)]
+
+
+def test_a_backend_that_is_not_instant_is_asked_every_time() -> None:
+    asked = ruip(Waiting())
+    replies = [asked.answer_line(b"bob\r\n", STRANGER).reply for _ in range(2)]
+    assert replies == [b"call 1\r\n", b"call 2\r\n"]
+
+
+def test_an_instant_backend_gives_the_same_answer_again() -> None:
+    asked = ruip()
+    assert asked.answer_line(b"bob\r\n", STRANGER) == asked.answer_line(b"bob\r\n", FRIEND)
+
+
+CHARSETS = {
+    "UTF-8": (Wording(charset="utf-8"), "grüßt €\r\n".encode()),
+    "Latin-1": (Wording(charset="latin-1"), b"gr\xfc\xdft ?\r\n"),
+    "ASCII": (Wording(charset="ascii"), b"gr??t ?\r\n"),
+}
+
+
+@pytest.mark.parametrize(("wording", "reply"), CHARSETS.values(), ids=CHARSETS.keys())
+def test_what_the_charset_cannot_hold_is_masked(wording: Wording, reply: bytes) -> None:
+    assert ruip(wording=wording).answer_line("jürgen\r\n".encode(), STRANGER).reply == reply
+
+
+NOW = datetime.fromtimestamp(1_700_000_000).astimezone().isoformat(" ", "seconds")
+
+WORDINGS = {
+    "a header": (Wording(header="Welcome"), b"Welcome\r\nHappy and well\r\n"),
+    "a footer": (Wording(footer="Bye"), b"Happy and well\r\nBye\r\n"),
+    "both, of several lines": (Wording(header="a\nb\n", footer="c\n"), b"a\r\nb\r\nHappy and well\r\nc\r\n"),
+    "empty ones": (Wording(header="", footer=""), b"Happy and well\r\n"),
+    "the user": (Wording(header="{user}:"), b"bob:\r\nHappy and well\r\n"),
+    "the client": (Wording(footer="for {client}"), b"Happy and well\r\nfor 192.0.2.7\r\n"),
+    "the time": (Wording(header="{time}"), f"{NOW}\r\nHappy and well\r\n".encode()),
+    "one twice": (Wording(header="{user} {user}"), b"bob bob\r\nHappy and well\r\n"),
+    "nothing else": (
+        Wording(header="{} {host} {{user}} {user!r} {User} %s"),
+        b"{} {host} {bob} {user!r} {User} %s\r\nHappy and well\r\n",
+    ),
+    "control characters": (Wording(header="\x1b[2J"), b"?[2J\r\nHappy and well\r\n"),
+    "another charset": (Wording(charset="ascii", header="grüß"), b"gr??\r\nHappy and well\r\n"),
+}
+
+
+@pytest.mark.parametrize(("wording", "reply"), WORDINGS.values(), ids=WORDINGS.keys())
+def test_an_answer_stands_between_header_and_footer(wording: Wording, reply: bytes) -> None:
+    assert ruip(wording=wording).answer_line(b"bob\r\n", STRANGER).reply == reply
+
+
+def test_what_is_put_into_a_header_is_not_looked_at_again() -> None:
+    answer = ruip(wording=Wording(header="{user} from {client}")).answer_line(b"{client}{time}\r\n", STRANGER)
+    assert answer.reply == b"{client}{time} from 192.0.2.7\r\nNo such user\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asker", "line", "reply"),
+    [
+        (STRANGER, b"\0", b"[]\r\nMalformed query\r\n"),
+        (STRANGER, b"", b"[]\r\nFinger online user list denied\r\n"),
+        (STRANGER, b"bob@x", b"[bob]\r\nFinger forwarding service denied\r\n"),
+        (DENIED, b"bob", b"[]\r\nFinger service denied\r\n"),
+        (SHUNNED, b"bob", b""),
+    ],
+    ids=["malformed", "list", "forwarding", "denied", "silently"],
+)
+def test_a_refusal_has_a_header_too_but_silence_has_none(asker: Asker, line: bytes, reply: bytes) -> None:
+    assert ruip(wording=Wording(header="[{user}]")).answer_line(line, asker).reply == reply
+
+
+def test_any_outcome_can_be_said() -> None:
+    assert ruip().say("busy", "Later", STRANGER) == Answer("busy", b"Later\r\n")
+
+
+def test_a_long_answer_is_cut_and_says_so() -> None:
+    backend = Static({"bob": "line\n" * 100})
+    answer = ruip(backend, reply_bytes=64).answer_line(b"bob\r\n", STRANGER)
+    assert answer == Answer("answered", b"line\r\n" * 8 + b"[answer cut]\r\n")
+
+
+def test_no_more_people_are_listed_than_there_is_room_for() -> None:
+    backend = Crowd()
+    answer = ruip(backend, reply_bytes=200).answer_line(b"\r\n", FRIEND)
+    assert len(answer.reply) <= 200
+    assert answer.reply.endswith(b"\r\n[answer cut]\r\n")
+    assert len(backend.told) < 20
+
+
+def test_several_people_are_told_one_after_the_other() -> None:
+    assert ruip(Crowd()).answer_line(b"any\r\n", STRANGER).reply == b"first\r\n\r\nsecond\r\n"
+
+
+RECORDS = {
+    "nobody": ((), ""),
+    "one": ((Person("a", "x"),), "x\n"),
+    "one with a line end": ((Person("a", "x\n"),), "x\n"),
+    "two": ((Person("a", "x\n"), Person("b", "y")), "x\n\ny\n"),
+}
+
+
+@pytest.mark.parametrize(("people", "text"), RECORDS.values(), ids=RECORDS.keys())
+def test_records_have_an_empty_line_between_them(people: tuple[Person, ...], text: str) -> None:
+    assert records(people) == text
+
+
+TABLES = {
+    "nobody": ((), "No one logged on."),
+    "one": ((Person("bob", "x"),), "Login           Name\nbob             bob"),
+    "a long name": (
+        (Person("a-very-long-username", ""),),
+        "Login           Name\na-very-long-username a-very-long-username",
+    ),
+    "a text as it is": ((Person("", "Here:\n bob\r\n"),), "Here:\n bob"),
+    "a text and a login": (
+        (Person("", "Here:\n"), Person("bob", "")),
+        "Here:\nLogin           Name\nbob             bob",
+    ),
+}
+
+
+@pytest.mark.parametrize(("people", "text"), TABLES.values(), ids=TABLES.keys())
+def test_a_list_is_a_row_for_each_login(people: tuple[Person, ...], text: str) -> None:
+    assert table(iter(people), 1000) == text

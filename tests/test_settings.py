@@ -1,0 +1,667 @@
+"""Configuration files: what each says, and in which words a broken one is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from fingerd.addresses import parse_source
+from fingerd.backends.command import Command
+from fingerd.backends.empty import Empty
+from fingerd.backends.static import Static
+from fingerd.backends.web import Web
+from fingerd.errors import ConfigError
+from fingerd.host import User
+from fingerd.limits import Limits
+from fingerd.listeners import InternetAddress, UnixAddress
+from fingerd.logs import Log
+from fingerd.policy import Rule
+from fingerd.process import Process
+from fingerd.ruip import Wording
+from fingerd.settings import Settings, load_config, read_config
+
+EMPTY = "backend: {type: empty}\n"  # the least that a file must say
+
+DEFAULTS = """\
+listen: ":79"                  # one or a list: "host:port" ("[::]:79" is IPv6 alone), ":79" (all addresses, v4 and v6),
+                               # "unix:/path" (with `mode`, `user`, `group` as a mapping), systemd, inetd; [] for none
+backend:                       # who knows the users; see 3
+  type: static
+  users: {moshez: Happy and well}
+
+policy:                        # the first rule whose `from` holds the client's address; see 4
+  - from: any
+
+process:
+  user: null                   # become this user once everything is bound
+  group: null                  # default: the user's own
+  chroot: null
+  rundir: /                    # inside the chroot
+  umask: "027"
+  pidfile: null
+
+log:
+  to: syslog                   # syslog | stderr | a file's path; an absent syslog is a warning, not a failure
+  prefix: fingerd              # the syslog tag
+  level: info
+  format: text                 # text | json
+  addresses: full              # full | network (/24, /48) | none: how much of a client's address is kept
+
+limits:
+  query_bytes: 1024
+  reply_bytes: 256KiB          # a longer answer is cut at a line's end and closed by the line "[answer cut]"
+  read_seconds: 10             # for the whole query line, however it drips
+  write_seconds: 30            # for the whole answer
+  answer_seconds: 20           # from query to answer, queueing included; backends' own timeouts are cut to it
+  connections: 10000           # all at once; when full, the client that has been silent longest is closed
+  per_client: 50               # at once from one IPv4 address or IPv6 /64; one more is closed at once
+  rate: 0                      # queries a minute from one client (a bucket that holds one minute's), 0 for no limit
+  threads: 32                  # answers worked on at once, started as needed; one client has at most a quarter of them
+  drain_seconds: 10
+
+reply:
+  charset: utf-8               # utf-8 | ascii | latin-1, for answers; what does not fit becomes "?"
+  header: null                 # text before and after every answer; {user}, {client}, {time} are replaced, nothing else
+  footer: null
+"""
+
+ADDRESS_FORMS = 'must be "host:port", ":port", "[ipv6]:port" or "unix:/path"'
+NO_SOURCE = "is no address, no network, not any and not local"
+
+# What is wrong, the file, and its problems without the file's name. FOLDER is an empty folder.
+BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
+    # names
+    "unknown option": (EMPTY + "polcy: []\n", ["2:1: polcy: unknown option (did you mean policy?)"]),
+    "unknown option like no other": (EMPTY + "xyz: 1\n", ["2:1: xyz: unknown option"]),
+    "unknown option of a section": (
+        EMPTY + "limits:\n  query_byte: 5\n",
+        ["3:3: limits.query_byte: unknown option (did you mean query_bytes?)"],
+    ),
+    "unknown option of a backend": (
+        "backend:\n  type: static\n  user: {a: b}\n",
+        [
+            "2:3: backend.users: required, but not given",
+            "3:3: backend.user: unknown option (did you mean users?)",
+        ],
+    ),
+    "unknown option of a rule": (
+        EMPTY + "policy:\n  - from: any\n    denies: true\n",
+        ["4:5: policy[0].denies: unknown option (did you mean deny?)"],
+    ),
+    "unknown option of a socket": (
+        EMPTY + "listen: {unix: FOLDER/s, modes: '0660'}\n",
+        ["2:{}: listen.modes: unknown option (did you mean mode?)"],
+    ),
+    "an option in the wrong case": (EMPTY + "Log: {}\n", ["2:1: Log: unknown option (did you mean log?)"]),
+    "duplicate section": (
+        EMPTY + "log: {}\nlimits: {}\nlog: {}\n",
+        ["4:1: log: duplicate key, first given in line 2"],
+    ),
+    "duplicate option": (
+        EMPTY + "limits:\n  rate: 1\n  rate: 2\n",
+        ["4:3: limits.rate: duplicate key, first given in line 3"],
+    ),
+    "duplicate user": (
+        "backend:\n  type: static\n  users:\n    bob: a\n    bob: b\n",
+        ["5:5: backend.users.bob: duplicate key, first given in line 4"],
+    ),
+    # what must be given
+    "no backend": ("listen: ':79'\n", ["1:1: backend: required, but not given"]),
+    "no type": ("backend:\n  users: {a: b}\n", ["2:3: backend.type: required, but not given"]),
+    "no users": ("backend: {type: static}\n", ["1:10: backend.users: required, but not given"]),
+    "no program": ("backend: {type: command}\n", ["1:10: backend.argv: required, but not given"]),
+    "a rule for nobody": (EMPTY + "policy:\n  - list: true\n", ["3:5: policy[0].from: required, but not given"]),
+    "a socket without a path": (
+        EMPTY + "listen: {mode: '0660'}\n",
+        ["2:9: listen.unix: required, but not given"],
+    ),
+    # wrong types
+    "a number instead of a section": (EMPTY + "limits: 5\n", ["2:9: limits: must be a mapping"]),
+    "a list instead of a section": (EMPTY + "log: [syslog]\n", ["2:6: log: must be a mapping"]),
+    "a word instead of a backend": ("backend: static\n", ["1:10: backend: must be a mapping"]),
+    "a list of users": ("backend: {type: static, users: [bob]}\n", ["1:32: backend.users: must be a mapping"]),
+    "a list instead of a text": (
+        "backend: {type: static, users: {bob: [a]}}\n",
+        ["1:38: backend.users.bob: must be text"],
+    ),
+    "a text instead of true": (
+        EMPTY + "policy: [{from: any, list: maybe}]\n",
+        ["2:28: policy[0].list: must be true or false"],
+    ),
+    "no such word": (
+        EMPTY + "policy: [{from: any, deny: silent}]\n",
+        ["2:28: policy[0].deny: must be false, true or silently (did you mean silently?)"],
+    ),
+    "no such charset": (
+        EMPTY + "reply: {charset: latin1}\n",
+        ["2:18: reply.charset: must be utf-8, ascii or latin-1 (did you mean latin-1?)"],
+    ),
+    "no such words for the log": (
+        EMPTY + "log:\n  level: loud\n  format: xml\n  addresses: some\n",
+        [
+            "3:10: log.level: must be debug, info, warning or error",
+            "4:11: log.format: must be text or json",
+            "5:14: log.addresses: must be full, network or none",
+        ],
+    ),
+    # YAML 1.1
+    "a user called no": (
+        "backend: {type: static, users: {no: x}}\n",
+        ['1:33: backend.users.no: YAML reads no as true or false; to mean the text, quote it: "no"'],
+    ),
+    "a user called 1": (
+        "backend: {type: static, users: {1: x}}\n",
+        ['1:33: backend.users.1: YAML reads 1 as a number; to mean the text, quote it: "1"'],
+    ),
+    "a user called null": (
+        "backend: {type: static, users: {null: x}}\n",
+        ['1:33: backend.users.null: YAML reads null as nothing; to mean the text, quote it: "null"'],
+    ),
+    "a user called 22:30": (
+        "backend:\n  type: static\n  users:\n    22:30: x\n",
+        ['4:5: backend.users.22:30: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
+    ),
+    "a user called 0o27": (
+        "backend: {type: static, users: {0o27: x}}\n",
+        ['1:33: backend.users.0o27: YAML readers differ about 0o27; quote it: "0o27"'],
+    ),
+    "a time as a text": (
+        "backend: {type: static, users: {bob: 22:30}}\n",
+        ['1:38: backend.users.bob: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
+    ),
+    "a date as a text": (
+        "backend: {type: static, users: {bob: 2024-01-01}}\n",
+        ['1:38: backend.users.bob: YAML reads 2024-01-01 as a date; to mean the text, quote it: "2024-01-01"'],
+    ),
+    "nothing as a text": (
+        "backend:\n  type: static\n  users:\n    bob:\n",
+        ['4:9: backend.users.bob: YAML reads an empty value as nothing; to mean the text, quote it: ""'],
+    ),
+    "a number as an argument": (
+        "backend: {type: command, argv: [echo, 5]}\n",
+        ['1:39: backend.argv[1]: YAML reads 5 as a number; to mean the text, quote it: "5"'],
+    ),
+    "no as an account": (
+        EMPTY + "process: {user: no}\n",
+        ['2:17: process.user: YAML reads no as true or false; to mean the text, quote it: "no"'],
+    ),
+    "octal digits without quotes": (
+        EMPTY + "process: {umask: 027}\n",
+        ['2:18: process.umask: must be octal digits in quotes: "027"'],
+    ),
+    "octal digits of YAML 1.2": (
+        EMPTY + "process: {umask: 0o27}\n",
+        ['2:18: process.umask: must be octal digits in quotes: "27"'],
+    ),
+    "decimal digits without quotes": (
+        EMPTY + "listen: {unix: /s, mode: 660}\n",
+        ['2:26: listen.mode: must be octal digits in quotes: "660"'],
+    ),
+    "a time of the day as a time": (
+        EMPTY + "limits: {read_seconds: 22:30}\n",
+        ["2:24: limits.read_seconds: must be a time, as 10, 10s, 5m or 2h (YAML reads 22:30 as 1350)"],
+    ),
+    "a number that is octal": (
+        EMPTY + "limits: {per_client: 010}\n",
+        ["2:22: limits.per_client: must be a whole number (YAML reads 010 as 8)"],
+    ),
+    # numbers
+    "bad times": (
+        EMPTY + "limits:\n  read_seconds: 10 minutes\n  write_seconds: -1\n  answer_seconds: 1d\n",
+        [f"{line}: must be a time, as 10, 10s, 5m or 2h" for line in (
+            "3:17: limits.read_seconds", "4:18: limits.write_seconds", "5:19: limits.answer_seconds"
+        )],
+    ),
+    "bad sizes": (
+        EMPTY + "limits:\n  query_bytes: 1KB\n  reply_bytes: 1.5MiB\n",
+        [f"{line}: must be a size in bytes, as 65536 or 64KiB" for line in (
+            "3:16: limits.query_bytes", "4:16: limits.reply_bytes"
+        )],
+    ),
+    "sizes out of range": (
+        EMPTY + "limits: {query_bytes: 2MiB, reply_bytes: 63}\n",
+        [
+            "2:23: limits.query_bytes: must be from 1 to 1,048,576",
+            "2:42: limits.reply_bytes: must be from 64 to 1,073,741,824",
+        ],
+    ),
+    "bad numbers": (
+        EMPTY + "limits:\n  threads: many\n  connections: 1.5\n  per_client: '5'\n  rate: .inf\n",
+        [f"{line}: must be a whole number" for line in (
+            "3:12: limits.threads", "4:16: limits.connections", "5:15: limits.per_client", "6:9: limits.rate"
+        )],
+    ),
+    "numbers out of range": (
+        EMPTY + "limits: {threads: 0, connections: 1000001, rate: -1}\n",
+        [
+            "2:19: limits.threads: must be from 1 to 10,000",
+            "2:35: limits.connections: must be from 1 to 1,000,000",
+            "2:50: limits.rate: must be from 0 to 1,000,000",
+        ],
+    ),
+    # addresses
+    "bad addresses": (
+        EMPTY + "listen: ['79', '::1:79', ':65536', localhost, '[::1]', 'unix:']\n",
+        [
+            f"2:10: listen[0]: {ADDRESS_FORMS}",
+            f"2:16: listen[1]: {ADDRESS_FORMS}",
+            f"2:26: listen[2]: {ADDRESS_FORMS}",
+            f"2:36: listen[3]: {ADDRESS_FORMS}",
+            f"2:47: listen[4]: {ADDRESS_FORMS}",
+            "2:56: listen[5]: must be a path after unix:",
+        ],
+    ),
+    "a list of lists of addresses": (EMPTY + "listen: [[':79']]\n", ["2:10: listen[0]: must be an address"]),
+    "an address that YAML reads as a number": (
+        EMPTY + "listen: 22:30\n",
+        ['2:9: listen: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
+    ),
+    "no network": (
+        EMPTY + "policy:\n  - from: 10.0.0.0/33\n",
+        [f"3:11: policy[0].from: '10.0.0.0/33' {NO_SOURCE}"],
+    ),
+    "bad networks": (
+        EMPTY + "policy:\n  - from: any\n  - from: [10.0.0.1/8, localnet, 300.1.1.1]\n",
+        [
+            "4:12: policy[1].from[0]: 10.0.0.1/8 is an address inside of a network (did you mean 10.0.0.0/8?)",
+            f"4:24: policy[1].from[1]: 'localnet' {NO_SOURCE}",
+            f"4:34: policy[1].from[2]: '300.1.1.1' {NO_SOURCE}",
+        ],
+    ),
+    # backends
+    "unknown type": (
+        "backend: {type: statik}\n",
+        ["1:17: backend.type: there is no backend statik (did you mean static?)"],
+    ),
+    "a type that is a list": ("backend: {type: [static]}\n", ["1:17: backend.type: must be text"]),
+    "a type that is a number": (
+        "backend: {type: 1}\n",
+        ['1:17: backend.type: YAML reads 1 as a number; to mean the text, quote it: "1"'],
+    ),
+    "a user whom nobody can ask for": (
+        "backend: {type: static, users: {a@b: x}}\n",
+        ["1:10: backend: no query can ask for a user called 'a@b'"],
+    ),
+    "no program in the list": ("backend: {type: command, argv: []}\n", ["1:10: backend: a program is needed"]),
+    "a user as the program": (
+        "backend: {type: command, argv: ['{user}']}\n",
+        ["1:10: backend: a user's name may not choose the program"],
+    ),
+    "neither prefix nor url": ("backend: {type: web}\n", ["1:10: backend: needs either prefix or url"]),
+    "a url without the user": (
+        "backend: {type: web, url: 'http://example.org/'}\n",
+        ["1:10: backend: url has no {user} in it"],
+    ),
+    # the file
+    "empty file": ("", ["1:1: the file is empty"]),
+    "nothing but a comment": ("# nothing\n", ["1:1: the file is empty"]),
+    "not UTF-8": (b"# \xc3\xbc\nbackend: {type: static, users: {bob: \xc3\xbc\xfc}}\n", ["2:39: not UTF-8 text"]),
+    "UTF-16": (EMPTY.encode("utf-16"), ["1:1: not UTF-8 text"]),
+    "control character": (
+        "backend: {type: static, users: {bob: a\x07b}}\n",
+        ["1:39: U+0007 may not stand in a YAML file"],
+    ),
+    "no end of a mapping": (
+        "backend: {type: empty\n",
+        ["2:1: expected ',' or '}', but got '<stream end>', while parsing a flow mapping"],
+    ),
+    "no end of a text": (
+        EMPTY + "log: 'abc\n",
+        ["3:1: found unexpected end of stream, while scanning a quoted scalar"],
+    ),
+    "a tab": (
+        "backend:\n\ttype: empty\n",
+        ["2:1: found character '\\t' that cannot start any token, while scanning for the next token"],
+    ),
+    "two in one line": ("backend: type: empty\n", ["1:14: mapping values are not allowed here"]),
+    "two documents": (
+        EMPTY + "---\n" + EMPTY,
+        ["2:1: but found another document, expected a single document in the stream"],
+    ),
+    "unknown tag": ("backend: {type: !name empty}\n", ["1:17: backend.type: must be text"]),
+    "a tag that the text does not fit": (
+        EMPTY + "limits: {threads: !!int ten}\n",
+        ["2:19: limits.threads: must be a whole number"],
+    ),
+    "merge key": (
+        "backend: &b {type: empty}\nlog: {<<: *b}\n",
+        ["2:7: log: a key must be text, without a tag, and not <<"],
+    ),
+    "a key that is a list": (
+        EMPTY + "? [a]\n: b\n",
+        ["2:3: a key must be text, without a tag, and not <<"],
+    ),
+    "a mapping that holds itself": (
+        "backend: &b {type: static, users: *b}\n",
+        ["1:10: backend.users: an alias may not hold itself"],
+    ),
+    "a list that holds itself": (
+        EMPTY + "listen: &l [':79', *l]\n",
+        ["2:9: listen[1]: an alias may not hold itself"],
+    ),
+    "unknown alias": (EMPTY + "listen: *l\n", ["2:9: found undefined alias 'l'"]),
+    # the host
+    "unknown user and group": (
+        EMPTY + "process:\n  user: nosuch\n  group: nosuch\n",
+        ["3:9: process.user: there is no user nosuch", "4:10: process.group: there is no group nosuch"],
+    ),
+    "unknown owner of a socket": (
+        EMPTY + "listen:\n  - unix: FOLDER/s\n    user: nosuch\n    group: nosuch\n",
+        ["4:11: listen[0].user: there is no user nosuch", "5:12: listen[0].group: there is no group nosuch"],
+    ),
+    "no chroot": (
+        EMPTY + "process:\n  chroot: FOLDER/none\n",
+        ["3:11: process.chroot: there is no folder FOLDER/none"],
+    ),
+    "no rundir": (
+        EMPTY + "process:\n  rundir: FOLDER/none\n",
+        ["3:3: process: there is no folder FOLDER/none to run in"],
+    ),
+    "no rundir in the chroot": (
+        EMPTY + "process:\n  chroot: FOLDER\n  rundir: /none\n",
+        ["3:3: process: there is no folder FOLDER/none to run in"],
+    ),
+    "no folder for the pid file": (
+        EMPTY + "process:\n  pidfile: FOLDER/none/pid\n",
+        ["3:12: process.pidfile: there is no folder FOLDER/none"],
+    ),
+    "no folder for the log": (EMPTY + "log:\n  to: FOLDER/none/log\n", ["3:7: log.to: there is no folder FOLDER/none"]),
+    "a folder as the log": (EMPTY + "log:\n  to: FOLDER\n", ["3:7: log.to: FOLDER is a folder, no file"]),
+    "an empty path": (EMPTY + "process: {pidfile: ''}\n", ["2:20: process.pidfile: must be a path"]),
+    "a prefix of two words": (
+        EMPTY + "log: {prefix: finger daemon}\n",
+        ["2:15: log.prefix: must be up to 48 characters without blanks, colons and brackets"],
+    ),
+    "a program that the jail lacks": (
+        "backend: {type: command, argv: [/bin/sh]}\nprocess:\n  chroot: FOLDER\n",
+        ["1:10: backend: there is no program /bin/sh in FOLDER"],
+    ),
+    # all at once
+    "several, in the order of the file": (
+        "polcy: []\n"
+        "backend: {type: statik}\n"
+        "limits: {rate: x, threads: 0}\n"
+        "process:\n"
+        "  user: nosuch\n"
+        "  umask: 027\n"
+        "listen: [':79', nowhere]\n"
+        "limits: {}\n",
+        [
+            "1:1: polcy: unknown option (did you mean policy?)",
+            "2:17: backend.type: there is no backend statik (did you mean static?)",
+            "3:16: limits.rate: must be a whole number",
+            "3:28: limits.threads: must be from 1 to 10,000",
+            "5:9: process.user: there is no user nosuch",
+            '6:10: process.umask: must be octal digits in quotes: "027"',
+            f"7:17: listen[1]: {ADDRESS_FORMS}",
+            "8:1: limits: duplicate key, first given in line 3",
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_is_refused_with_every_problem_and_its_place(
+    text: str | bytes, expected: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    raw = text.replace("FOLDER", str(folder)).encode() if isinstance(text, str) else text
+    path = tmp_path / "fingerd.yaml"
+    path.write_bytes(raw)
+    column = raw.find(b", modes") + 3 - raw.rfind(b"\n", 0, raw.find(b", modes")) - 1  # of the one after a long path
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path))
+    assert list(caught.value.problems) == [
+        f"{path}:{problem}".replace("FOLDER", str(folder)).replace("2:{}:", f"2:{column}:") for problem in expected
+    ]
+    assert str(caught.value).splitlines() == list(caught.value.problems)
+
+
+def settings_of(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(str(path))
+
+
+def problems_of(tmp_path: Path, text: str, options: dict[str, tuple[str, str]]) -> list[str]:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_config(str(path), options)
+    return [problem.replace(str(path), "FILE") for problem in caught.value.problems]
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path))
+    assert caught.value.problems == (f"{path}: cannot be read: No such file or directory",)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(tmp_path))
+    assert caught.value.problems == (f"{tmp_path}: cannot be read: Is a directory",)
+
+
+def test_what_the_documentation_calls_defaults_are_the_defaults(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, DEFAULTS)
+    # Syslog is the default of a daemon only, so that the default itself stays open.
+    assert settings.log.to == "syslog"
+    log = dataclasses.replace(settings.log, to=None)
+    assert dataclasses.replace(settings, log=log) == Settings(backend=Static({"moshez": "Happy and well"}))
+
+
+def test_all_but_the_backend_may_be_left_out(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, EMPTY) == Settings(backend=Empty())
+
+
+def test_a_section_may_be_empty(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, EMPTY + "process:\nlog:\nlimits:\nreply:\n") == Settings(backend=Empty())
+
+
+def test_the_defaults_are_what_they_are() -> None:
+    settings = Settings(backend=Empty())
+    assert settings.listen == (InternetAddress("", 79),)
+    assert settings.policy == (Rule(from_=("any",)),)
+    assert settings.process == Process(None, None, None, "/", 0o027, None)
+    assert settings.log == Log(None, "fingerd", "info", "text", "full")
+    assert settings.limits == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 32, 10)
+    assert settings.reply == Wording("utf-8", None, None)
+
+
+LIMITS = {
+    "seconds": ("read_seconds: 5", Limits(read_seconds=5)),
+    "half a second": ("read_seconds: 0.5", Limits(read_seconds=0.5)),
+    "with s": ("write_seconds: 45s", Limits(write_seconds=45)),
+    "with m": ("answer_seconds: 5m", Limits(answer_seconds=300)),
+    "with h": ("drain_seconds: 2h", Limits(drain_seconds=7200)),
+    "no time at all": ("drain_seconds: 0", Limits(drain_seconds=0)),
+    "bytes": ("reply_bytes: 64", Limits(reply_bytes=64)),
+    "KiB": ("reply_bytes: 64KiB", Limits(reply_bytes=65_536)),
+    "MiB": ("reply_bytes: 1MiB", Limits(reply_bytes=1 << 20)),
+    "numbers": (
+        "{connections: 100, per_client: 1, rate: 60, threads: 4}",
+        Limits(connections=100, per_client=1, rate=60, threads=4),
+    ),
+    "a thousand in two parts": ("connections: 1_000", Limits(connections=1000)),
+}
+
+
+@pytest.mark.parametrize(("text", "limits"), LIMITS.values(), ids=LIMITS.keys())
+def test_times_sizes_and_numbers_may_be_written_in_several_ways(text: str, limits: Limits, tmp_path: Path) -> None:
+    assert settings_of(tmp_path, f"{EMPTY}limits:\n  {text}\n").limits == limits
+
+
+LISTEN = {
+    "all addresses": ('":79"', (InternetAddress("", 79),)),
+    "without quotes": (":1079", (InternetAddress("", 1079),)),
+    "any port": ('"127.0.0.1:0"', (InternetAddress("127.0.0.1", 0),)),
+    "IPv4": ('"192.0.2.7:79"', (InternetAddress("192.0.2.7", 79),)),
+    "IPv6": ('"[2001:db8::7]:79"', (InternetAddress("2001:db8::7", 79),)),
+    "all of IPv6": ('"[::]:79"', (InternetAddress("::", 79),)),
+    "a name": ('"localhost:79"', (InternetAddress("localhost", 79),)),
+    "a socket": ('"unix:/run/fingerd.sock"', (UnixAddress("/run/fingerd.sock"),)),
+    "a socket with its mode": (
+        '{unix: /run/fingerd.sock, mode: "0660"}',
+        (UnixAddress("/run/fingerd.sock", 0o660),),
+    ),
+    "a socket with its owner": (
+        "{unix: /run/fingerd.sock, user: root, group: 0}",
+        (UnixAddress("/run/fingerd.sock", 0o666, User("root", 0, 0), 0),),
+    ),
+    "several": (
+        '["192.0.2.7:79", "unix:/s", {unix: /t}]',
+        (InternetAddress("192.0.2.7", 79), UnixAddress("/s"), UnixAddress("/t")),
+    ),
+    "none": ("[]", ()),
+}
+
+
+@pytest.mark.parametrize(("text", "addresses"), LISTEN.values(), ids=LISTEN.keys())
+def test_addresses_to_listen_at_have_several_forms(
+    text: str, addresses: tuple[InternetAddress | UnixAddress, ...], tmp_path: Path
+) -> None:
+    assert settings_of(tmp_path, f"{EMPTY}listen: {text}\n").listen == addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (InternetAddress("", 79), ":79"),
+        (InternetAddress("192.0.2.7", 79), "192.0.2.7:79"),
+        (InternetAddress("::", 79), "[::]:79"),
+        (UnixAddress("/s"), "unix:/s"),
+    ],
+    ids=["all", "IPv4", "IPv6", "unix"],
+)
+def test_an_address_is_named_as_in_the_file(address: InternetAddress | UnixAddress, name: str) -> None:
+    assert str(address) == name
+
+
+def test_rules_are_read_in_their_order(tmp_path: Path) -> None:
+    text = """\
+policy:
+  - {from: [local, 192.0.2.0/24, "2001:db8::/32"], list: true}
+  - {from: 198.51.100.7, deny: silently}
+  - {from: any, deny: true}
+"""
+    assert settings_of(tmp_path, EMPTY + text).policy == (
+        Rule(from_=("local", parse_source("192.0.2.0/24"), parse_source("2001:db8::/32")), list=True),
+        Rule(from_=(parse_source("198.51.100.7"),), deny="silently"),
+        Rule(from_=("any",), deny=True),
+    )
+
+
+def test_no_rules_are_not_the_same_as_none_given(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, EMPTY + "policy: []\n").policy == ()
+
+
+def test_users_with_names_that_yaml_reads_otherwise_may_be_quoted(tmp_path: Path) -> None:
+    text = "backend:\n  type: static\n  users: {'no': a, '1': b, 'null': c, '22:30': d, '0o27': e}\n"
+    assert settings_of(tmp_path, text).backend == Static({"no": "a", "1": "b", "null": "c", "22:30": "d", "0o27": "e"})
+
+
+def test_a_text_of_several_lines_keeps_them(tmp_path: Path) -> None:
+    text = "backend:\n  type: static\n  users:\n    bob: |\n      Plan:\n        none\n"
+    assert settings_of(tmp_path, text).backend == Static({"bob": "Plan:\n  none\n"})
+
+
+def test_one_node_may_stand_in_several_places(tmp_path: Path) -> None:
+    text = "backend:\n  type: static\n  users: {bob: &t Hello, alice: *t}\n"
+    assert settings_of(tmp_path, text).backend == Static({"bob": "Hello", "alice": "Hello"})
+
+
+def test_other_backends_have_other_options(tmp_path: Path) -> None:
+    text = "backend: {type: command, argv: [/bin/echo, '{user}'], timeout: 5s, output_bytes: 1KiB}\n"
+    assert settings_of(tmp_path, text).backend == Command(("/bin/echo", "{user}"), None, 5, 1024)
+    text = "backend: {type: web, prefix: 'http://192.0.2.1/', headers: {X-Key: secret}}\n"
+    backend = settings_of(tmp_path, text).backend
+    assert isinstance(backend, Web)
+    assert backend.headers == {"X-Key": "secret"}
+    assert "secret" not in repr(backend)
+
+
+def test_what_the_process_becomes_is_looked_up(tmp_path: Path) -> None:
+    text = f"process: {{user: root, group: root, chroot: '{tmp_path}', umask: '0077', pidfile: '{tmp_path}/pid'}}\n"
+    assert settings_of(tmp_path, EMPTY + text).process == Process(
+        User("root", 0, 0), 0, str(tmp_path), "/", 0o077, f"{tmp_path}/pid"
+    )
+
+
+def test_accounts_may_be_numbers_and_need_not_be_known(tmp_path: Path) -> None:
+    process = settings_of(tmp_path, EMPTY + "process: {user: 3999999999, group: 3999999998}\n").process
+    assert (process.user, process.group) == (User("", 3999999999, 3999999999), 3999999998)
+    assert settings_of(tmp_path, EMPTY + "process: {user: 0}\n").process.user == User("root", 0, 0)
+
+
+def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of(tmp_path, EMPTY + "log: {to: access.log}\nprocess: {pidfile: pid}\nlisten: 'unix:s'\n")
+    assert settings.log.to == f"{tmp_path}/access.log"
+    assert settings.process.pidfile == f"{tmp_path}/pid"
+    assert settings.listen == (UnixAddress(f"{tmp_path}/s"),)
+
+
+def test_the_command_line_stands_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(EMPTY + "process: {user: nosuch, umask: '077'}\nlog:\n", encoding="utf-8")
+    options = {
+        "process.user": ("--uid", "0"),
+        "process.rundir": ("--rundir", str(tmp_path)),
+        "log.to": ("--logfile", f"{tmp_path}/log"),
+        "log.prefix": ("--prefix", "no"),
+    }
+    settings, warnings = read_config(str(path), options)
+    assert settings.process == Process(User("root", 0, 0), None, None, str(tmp_path), 0o077, None)
+    assert settings.log == Log(f"{tmp_path}/log", "no")
+    assert warnings == ()
+
+
+def test_problems_of_the_command_line_are_placed_by_the_options_own_names(tmp_path: Path) -> None:
+    problems = problems_of(
+        tmp_path,
+        EMPTY + "limits: {rate: x}\n",
+        {
+            "process.user": ("--uid", "nosuch"),
+            "process.chroot": ("--chroot", f"{tmp_path}/none"),
+            "log.prefix": ("--prefix", "a b"),
+        },
+    )
+    assert sorted(problems) == [
+        f"--chroot: process.chroot: there is no folder {tmp_path}/none",
+        "--prefix: log.prefix: must be up to 48 characters without blanks, colons and brackets",
+        "--uid: process.user: there is no user nosuch",
+        "FILE:2:16: limits.rate: must be a whole number",
+    ]
+
+
+def test_the_command_line_hides_no_wrong_section(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, EMPTY + "process: 5\n", {"process.umask": ("--umask", "027")})
+    assert problems == ["FILE:2:10: process: must be a mapping"]
+
+
+def test_the_command_line_makes_no_missing_file_good(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, "", {"process.umask": ("--umask", "027")})
+    assert problems == ["FILE:1:1: the file is empty"]
+
+
+def test_a_missing_program_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(
+        f"backend: {{type: command, argv: ['{tmp_path}/none', '{{user}}'], list_argv: [no-such-program]}}\n",
+        encoding="utf-8",
+    )
+    settings, warnings = read_config(str(path), {})
+    assert settings.backend == Command((f"{tmp_path}/none", "{user}"), ("no-such-program",))
+    assert warnings == (
+        f"{path}:1:10: backend: there is no program {tmp_path}/none",
+        f"{path}:1:10: backend: there is no program no-such-program",
+    )
+
+
+def test_programs_that_are_there_are_no_warning(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text("backend: {type: command, argv: [/bin/sh], list_argv: [sh]}\n", encoding="utf-8")
+    assert read_config(str(path), {})[1] == ()
