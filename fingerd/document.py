@@ -11,6 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from fingerd.errors import ConfigError
+from fingerd.protocol import escape_controls
 
 
 class Place(NamedTuple):
@@ -70,7 +71,7 @@ def _place(where: yaml.Node | Place) -> Place:
 
 
 def _lines(entries: list[tuple[Place, str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{place}: {what}" for place, what in sorted(entries)))
+    return tuple(dict.fromkeys(escape_controls(f"{place}: {what}") for place, what in sorted(entries)))
 
 
 def join(path: str, key: str) -> str:
@@ -95,9 +96,14 @@ def read_document(path: str) -> Document:
     except UnicodeDecodeError as error:
         start = raw[: error.start]
         document.complain(_end_of(path, start.decode()), "", "not UTF-8 text")
+    except RecursionError:
+        document.complain(Place(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        reason = ", ".join(str(part) for part in (error.problem, error.context) if part)
+        parts = [error.problem, error.context]
+        if isinstance(error, yaml.composer.ComposerError):  # its problem goes on where its context ends
+            parts.reverse()
+        reason = ", ".join(str(part) for part in parts if part)
         document.complain(Place(path, mark.line + 1, mark.column + 1) if mark else Place(path), "", reason)
     except yaml.reader.ReaderError as error:
         character = f"U+{ord(text[error.position]):04X}"

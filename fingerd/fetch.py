@@ -20,6 +20,7 @@ import requests
 import requests.adapters
 import urllib3
 
+LATE = "not done in time"
 MOST_REDIRECTS = 5
 KEPT_CONNECTIONS = 32  # for each host; as many as there are threads to use them
 
@@ -32,7 +33,7 @@ def _left() -> float:
     """Seconds until the deadline; TimeoutError when it is over."""
     left: float = _due.at - time.monotonic()
     if left <= 0:
-        raise TimeoutError("not done in time")
+        raise TimeoutError(LATE)
     return left
 
 
@@ -104,6 +105,9 @@ def cause_of(error: BaseException) -> str:
     """What went wrong at the bottom of what requests and urllib3 made of it, in a few words."""
     while inner := next((part for part in (getattr(error, "reason", None), *error.args) if _is_error(part)), None):
         error = inner
+    timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
+    if isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError):
+        return LATE
     said = str(error)
     return said.rpartition(">: ")[2] or said or type(error).__name__  # urllib3 begins with its connection object
 
@@ -133,6 +137,7 @@ class Fetcher:
         for _ in range(MOST_REDIRECTS + 1):
             response = self._session.get(address, stream=True, timeout=_left(), allow_redirects=False)
             if not response.is_redirect:
+                response.raw.enforce_content_length = True  # not by itself before urllib3 2
                 return response
             response.close()
             target = urljoin(address, response.headers["Location"])

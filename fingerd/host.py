@@ -18,24 +18,44 @@ class User:
     gid: int
 
 
+_IDS = range((1 << 32) - 1)  # the last one means "leave it as it is" to the kernel
+
+
+def _number(scalar: Scalar) -> int | None:
+    """The id that the digits spell, None for a name; ValueError for digits that YAML reads as another number."""
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", scalar.text):
+        return None
+    if int(scalar.text) not in _IDS:
+        raise ValueError(f"{scalar.text} is not a number that a user or a group can have")
+    return int(scalar.text)
+
+
+def _name(scalar: Scalar) -> str:
+    name = to_text(scalar)
+    if not name or not name.isprintable():
+        raise ValueError("must be a name or a number")
+    return name
+
+
 def read_user(scalar: Scalar) -> User:
     """A user by name or number; ValueError for a name that the host does not know."""
-    number = scalar.text.isascii() and scalar.text.isdigit()
+    number = _number(scalar)
     try:
-        account = pwd.getpwuid(int(scalar.text)) if number else pwd.getpwnam(to_text(scalar))
-    except (KeyError, OverflowError):
-        if number and int(scalar.text) < 1 << 32:
-            return User("", int(scalar.text), int(scalar.text))
+        account = pwd.getpwnam(_name(scalar)) if number is None else pwd.getpwuid(number)
+    except KeyError:
+        if number is not None:
+            return User("", number, number)
         raise ValueError(f"there is no user {scalar.text}") from None
     return User(account.pw_name, account.pw_uid, account.pw_gid)
 
 
 def read_group(scalar: Scalar) -> int:
     """The gid of a group by name or number; ValueError for a name that the host does not know."""
-    if scalar.text.isascii() and scalar.text.isdigit() and int(scalar.text) < 1 << 32:
-        return int(scalar.text)
+    number = _number(scalar)
+    if number is not None:
+        return number
     try:
-        return grp.getgrnam(to_text(scalar)).gr_gid
+        return grp.getgrnam(_name(scalar)).gr_gid
     except KeyError:
         raise ValueError(f"there is no group {scalar.text}") from None
 
@@ -53,7 +73,7 @@ def read_mode(scalar: Scalar) -> int:
 def read_path(scalar: Scalar) -> str:
     """A path, made absolute; ValueError for an empty one."""
     path = to_text(scalar)
-    if not path or "\0" in path:
+    if not path or not path.isprintable():
         raise ValueError("must be a path")
     return os.path.abspath(path)
 

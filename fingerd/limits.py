@@ -14,7 +14,7 @@ class Limits:
     """How much of everything a client, and all of them together, may take."""
 
     query_bytes: Annotated[int, Size(1, 1 << 20)] = 1024  # of one line, without its end
-    reply_bytes: Annotated[int, Size(64)] = 256 << 10
+    reply_bytes: Annotated[int, Size(64)] = 256 << 10  # of one answer, without header and footer
     read_seconds: Annotated[float, Seconds(0.1)] = 10  # for the whole query line, however it drips
     write_seconds: Annotated[float, Seconds(0.1)] = 30  # for the whole answer
     answer_seconds: Annotated[float, Seconds(0.1)] = 20  # from query to answer, queueing included
@@ -26,7 +26,7 @@ class Limits:
 
 
 class Clients:
-    """Who is connected, and how often they asked. For one thread only; clients on unix sockets are not counted."""
+    """Who is connected, and how often they asked. For one thread only; clients on unix sockets are never refused."""
 
     def __init__(self) -> None:
         self._connected: dict[str, int] = {}

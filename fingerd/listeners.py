@@ -15,7 +15,7 @@ from fingerd.host import User, read_group, read_mode, read_path, read_user
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it may hold fewer (net.core.somaxconn)
 
-_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^]]*)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})")
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,13 @@ Address = InternetAddress | UnixAddress
 def parse_listen(text: str) -> Address:
     """The address that ``text`` names; ValueError where it names none."""
     if text.startswith("unix:"):
-        if text == "unix:":
+        if text == "unix:" or "\0" in text:
             raise ValueError("must be a path after unix:")
         return UnixAddress(os.path.abspath(text.removeprefix("unix:")))
     match = _HOST_PORT.fullmatch(text)
     if not match or int(match["port"]) > 65535:
-        raise ValueError('must be "host:port", ":port", "[ipv6]:port" or "unix:/path"')
+        hint = f' (did you mean ":{text}"?)' if text.isdigit() else ""
+        raise ValueError(f'must be "host:port", ":port", "[ipv6]:port" or "unix:/path"{hint}')
     return InternetAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
 
 
@@ -70,8 +71,10 @@ def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
                 listeners += [_open_unix(address)] if isinstance(address, UnixAddress) else _open_internet(address)
             except PermissionError as error:
                 raise StartError(f"cannot listen on {address}: {error.strerror}", os.EX_NOPERM) from error
-            except OSError as error:
-                raise StartError(f"cannot listen on {address}: {error.strerror or error}", os.EX_UNAVAILABLE) from error
+            except (OSError, UnicodeError) as error:  # of which the last is what a name that cannot be one gives
+                raise StartError(
+                    f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}", os.EX_UNAVAILABLE
+                ) from error
     except StartError:
         for listener in listeners:
             close_listener(listener)

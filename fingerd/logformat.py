@@ -5,21 +5,18 @@ Nothing that a client sent reaches a terminal or another program unescaped.
 
 import json
 import logging
-import re
 from datetime import datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
 from fingerd.addresses import shortened
-from fingerd.protocol import read_text, strip_line_end
+from fingerd.protocol import escape_controls, read_text, strip_line_end
 
 QUERY_CHARACTERS = 1000  # of a query in the log, in its JSON form with the quotes
 
 Style = Literal["text", "json"]
 Kept = Literal["full", "network", "none"]
-
-_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Access(NamedTuple):
@@ -50,25 +47,16 @@ def record_text(record: logging.LogRecord, style: Style) -> str:
             "message": message,
         }
         return json.dumps(fields | ({"traceback": trace} if trace else {}))
-    line = _UNPRINTABLE.sub(_escaped, f"{record.levelname} {record.name}: {message}".replace("\n", "\\n"))
-    return f"{line}\n{_UNPRINTABLE.sub(_escaped, trace)}" if trace else line
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape", "backslashreplace").decode()
+    lines = [f"{record.levelname} {record.name}: {message}", *trace.splitlines()]
+    return "\n".join(map(escape_controls, lines))
 
 
 def quote_query(line: bytes) -> str:
     """A client's line as a JSON string: ASCII without control characters, at most 1,000 of them."""
     text = read_text(strip_line_end(line))[:QUERY_CHARACTERS]
-    while len(quoted := _quoted(text)) > QUERY_CHARACTERS:
+    while len(quoted := encode_basestring_ascii(text)) > QUERY_CHARACTERS:
         text = text[: -((len(quoted) - QUERY_CHARACTERS + 11) // 12)]  # one character takes up to twelve
     return quoted
-
-
-def _quoted(text: str) -> str:
-    quoted = encode_basestring_ascii(text)
-    return quoted.replace("\x7f", "\\u007f") if "\x7f" in quoted else quoted
 
 
 def _kept_of(client: str, kept: Kept) -> str:

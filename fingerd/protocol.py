@@ -30,6 +30,7 @@ IAC = b"\xff"
 _TELNET = re.compile(rb"\xff(?:(\xff)|[\xfb-\xfe].?|\xfa.*?(?:\xff\xf0|\Z)|[\xf0-\xf9])?", re.DOTALL)
 
 _CONTROLS = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f]")  # all but tab: no query may hold one
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what no terminal and no log should get
 _UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and the line feed: masked in answers
 
 
@@ -132,8 +133,8 @@ def cut_reply(reply: bytes, limit: int) -> bytes:
     if end >= 0:
         return reply[: end + len(CRLF)] + closing
     room = max(room - len(CRLF), 0)
-    while room and reply[room] & 0xC0 == 0x80:
-        room -= 1
+    for _ in range(3):  # no character of UTF-8 has more bytes after its first
+        room -= room > 0 and reply[room] & 0xC0 == 0x80
     return reply[:room] + CRLF + closing if room else closing
 
 
@@ -141,3 +142,12 @@ def mark_cut(text: str) -> str:
     """A text whose rest is missing, up to its last whole line, closed by the words that say so."""
     whole, newline, rest = text.rpartition("\n")
     return f"{whole if newline else rest}\n{ANSWER_CUT}\n"
+
+
+def escape_controls(text: str) -> str:
+    """The text with its control characters, line ends among them, and its surrogates as escape sequences."""
+    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()

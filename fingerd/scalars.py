@@ -32,7 +32,6 @@ _KINDS = {
     "tag:yaml.org,2002:null": "nothing",
     "tag:yaml.org,2002:timestamp": "a date",
 }
-_CONSTRUCTOR = yaml.constructor.SafeConstructor()
 
 
 def read_scalar(node: yaml.Node) -> Scalar | None:
@@ -43,7 +42,7 @@ def read_scalar(node: yaml.Node) -> Scalar | None:
     value = None
     if kind in ("a number", "true or false"):
         try:
-            value = _CONSTRUCTOR.construct_object(node)
+            value = yaml.constructor.SafeConstructor().construct_object(node)
         except (ValueError, KeyError):  # a tag that the text does not fit: !!int ten
             return None
     return Scalar(node.value, kind, node.style is not None, value)
@@ -110,7 +109,7 @@ class Seconds:
 
 def _within(number: float, least: float, most: float) -> float:
     if not least <= number <= most:
-        raise ValueError(f"must be from {least:,} to {most:,}")
+        raise ValueError(f"must be from {least:,.10g} to {most:,.10g}")
     return number
 
 

@@ -26,6 +26,8 @@ import yaml
 from fingerd.document import Document, join
 from fingerd.scalars import convert, describe, did_you_mean, read_scalar, to_text
 
+REQUIRED = "required, but not given"
+
 FAILED = object()  # read where there was a problem, which stands in the document then
 
 
@@ -66,7 +68,8 @@ class Reader:
             return self.read_fields(node, kind, path)
         scalar = read_scalar(node)
         if scalar is None:
-            return self.fail(node, path, f"must be {describe(kind)}")
+            foreign = isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:")
+            return self.fail(node, path, f"the tag {node.tag} is not known" if foreign else f"must be {describe(kind)}")
         try:
             return convert(scalar, kind)
         except ValueError as error:
@@ -80,6 +83,8 @@ class Reader:
         return self._read(node, (mappings if isinstance(node, yaml.MappingNode) and mappings else others)[0], path)
 
     def _read_list(self, node: yaml.Node, kind: Any, path: str) -> Any:
+        if _is_nothing(node):
+            return self.fail(node, path, "is empty: give something, or leave it out")
         if not isinstance(node, yaml.SequenceNode):
             value = self._read(node, kind, path)
             return FAILED if value is FAILED else (value,)
@@ -96,6 +101,8 @@ class Reader:
         fields = {field.name.rstrip("_"): field for field in dataclasses.fields(kind) if field.init}
         before = self.document.count
         found = self.entries(node, path)
+        if self.document.count > before and not found:  # nothing to look for anything in
+            return FAILED
         values = {}
         for key, (key_node, value_node) in found.items():
             if key in fields:
@@ -109,7 +116,7 @@ class Reader:
                 and field.default is dataclasses.MISSING
                 and field.default_factory is dataclasses.MISSING
             ):
-                self.fail(node, join(path, key), "required, but not given")
+                self.fail(node, join(path, key), REQUIRED)
         if self.document.count > before:
             return FAILED
         try:
@@ -124,10 +131,13 @@ class Reader:
             if not _is_nothing(node):
                 self.fail(node, path, "must be a mapping")
             return found
+        if node.tag != "tag:yaml.org,2002:map":
+            self.fail(node, path, f"the tag {node.tag} is not known")
+            return found
         for key_node, value_node in node.value:
             scalar = read_scalar(key_node)
             if scalar is None:
-                self.fail(key_node, path, "a key must be text, without a tag, and not <<")
+                self.fail(key_node, path, "a key must be text (merge keys and tags are not read)")
                 continue
             try:
                 key = to_text(scalar)

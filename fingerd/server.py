@@ -75,7 +75,7 @@ class FingerHandler(socketserver.StreamRequestHandler):
         asker = self.server.asker(self.request)
         try:
             return self.server.ruip.answer_line(line, asker)
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("a bug while answering %.200r", line)
             return self.server.ruip.say("error", INTERNAL_ERROR, asker)
 

@@ -16,7 +16,7 @@ from fingerd.policy import ANYONE, Rule
 from fingerd.process import Process
 from fingerd.ruip import Wording
 from fingerd.scalars import did_you_mean, read_scalar, to_text
-from fingerd.schema import FAILED, Reader
+from fingerd.schema import FAILED, REQUIRED, Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +62,10 @@ def read_config(path: str, options: Mapping[str, tuple[str, str]]) -> tuple[Sett
 
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
     """The backend that a mapping with a ``type`` describes."""
+    before = reader.document.count
     found = reader.entries(node, path)
     if "type" not in found:
-        if isinstance(node, yaml.MappingNode):
-            reader.fail(node, join(path, "type"), "required, but not given")
-        return FAILED
+        return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.count == before else FAILED
     type_node = found["type"][1]
     name = reader.read(type_node, str, join(path, "type"))
     if name is FAILED:
@@ -92,7 +91,7 @@ def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
     if scalar is None:
         return reader.fail(node, path, "must be an address")
     try:
-        return parse_listen(to_text(scalar))
+        return parse_listen(scalar.text if scalar.text.isdigit() else to_text(scalar))
     except ValueError as error:
         return reader.fail(node, path, str(error))
 

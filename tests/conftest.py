@@ -1,4 +1,4 @@
-"""Fixtures, and what a run says of itself: the libraries it ran with, and that nothing was skipped where nothing may be."""
+"""Fixtures, and what a run says of itself: its libraries, and that nothing was skipped where nothing may be."""
 
 import importlib.metadata
 import os
@@ -24,7 +24,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Where FINGERD_TEST_SKIPS is none, a test that was skipped has failed: what it needs should have been installed."""
+    """Where FINGERD_TEST_SKIPS is none, a skipped test has failed: what it needs should have been installed."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.skipped and os.environ.get("FINGERD_TEST_SKIPS") == "none":

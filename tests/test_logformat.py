@@ -145,7 +145,7 @@ RECORDS = {
     "terminal": ("\x1b[2J\x9b2J\x7f", "WARNING fingerd.ruip: \\x1b[2J\\x9b2J\\x7f"),
     "separators": ("a\u2028b\u2029c", "WARNING fingerd.ruip: a\\u2028b\\u2029c"),
     "a lone surrogate": ("a\udcffb", "WARNING fingerd.ruip: a\\udcffb"),
-    "letters and tabs": ("ü\t😀", "WARNING fingerd.ruip: ü\t😀"),
+    "letters and tabs": ("ü\t😀", "WARNING fingerd.ruip: ü\\t😀"),
 }
 
 

@@ -6,7 +6,6 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -129,8 +128,8 @@ def test_a_client_that_is_gone_before_the_answer_leaves_a_line_and_no_traceback(
 
 
 @pytest.fixture
-def impatient(start: Start) -> Iterator[Daemon]:
-    yield start(STATIC % LONG_ANSWER + "limits: {read_seconds: 0.5, write_seconds: 0.6, reply_bytes: 64MiB}\n")
+def impatient(start: Start) -> Daemon:
+    return start(STATIC % LONG_ANSWER + "limits: {read_seconds: 0.5, write_seconds: 0.6, reply_bytes: 64MiB}\n")
 
 
 def test_a_silent_client_is_closed_when_read_seconds_are_over(impatient: Daemon) -> None:
@@ -169,7 +168,8 @@ def test_a_client_that_never_reads_is_closed_when_write_seconds_are_over(start: 
 
 def test_a_slow_reader_gets_all_of_a_long_answer(start: Start) -> None:
     daemon = start(
-        'listen: "127.0.0.1:0"\nlimits: {reply_bytes: 64MiB}\nbackend: {type: command, argv: [seq, "1000000"], output_bytes: 32MiB}\n'
+        'listen: "127.0.0.1:0"\nlimits: {reply_bytes: 64MiB}\n'
+        'backend: {type: command, argv: [seq, "1000000"], output_bytes: 32MiB}\n'
     )
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

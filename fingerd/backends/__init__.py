@@ -54,6 +54,7 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give back connections and files; called once, when no query uses this backend any more."""
+        return None
 
 
 @runtime_checkable

@@ -66,6 +66,8 @@ class Web(Backend):
         parts, other = urlsplit(self._address("a")), urlsplit(self._address("b"))
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an address begins with http:// or https://, and a host")
+        if parts.port is not None and parts.port == 0:
+            raise ValueError("a web server has no port 0")
         if parts.netloc != other.netloc:
             raise ValueError("a user's name may not be a part of the host")
         object.__setattr__(self, "_fetcher", Fetcher(self.headers))

@@ -1,0 +1,186 @@
+"""What every backend promises, asked of every module in the folder; and the types by name."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fingerd import backends
+from fingerd.backends import Ask, Backend, UnknownTypeError, backend_names, load_type, package_of
+from fingerd.errors import BackendError
+from tests.daemons import FINGERD
+
+# How to make one of each that works without a network, and one that fails where it can.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "command": {"argv": ("sh", "-c", '[ "$1" = alice ] && echo fine || true', "sh", "{user}")},
+    "discard": {},
+    "drop": {},
+    "empty": {},
+    "hold": {},
+    "static": {"users": {"alice": "fine"}},
+    "web": {"prefix": "http://127.0.0.1:1/~"},
+}
+FAILING: dict[str, dict[str, Any]] = {
+    "command": {"argv": ("sh", "-c", "exit 3")},
+    "web": {"prefix": "http://127.0.0.1:1/~"},
+}
+HOSTILE = [
+    "nobody",
+    "Zoë",
+    "日本",
+    "-l",
+    "..",
+    ".",
+    "a/b",
+    "a b",
+    "%2e",
+    "'; --",
+    "*",
+    "{user}",
+    "$(id)",
+    "a" * 1024,
+    "\u202e",
+]
+
+
+def ask(username: str, seconds: float = 10) -> Ask:
+    return Ask(username, False, "192.0.2.1", time.monotonic() + seconds)
+
+
+def test_every_backend_in_the_folder_is_tested_here() -> None:
+    assert list(backend_names()) == sorted(OPTIONS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_backend_is_what_it_promises(name: str) -> None:
+    kind = load_type(name)
+    assert kind.__name__ == name.capitalize()
+    assert kind.__doc__
+    assert isinstance(kind.instant, bool)
+    assert kind.takes in ("query", "line", "anything", "nothing")
+    backend: Backend = kind(**OPTIONS[name])
+    backend.close()
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "web"])
+def test_an_unknown_name_is_nobody_however_hostile(name: str) -> None:
+    backend = load_type(name)(**OPTIONS[name])
+    for username in HOSTILE:
+        assert list(backend.find(ask(username))) == []
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_failure_is_a_backend_error_with_its_cause(name: str) -> None:
+    backend = load_type(name)(**FAILING[name])
+    for username in ("alice", "Zoë", "a/b"):
+        with pytest.raises(BackendError) as caught:
+            backend.find(ask(username))
+        assert str(caught.value).startswith(f"{name} ")
+        assert "0x" not in str(caught.value)
+    backend.close()
+
+
+@pytest.mark.parametrize("name", ["static", "command", "empty"])
+def test_thirty_two_threads_may_ask_at_once(name: str) -> None:
+    backend = load_type(name)(**OPTIONS[name])
+    found: list[list[str]] = []
+
+    def work() -> None:
+        found.extend([person.text.strip() for person in backend.find(ask("alice"))] for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[] if name == "empty" else ["fine"]] * 160
+
+
+def test_asking_imports_nothing() -> None:
+    code = """if True:
+        import sys, time
+        from fingerd.backends import Ask, load_type
+        made = [load_type("static")(users={"alice": "fine"}), load_type("command")(argv=("echo", "{user}"))]
+        web = load_type("web")(prefix="http://127.0.0.1:1/~")
+        class Refuse:
+            def find_spec(self, name, *_):
+                sys.exit(f"late import of {name}")
+        sys.meta_path.insert(0, Refuse())
+        for backend in made:
+            for name in ("alice", "Zo\\u00eb"):
+                list(backend.find(Ask(name, False, "unix", time.monotonic() + 5)))
+        try:
+            web.find(Ask("Zo\\u00eb", False, "unix", time.monotonic() + 5))
+        except Exception as error:
+            print(type(error).__name__)
+        del sys.meta_path[0]
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "BackendError\n", "")
+
+
+def test_a_name_that_no_backend_has() -> None:
+    with pytest.raises(UnknownTypeError):
+        load_type("statik")
+    with pytest.raises(UnknownTypeError):
+        load_type("__init__")
+
+
+@pytest.fixture
+def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of somebody else's, with a backend, one of our name, and one whose library is missing."""
+    (tmp_path / "weather.py").write_text(
+        "from fingerd.backends.empty import Empty\nclass Weather(Empty):\n    'The weather.'\n"
+        "class Static(Empty):\n    ''\n"
+    )
+    (tmp_path / "broken_backend.py").write_text("import no_such_library\n")
+    info = tmp_path / "fingerd_weather-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-weather\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[fingerd.backends]\nweather = weather:Weather\nstatic = weather:Static\nbroken = broken_backend:Broken\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_other_packages_add_backends_but_cannot_shadow_ours(weather: Path) -> None:
+    assert backend_names()[-2:] == ("broken", "weather")
+    assert load_type("weather").__name__ == "Weather"
+    assert load_type("static").__module__ == "fingerd.backends.static"
+    assert package_of("weather") == "fingerd-weather 1.2"
+    assert package_of("static") == "fingerd"
+    with pytest.raises(ImportError):
+        load_type("broken")
+    assert backends.ENTRY_POINTS == "fingerd.backends"
+
+
+def test_backends_lists_types_options_and_packages(weather: Path) -> None:
+    done = subprocess.run(
+        [*FINGERD, "--backends"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(weather), "PATH": "/usr/bin"},
+    )
+    assert "static (fingerd)\n    Users in the configuration, each with the text that is told of them.\n" in done.stdout
+    assert "    - users (required)\n" in done.stdout
+    assert "    - timeout (default: 10)\n" in done.stdout
+    assert "    - headers (default: none)\n" in done.stdout
+    assert "weather (fingerd-weather 1.2)\n    The weather.\n" in done.stdout
+    assert "broken (fingerd-weather 1.2)\n    not usable: No module named 'no_such_library'\n" in done.stdout
+
+
+def test_a_backend_whose_library_is_missing_is_a_problem_of_the_configuration(weather: Path, tmp_path: Path) -> None:
+    config = tmp_path / "fingerd.yaml"
+    config.write_text("backend: {type: broken}\n")
+    command = [*FINGERD, "--check", "-c", str(config)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(weather), "PATH": "/usr/bin"}
+    )
+    what = "the backend broken needs something that is not installed: No module named 'no_such_library'"
+    assert (done.returncode, done.stderr) == (78, f"{config}:1:17: backend.type: {what}\n")
