@@ -1,10 +1,9 @@
-"""The command line, and the order in which the daemon starts."""
+"""The command line."""
 
 import argparse
 import dataclasses
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -14,13 +13,16 @@ from fingerd import __version__
 from fingerd.addresses import UNIX, parse_address
 from fingerd.backends import backend_names, load_type, package_of
 from fingerd.errors import ConfigError, StartError
-from fingerd.listeners import name_of
-from fingerd.logs import SyslogSink, Writer, install, open_sink
-from fingerd.policy import Policy
-from fingerd.process import Owner, PidFile, Shell, become_daemon, fill_standard_descriptors, raise_descriptor_limit
-from fingerd.ruip import Asker, Ruip
-from fingerd.server import FingerServer
+from fingerd.host import absolute, start_here
+from fingerd.inetd import silence_if_client_listens, take_client
+from fingerd.listeners import Passed
+from fingerd.notify import Notifier, passed_listeners
+from fingerd.owner import Owner
+from fingerd.process import Shell, fill_standard_descriptors
+from fingerd.ruip import Asker
+from fingerd.service import Service
 from fingerd.settings import Settings, read_config
+from fingerd.startup import Start, serve
 
 log = logging.getLogger("fingerd")
 
@@ -32,7 +34,8 @@ exit codes:
   70 a bug; 77 not allowed (needs root); 78 configuration
 
 signals:
-  SIGTERM and SIGINT stop: running answers get limits.drain_seconds
+  SIGTERM, SIGINT stop: running answers get limits.drain_seconds
+  SIGHUP read the configuration again, and re-open the log file
 """
 
 
@@ -83,9 +86,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fingerd with these arguments (default: the process's own); the exit code, as sysexits.h names them."""
-    arguments = parser().parse_args(argv)
     fill_standard_descriptors()
+    silence_if_client_listens()
+    arguments = parser().parse_args(argv)
     try:
+        start_here()
         return _run(arguments)
     except ConfigError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
@@ -110,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return os.EX_OK
     if arguments.query is not None:
         return _print_answer(settings, arguments.query, arguments.client or "127.0.0.1")
-    return _start(settings, warnings, detach=not arguments.nodaemon)
+    return _start(arguments, settings, warnings)
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, tuple[str, str]]:
@@ -135,10 +140,8 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
     except ValueError:
         parser().error(f"--from: {client} is no address")
     logging.basicConfig(format="fingerd: %(message)s")
-    limits = settings.limits
-    ruip = Ruip(settings.backend, Policy(settings.policy), settings.reply, limits.query_bytes, limits.reply_bytes)
-    asker = Asker(client, time.monotonic() + limits.answer_seconds, time.time())
-    sys.stdout.buffer.write(ruip.answer_line(os.fsencode(line) + b"\r\n", asker).reply)
+    asker = Asker(client, time.monotonic() + settings.limits.answer_seconds, time.time())
+    sys.stdout.buffer.write(Service(settings).ruip.answer_line(os.fsencode(line) + b"\r\n", asker).reply)
     sys.stdout.flush()
     settings.backend.close()
     return os.EX_OK
@@ -162,85 +165,28 @@ def _print_backends() -> int:
     return os.EX_OK
 
 
-def _start(settings: Settings, warnings: Sequence[str], detach: bool) -> int:
+def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence[str]) -> int:
     """Serve, or find out why not; where the daemon detaches, tell the shell, which has been left behind waiting."""
-    owner = Owner.of(settings.process)
-    shell = Shell.wait_in_parent() if detach else Shell(-1)
+    inetd = settings.listen == (Passed("inetd"),)
+    start = Start(
+        path=absolute(arguments.config),
+        options=_overrides(arguments),
+        settings=settings,
+        warnings=warnings,
+        owner=Owner.of(settings.process),
+        foreground=arguments.nodaemon or inetd,
+        client=take_client() if inetd else None,
+        listeners=passed_listeners(),
+        notifier=Notifier(),
+    )
+    if start.foreground:
+        return serve(start, Shell(-1))
+    shell = Shell.wait_in_parent()
     try:
-        return _serve(settings, warnings, owner, shell)
+        return serve(start, shell)
     except StartError as error:
-        if not detach:
-            raise
         shell.tell(error.exit_code, str(error))
         return error.exit_code
     except Exception as error:
         shell.tell(os.EX_SOFTWARE, f"a bug: {error!r}")
         raise
-
-
-def _serve(settings: Settings, warnings: Sequence[str], owner: Owner, shell: Shell) -> int:
-    """Everything in its order: what needs root or the whole file system first, threads last."""
-    detach = shell.waits
-    doubts = list(warnings)
-    settings = _within_descriptors(settings, doubts)
-    sink = open_sink(
-        settings.log, foreground=not detach, owner=(owner.uid, owner.gid) if owner.groups is not None else None
-    )
-    if isinstance(sink, SyslogSink) and not sink.connected:
-        doubts.append("there is no syslog here: nothing is logged until there is one")
-    if os.getuid() == 0 and owner.uid == 0:
-        doubts.append("running as root: set process.user to the user that fingerd should become")
-    if detach:
-        print(*(f"fingerd: warning: {doubt}\n" for doubt in doubts), sep="", end="", file=sys.stderr, flush=True)
-    pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
-    with FingerServer(settings) as server:
-        keep = [
-            *server.descriptors(),
-            *sink.descriptors(),
-            *([pidfile.fileno()] if pidfile else []),
-            *shell.descriptors(),
-        ]
-        become_daemon(settings.process, owner, detach, keep, keep_stderr=settings.log.to == "stderr")
-        if pidfile:
-            pidfile.write()
-        writer = Writer(sink, settings.log)
-        install(writer, settings.log.level)
-        writer.start()
-        try:
-            for doubt in doubts:
-                log.warning("%s", doubt)
-            log.info("listening on %s", ", ".join(name_of(listener) for listener in server.listeners) or "nothing")
-            server.access_log = writer.log_access
-            _handle_signals(server)
-            shell.tell(os.EX_OK)
-            server.serve_forever()
-            settings.backend.close()
-            log.info("stopped")
-        except Exception:
-            log.exception("a bug")
-            return os.EX_SOFTWARE
-        finally:
-            if pidfile:
-                pidfile.remove()
-            writer.close()
-    return os.EX_OK
-
-
-def _within_descriptors(settings: Settings, doubts: list[str]) -> Settings:
-    """The settings with no more connections than there can be descriptors."""
-    wanted = settings.limits.connections
-    possible = raise_descriptor_limit(wanted)
-    if possible == wanted:
-        return settings
-    doubts.append(
-        f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
-    )
-    return dataclasses.replace(settings, limits=dataclasses.replace(settings.limits, connections=possible))
-
-
-def _handle_signals(server: FingerServer) -> None:
-    """SIGTERM and SIGINT stop the server; the wake-up descriptor ends its wait even if they come just before it."""
-    signal.set_wakeup_fd(server.porch.bell_rope, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    signal.signal(signal.SIGHUP, lambda *_: log.warning("SIGHUP: the configuration is read at a restart only"))

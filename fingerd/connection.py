@@ -5,6 +5,8 @@ import socket
 import time
 from socket import MSG_DONTWAIT
 
+from fingerd.service import Service
+
 DRAIN_BYTES = 1 << 20  # read and thrown away at the most, after the line or instead of one
 READ_BYTES = 1 << 16
 
@@ -20,7 +22,6 @@ class Connection:
         "address",  # the client and its port, 0 for a unix socket
         "asked",  # when the line was whole
         "client",  # who it is: an address, or "unix"
-        "closed",
         "counted",  # the name under which it is counted, "" if it is not
         "curt",  # to be closed without half-closing and draining: there is no answer to lose
         "deadline",  # for what it is doing now
@@ -32,7 +33,7 @@ class Connection:
         "received",  # the line, as far as it is there
         "seconds",  # from the whole line to the answer
         "sent",  # bytes that the kernel took
-        "since",  # when it was accepted
+        "service",  # the configuration by which it is answered, once it asked
         "socket",
         "unsent",  # bytes that the kernel did not take yet
         "watched",  # known to the porch's epoll
@@ -44,14 +45,15 @@ class Connection:
         self.address = address
         self.client = address[0]
         self.counted = ""
-        self.since = self.asked = self.deadline = time.monotonic()
+        self.asked = self.deadline = time.monotonic()
         self.received = b""
         self.unsent: bytes | memoryview = b""
         self.outcome = ""
+        self.service: Service | None = None
         self.sent = 0
         self.seconds = 0.0
         self.drain_left = DRAIN_BYTES
-        self.closed = self.curt = self.handed_over = self.leaving = self.watched = False
+        self.curt = self.handed_over = self.leaving = self.watched = False
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -64,7 +66,7 @@ class Connection:
         except BlockingIOError:
             return False
         except OSError:
-            self.received, self.outcome = b"", "hung-up"
+            self.outcome = "hung-up"
             return True
         self.received = self.received + heard if self.received else heard
         return not heard or b"\n" in heard or len(self.received) >= most

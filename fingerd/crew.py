@@ -2,12 +2,14 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
 log = logging.getLogger(__name__)
 
+IDLE = 0.7  # of the time between two looks: with less work than that, more threads do more
 LEAST = 2  # threads that are always there; idle ones more than needed would fight for the interpreter
 
 Job = Callable[[], None]
@@ -17,14 +19,19 @@ class Crew:
     """Up to ``most`` daemon threads, which no exit waits for; one client has at most a quarter of them."""
 
     def __init__(self, most: int) -> None:
-        self.most = most
-        self._share = max(1, most // 4)
+        self.resize(most)
         self._jobs: SimpleQueue[tuple[str, Job] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._taken = self._seen = 0  # jobs begun, and how many those were at the last look
+        self._taken = 0  # jobs begun
+        self._last_look = (0, 0, 0.0, 0.0)  # jobs begun, jobs waiting, seconds of processor, seconds
         self._threads = 0
         self._in_hand: dict[str, int] = {}  # client -> jobs that are queued or worked on
         self._held_back: dict[str, deque[Job]] = {}  # client -> jobs beyond its share
+
+    def resize(self, most: int) -> None:
+        """Have up to ``most`` threads from now on; those that are more already stay."""
+        self.most = most
+        self._share = max(1, most // 4)
 
     def submit(self, client: str, job: Job) -> None:
         """Have the job done when a thread is free and the client's share allows it."""
@@ -46,10 +53,19 @@ class Crew:
         self._grow(LEAST)
 
     def look(self) -> None:
-        """To be called every few milliseconds while jobs wait: if none was begun since the last time, all are stuck."""
-        if self._taken == self._seen:
-            self._grow(self.waiting)
-        self._seen = self._taken
+        """To be called every few milliseconds while jobs wait.
+
+        If none was begun since the last time, all threads are stuck. If the
+        queue grows although the processor is idle, they wait more than they
+        work, and another one helps.
+        """
+        taken, waiting, worked, now = self._taken, self.waiting, time.process_time(), time.monotonic()
+        then_taken, then_waiting, then_worked, then = self._last_look
+        if taken == then_taken:
+            self._grow(waiting)
+        elif waiting >= then_waiting and worked - then_worked < IDLE * (now - then):
+            self._grow(1)
+        self._last_look = taken, waiting, worked, now
 
     def dismiss(self) -> None:
         """Let the threads end as they become free."""

@@ -9,6 +9,7 @@ that its thread has set.
 import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
 import http.cookiejar
 import io
+import re
 import socket
 import threading
 import time
@@ -22,6 +23,7 @@ import urllib3
 
 LATE = "not done in time"
 MOST_REDIRECTS = 5
+CA_BUNDLE = str(requests.utils.DEFAULT_CA_BUNDLE_PATH)
 KEPT_CONNECTIONS = 32  # for each host; as many as there are threads to use them
 
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)  # all that a fetch can raise
@@ -108,8 +110,8 @@ def cause_of(error: BaseException) -> str:
     timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     if isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError):
         return LATE
-    said = str(error)
-    return said.rpartition(">: ")[2] or said or type(error).__name__  # urllib3 begins with its connection object
+    said = re.sub(r"^<?[\w.]+\(.*?\)[^:]*: ", "", str(error))  # urllib3 begins with its connection object
+    return said or type(error).__name__
 
 
 def _is_error(part: object) -> bool:

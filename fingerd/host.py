@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import re
+import resource
 from dataclasses import dataclass
 
 from fingerd.scalars import Scalar, to_text
@@ -16,6 +17,20 @@ class User:
     name: str
     uid: int
     gid: int
+
+
+_started_in = ""  # where relative paths begin; nothing: wherever the process is
+
+
+def start_here() -> None:
+    """Let relative paths begin in the working directory of now, wherever the process goes."""
+    global _started_in
+    _started_in = os.getcwd()
+
+
+def absolute(path: str) -> str:
+    """The path from the root directory on."""
+    return os.path.abspath(os.path.join(_started_in, path))
 
 
 _IDS = range((1 << 32) - 1)  # the last one means "leave it as it is" to the kernel
@@ -75,7 +90,7 @@ def read_path(scalar: Scalar) -> str:
     path = to_text(scalar)
     if not path or not path.isprintable():
         raise ValueError("must be a path")
-    return os.path.abspath(path)
+    return absolute(path)
 
 
 def read_folder(scalar: Scalar) -> str:
@@ -94,3 +109,11 @@ def read_file(scalar: Scalar) -> str:
     if not os.path.isdir(os.path.dirname(path)):
         raise ValueError(f"there is no folder {os.path.dirname(path)}")
     return path
+
+
+def raise_descriptor_limit(wanted: int, spare: int) -> int:
+    """Raise the soft limit of descriptors to the hard one; how many of the ``wanted`` fit in beside ``spare`` ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - spare))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fingerd.errors import StartError
-from fingerd.host import User, read_group, read_mode, read_path, read_user
+from fingerd.host import User, absolute, read_group, read_mode, read_path, read_user
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it may hold fewer (net.core.somaxconn)
 
@@ -42,19 +42,31 @@ class UnixAddress:
         return f"unix:{self.unix}"
 
 
-Address = InternetAddress | UnixAddress
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Who binds for us: ``systemd``, which passes listening sockets, or ``inetd``, one client as descriptor 0."""
+
+    by: str
+
+    def __str__(self) -> str:
+        return self.by
+
+
+Address = InternetAddress | UnixAddress | Passed
 
 
 def parse_listen(text: str) -> Address:
     """The address that ``text`` names; ValueError where it names none."""
+    if text in ("systemd", "inetd"):
+        return Passed(text)
     if text.startswith("unix:"):
         if text == "unix:" or "\0" in text:
             raise ValueError("must be a path after unix:")
-        return UnixAddress(os.path.abspath(text.removeprefix("unix:")))
+        return UnixAddress(absolute(text.removeprefix("unix:")))
     match = _HOST_PORT.fullmatch(text)
     if not match or int(match["port"]) > 65535:
         hint = f' (did you mean ":{text}"?)' if text.isdigit() else ""
-        raise ValueError(f'must be "host:port", ":port", "[ipv6]:port" or "unix:/path"{hint}')
+        raise ValueError(f'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd{hint}')
     return InternetAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
 
 
@@ -68,7 +80,7 @@ def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
     try:
         for address in addresses:
             try:
-                listeners += [_open_unix(address)] if isinstance(address, UnixAddress) else _open_internet(address)
+                listeners += _open(address)
             except PermissionError as error:
                 raise StartError(f"cannot listen on {address}: {error.strerror}", os.EX_NOPERM) from error
             except (OSError, UnicodeError) as error:  # of which the last is what a name that cannot be one gives
@@ -80,6 +92,12 @@ def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
             close_listener(listener)
         raise
     return listeners
+
+
+def _open(address: Address) -> list[socket.socket]:
+    if isinstance(address, Passed):
+        raise StartError(f"listen is {address}, but no socket was passed to this process", os.EX_CONFIG)
+    return [_open_unix(address)] if isinstance(address, UnixAddress) else _open_internet(address)
 
 
 def _open_internet(address: InternetAddress) -> list[socket.socket]:
@@ -114,6 +132,7 @@ def _listen(family: int, target: object, both: bool = False) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         listener.bind(target)  # type: ignore[arg-type]  # whatever getaddrinfo gave for this family
+        listener.listen(BACKLOG)  # which may find the address taken, where bind did not
         listener.setblocking(False)
         return listener
     except OSError:
@@ -121,9 +140,15 @@ def _listen(family: int, target: object, both: bool = False) -> socket.socket:
         raise
 
 
+class _UnixListener(socket.socket):
+    """A listening unix socket that knows its name in the file system again."""
+
+    identity: os.stat_result | None = None
+
+
 def _open_unix(address: UnixAddress) -> socket.socket:
     """Bind the path; a socket that nobody listens on any more is taken over, anything else left alone."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_abandoned(address.unix):
             os.unlink(address.unix)
@@ -134,6 +159,8 @@ def _open_unix(address: UnixAddress) -> socket.socket:
             os.umask(umask)
         uid = address.user.uid if address.user else -1
         os.chown(address.unix, uid, -1 if address.group is None else address.group, follow_symlinks=False)
+        listener.identity = os.lstat(address.unix)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
         return listener
     except OSError:
@@ -155,12 +182,13 @@ def _is_abandoned(path: str) -> bool:
 
 
 def close_listener(listener: socket.socket) -> None:
-    """Close the socket; the name of a unix socket goes with it, where we may remove it."""
-    path = listener.getsockname() if listener.family == socket.AF_UNIX and listener.fileno() >= 0 else None
-    listener.close()
-    if path:
+    """Close the socket; the name of a unix socket that is ours goes with it, where we see it and may remove it."""
+    if isinstance(listener, _UnixListener) and listener.identity and listener.fileno() >= 0:
+        path = listener.getsockname()
         with contextlib.suppress(OSError):  # in a jail, or in a folder of root's: the next start takes it over
-            os.unlink(path)
+            if os.path.samestat(os.lstat(path), listener.identity):
+                os.unlink(path)
+    listener.close()
 
 
 def name_of(listener: socket.socket) -> str:

@@ -5,7 +5,7 @@ disk nor a stuck syslog holds a query up, and a line costs little: every
 ``logging`` call that writes for itself costs more than a whole answer.
 """
 
-import json
+import errno
 import logging
 import logging.handlers
 import os
@@ -26,10 +26,9 @@ from fingerd.logformat import Access, Kept, Style, access_json, access_text, rec
 from fingerd.scalars import Scalar, to_text
 
 SYSLOG = "/dev/log"
+LAST_SECONDS = 3.0  # that the last lines may take, lest a stuck disk or syslog keeps the daemon from ending
 MOMENT = 0.1  # seconds for which lines are gathered
-MOST_LINES = (
-    100_000  # gathered at most, about 20 MB; while nothing can be written, further ones are counted and dropped
-)
+MOST_LINES = 100_000  # gathered at most, about 20 MB; more, and those that cannot be written, are counted and dropped
 
 access = logging.getLogger("fingerd.access")
 
@@ -76,6 +75,10 @@ class Sink(Protocol):
         """The descriptors that must stay open for it."""
         ...
 
+    def close(self) -> None:
+        """Give them back."""
+        ...
+
 
 class DescriptorSink:
     """An open file or standard error; ``stamped`` lines begin with their time."""
@@ -83,19 +86,35 @@ class DescriptorSink:
     def __init__(self, descriptor: int, stamped: bool) -> None:
         self._descriptor = descriptor
         self._stamped = stamped
+        self._torn = False  # the last write ended inside of a line
 
     def write(self, lines: Sequence[Entry]) -> None:
         """Append the lines, in as few writes as the system takes."""
-        text = "".join(
-            f"{stamp(int(line.time))} {line.text}\n" if self._stamped else f"{line.text}\n" for line in lines
-        )
-        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        text = "".join(map(self._stamp, lines) if self._stamped else (f"{line.text}\n" for line in lines))
+        left = memoryview((b"\n" if self._torn else b"") + text.encode("utf-8", "backslashreplace"))
         while left:
-            left = left[os.write(self._descriptor, left) :]
+            written = os.write(self._descriptor, left)
+            self._torn = left[written - 1] != ord("\n")
+            left = left[written:]
+
+    @staticmethod
+    def _stamp(line: Entry) -> str:
+        """The entry, each of its lines behind its time."""
+        time = stamp(int(line.time))
+        return (
+            f"{time} {line.text}\n"
+            if "\n" not in line.text
+            else "".join(f"{time} {part}\n" for part in line.text.split("\n"))
+        )
 
     def descriptors(self) -> Sequence[int]:
         """The one."""
         return (self._descriptor,)
+
+    def close(self) -> None:
+        """Close the file; standard error stays."""
+        if self._descriptor != sys.stderr.fileno():
+            os.close(self._descriptor)
 
 
 class SyslogSink:
@@ -124,6 +143,10 @@ class SyslogSink:
         """The connected socket's."""
         return (self._handler.socket.fileno(),)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._handler.close()
+
 
 class _SyslogHandler(logging.handlers.SysLogHandler):
     socket: socket.socket
@@ -139,7 +162,7 @@ class Writer(logging.Handler):
         super().__init__()
         self.sink = sink
         self._settings = settings
-        self._lines: deque[Entry] = deque()
+        self._lines: deque[Entry | Sink] = deque()  # a sink among them: where the next ones go
         self._dropped = 0
         self._waiting = threading.Event()  # there are lines
         self._ending = threading.Event()
@@ -150,6 +173,14 @@ class Writer(logging.Handler):
         """Begin to write; to be called in the process that stays."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
+
+    def change(self, sink: Sink, settings: Log) -> None:
+        """Write the lines that are here to where they were meant for, and all later ones to ``sink``."""
+        self._settings = settings
+        self._access = access_json if settings.format == "json" else access_text
+        set_level(settings.level)
+        self._lines.append(sink)
+        self._waiting.set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record of ``logging``."""
@@ -166,8 +197,65 @@ class Writer(logging.Handler):
         self._ending.set()
         self._waiting.set()
         if self._thread:
-            self._thread.join()
-        self._flush()
+            self._thread.join(LAST_SECONDS)
+        if not self._thread or not self._thread.is_alive():
+            self._flush()
+        super().close()
+
+    def _put(self, line: Entry) -> None:
+        if len(self._lines) >= MOST_LINES:
+            self._dropped += 1
+            return
+        self._lines.append(line)
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._waiting.wait()
+            self._ending.wait(MOMENT)
+            self._waiting.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        lines: list[Entry] = []
+        for _ in range(len(self._lines)):
+            line = self._lines.popleft()
+            if isinstance(line, Entry):
+                lines.append(line)
+                continue
+            self._write(lines)
+            self.sink.close()
+            self.sink, lines = line, []
+        self._write(lines)
+
+    def _write(self, lines: list[Entry]) -> None:
+        lost = self._dropped
+        if lost:
+            told = logging.LogRecord(__name__, logging.WARNING, "", 0, "%d lines could not be logged", (lost,), None)
+            lines = [Entry(told.levelno, told.created, record_text(told, self._settings.format)), *lines]
+        try:
+            if lines:
+                self.sink.write(lines)
+                self._dropped -= lost
+        except OSError:  # the disk is full, or syslog is gone; told as soon as it takes lines again
+            self._dropped += len(lines) - bool(lost)
+
+
+def log_access(self, seen: Access) -> None:
+        """Take the line of one connection."""
+        if self._settings.level in ("debug", "info"):
+            now = time.time()
+            self._put(Entry(logging.INFO, now, self._access(seen, self._settings.addresses, now)))
+
+    def close(self) -> None:
+        """Write what is left, and take nothing more."""
+        self._ending.set()
+        self._waiting.set()
+        if self._thread:
+            self._thread.join(LAST_SECONDS)
+        if not self._thread or not self._thread.is_alive():
+            self._flush()
         super().close()
 
     def _put(self, line: Entry) -> None:
@@ -188,10 +276,10 @@ class Writer(logging.Handler):
     def _flush(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if self._dropped:
-            text = f"WARNING fingerd.logs: {self._dropped} lines could not be logged"
-            lines.insert(
-                0, Entry(logging.WARNING, time.time(), text if self._settings.format == "text" else json.dumps(text))
+            told = logging.LogRecord(
+                __name__, logging.WARNING, "", 0, "%d lines could not be logged", (self._dropped,), None
             )
+            lines.insert(0, Entry(told.levelno, told.created, record_text(told, self._settings.format)))
         try:
             if lines:
                 self.sink.write(lines)
@@ -222,11 +310,14 @@ def open_sink(settings: Log, foreground: bool, owner: tuple[int, int] | None) ->
         # The folder may be the owner's, who must not lead root, by a link, to a file that is not theirs.
         descriptor = os.open(destination, flags | (os.O_NOFOLLOW if owner else 0), 0o640)
         status = os.fstat(descriptor)
-        if owner and stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        if owner and stat.S_ISREG(status.st_mode):
+            if status.st_nlink != 1:
+                raise OSError(errno.EMLINK, "it has other names")
             os.fchown(descriptor, *owner)
     except OSError as error:
         code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
-        raise StartError(f"cannot write the log {destination}: {error.strerror}", code) from error
+        what = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise StartError(f"cannot write the log {destination}: {what}", code) from error
     return DescriptorSink(descriptor, stamped)
 
 
@@ -241,5 +332,10 @@ def install(writer: Writer, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [writer]
     root.setLevel(logging.WARNING)
-    logging.getLogger("fingerd").setLevel(level.upper())
+    set_level(level)
     logging.captureWarnings(True)
+
+
+def set_level(level: str) -> None:
+    """Log what is at least this important; of libraries, warnings."""
+    logging.getLogger("fingerd").setLevel(level.upper())

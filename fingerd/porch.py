@@ -28,8 +28,10 @@ log = logging.getLogger(__name__)
 ASKING = select.EPOLLIN | select.EPOLLONESHOT  # silent again as soon as there is a line, until it is answered
 BATCH = 64  # newcomers welcomed in one go
 LATE = 500  # turned out in one go
+IDLE = 3600.0  # seconds between two looks at nothing
 LOOK = 0.005  # seconds between two looks at a crew that has work
 SWEEP = 0.25  # seconds between two looks at the clock
+LAST_SECONDS = 1.0  # at the end, for those who are between the crew and the porch
 LINE_END_BYTES = 2
 LINGER_SECONDS = 2.0  # for the client's FIN, after ours
 
@@ -54,16 +56,13 @@ class Host(Protocol):
         """How many connections are open."""
         ...
 
-    @property
-    def answering(self) -> bool:
-        """Whether the crew works on an answer."""
-        ...
-
     def get_request(self) -> tuple[Connection, tuple[str, int]]: ...
 
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...
 
     def process_request(self, request: Connection, client_address: tuple[str, int]) -> None: ...
+
+    def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None: ...
 
     def shutdown_request(self, request: Connection) -> None: ...
 
@@ -94,9 +93,13 @@ class Porch:
         self._writing: dict[int, Connection] = {}  # the kernel did not take all of their answer
         self._lingering: dict[int, Connection] = {}  # they have their answer and our FIN
         self._returning: deque[Connection] = deque()  # answered by the crew
-        self._stopping = self._full = self._rung = False
-        self._crowd = 0  # how many were connected when the door was shut; 0 while it is open
-        self._next_look = self._next_sweep = 0.0
+        self._errands: deque[Callable[[], None]] = deque()  # from other threads
+        self._with_crew = 0  # handed over, and not yet come back
+        self._stopping = self._full = self._poor = self._rung = self._shut = False
+        self._crowd = 0  # the door opens again as soon as fewer than these are connected
+        self._next_look = self._next_sweep = self._next_beat = 0.0
+        self._beat: Callable[[], None] | None = None
+        self._beat_seconds = 0.0
         self._epoll = select.epoll()
         self._bell, self.bell_rope = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
@@ -111,13 +114,22 @@ class Porch:
 
     def ring(self) -> None:
         """Wake the porch; harmless in a signal handler."""
-        with contextlib.suppress(BlockingIOError):  # it rings already
+        with contextlib.suppress(OSError):  # it rings already, or nobody is here any more
             os.write(self.bell_rope, b"!")
 
     def stop(self) -> None:
         """Let ``run`` come to its end; harmless in a signal handler."""
         self._stopping = True
         self.ring()
+
+    def call(self, errand: Callable[[], None]) -> None:
+        """Have the errand run on the porch's thread, between two clients."""
+        self._errands.append(errand)
+        self.ring()
+
+    def keep_beating(self, seconds: float, beat: Callable[[], None]) -> None:
+        """Call ``beat`` every so many seconds for as long as the porch turns; before it runs."""
+        self._beat_seconds, self._beat = seconds, beat
 
     def come_back(self, request: Connection) -> None:
         """From the crew: the answer is there, the rest is the porch's."""
@@ -126,18 +138,23 @@ class Porch:
             self._rung = True
             self.ring()
 
-    def run(self, last_call: Callable[[], None]) -> None:
-        """Serve until ``stop``, then let running answers come to their end; ``last_call`` is called in between."""
+    def run(self, last_call: Callable[[], None], only: Connection | None = None) -> None:
+        """Serve until ``stop``, then let running answers come to their end; ``last_call`` is called in between.
+
+        Where there is an ``only`` client, it is served alone, and that is it.
+        """
         for descriptor in self._listeners:
             self._epoll.register(descriptor, select.EPOLLIN)
         try:
-            while not self._stopping:
+            if only:
+                self._admit(only)
+            while not self._stopping and (only is None or self._is_occupied()):
                 self._round()
         finally:
             self._stopping = False
             for descriptor in self._listeners:
                 self._epoll.unregister(descriptor)
-            self._crowd = 0
+            self._shut = False
             last_call()
         for request in [*self._asking.values(), *self._held.values()]:
             request.outcome, request.curt = "dropped", True
@@ -146,6 +163,9 @@ class Porch:
         while self._is_occupied() and time.monotonic() < end:
             self._round()
         self._host.give_up(math.inf)
+        end = time.monotonic() + LAST_SECONDS
+        while self._with_crew and time.monotonic() < end:  # answered a moment ago, and on their way back
+            self._round()
         for request in [*self._writing.values(), *self._lingering.values()]:
             request.outcome = "timeout" if request.unsent else request.outcome
             self._close(request)
@@ -154,16 +174,19 @@ class Porch:
         """Give its descriptors back."""
         if not self._epoll.closed:
             self._epoll.close()
+            rope, self.bell_rope = self.bell_rope, -1
+            os.close(rope)
             os.close(self._bell)
-            os.close(self.bell_rope)
 
     def _is_occupied(self) -> bool:
-        return bool(self._asking or self._held or self._writing or self._lingering or self._host.answering)
+        return bool(self._asking or self._held or self._writing or self._lingering or self._with_crew)
 
     def _round(self) -> None:
         """Wait for events, answer them, and look at the crew and the clock when it is time for that."""
         busy = self._host.crew_waits()
-        wait = LOOK if busy else SWEEP if self._crowd or self._is_occupied() else -1
+        wait = LOOK if busy else SWEEP if self._shut or self._is_occupied() else IDLE
+        if self._beat:
+            wait = min(wait, self._beat_seconds)
         for descriptor, event in self._epoll.poll(wait):
             if descriptor in self._listeners:
                 self._welcome(self._listeners[descriptor])
@@ -181,45 +204,57 @@ class Porch:
         elif now >= self._next_look:
             self._next_look = now + LOOK
             self._host.look_at_crew()
+        if self._beat and now >= self._next_beat:
+            self._next_beat = now + self._beat_seconds
+            self._beat()
         if now >= self._next_sweep:
-            self._next_sweep = now + SWEEP
-            self._turn_out(now)
+            self._next_sweep = now if self._turn_out(now) else now + SWEEP
             self._host.give_up(now)
             self._open_door()
-        elif self._host.connected < self._crowd:
+        elif self._shut and self._host.connected < self._crowd:
             self._open_door()
 
     def _welcome(self, listener: socket.socket) -> None:
         """Accept whoever is at the door; who has a whole line ready does not even sit down."""
-        host, limits, takes = self._host, self._host.limits, self._host.takes
+        host, limits = self._host, self._host.limits
         for number in range(BATCH):
             if host.connected >= limits.connections:
                 if number:  # somebody was at the door, but perhaps nobody is any more
                     return
                 if not self._make_room():
-                    return self._shut_door()
+                    return self._shut_door(host.connected)
             host.socket = listener
             try:
-                request, address = host.get_request()
+                request, _ = host.get_request()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno == errno.ECONNABORTED:  # gone before it was accepted
                     continue
-                log.warning("no more clients for the moment: %s", error.strerror)
-                return self._shut_door()
-            if not host.verify_request(request, address):
-                host.shutdown_request(request)
-            elif takes == "nothing":
-                request.outcome = "dropped"
-                host.shutdown_request(request)
-            elif takes == "anything":
-                self._seat(request, self._held, select.EPOLLIN, limits.read_seconds)
-            elif request.hear(limits.query_bytes + LINE_END_BYTES):
-                self._process(request)
-            else:
-                self._silent[request.descriptor] = request
-                self._seat(request, self._asking, ASKING, limits.read_seconds)
+                if not self._poor:
+                    self._poor = True
+                    log.warning("no more clients for the moment: %s", error.strerror)
+                return self._shut_door(0)
+            if self._poor:
+                self._poor = False
+                log.warning("clients are welcome again")
+            self._admit(request)
+
+    def _admit(self, request: Connection) -> None:
+        """Give an accepted client what the backend has for it: a hearing, a seat, or a close."""
+        host, limits, takes = self._host, self._host.limits, self._host.takes
+        if not host.verify_request(request, request.address):
+            host.shutdown_request(request)
+        elif takes == "nothing":
+            request.outcome = "dropped"
+            host.shutdown_request(request)
+        elif takes == "anything":
+            self._seat(request, self._held, select.EPOLLIN, limits.read_seconds)
+        elif request.hear(limits.query_bytes + LINE_END_BYTES):
+            self._process(request)
+        else:
+            self._silent[request.descriptor] = request
+            self._seat(request, self._asking, ASKING, limits.read_seconds)
 
     def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
         request.deadline = time.monotonic() + seconds
@@ -251,9 +286,9 @@ class Porch:
             self._close(request)
         return request is not None
 
-    def _shut_door(self) -> None:
-        """Leave newcomers in the kernel's queue until somebody goes, or for a moment."""
-        self._crowd = self._host.connected or 1
+    def _shut_door(self, crowd: int) -> None:
+        """Leave newcomers in the kernel's queue until fewer than ``crowd`` are connected, or for a moment."""
+        self._shut, self._crowd = True, crowd
         for descriptor in self._listeners:
             self._epoll.modify(descriptor, 0)
 
@@ -261,8 +296,8 @@ class Porch:
         if self._full and self._host.connected < self._host.limits.connections:
             self._full = False
             log.warning("%d connections: no longer full", self._host.connected)
-        if self._crowd:
-            self._crowd = 0
+        if self._shut:
+            self._shut = False
             for descriptor in self._listeners:
                 self._epoll.modify(descriptor, select.EPOLLIN)
 
@@ -276,11 +311,15 @@ class Porch:
 
     def _process(self, request: Connection) -> None:
         """There is a line, or the client is gone."""
-        if request.received:
-            self._host.process_request(request, request.address)
-        else:
+        if request.outcome or not request.received:
             request.outcome = "hung-up"
+            return self._host.shutdown_request(request)
+        try:
+            self._host.process_request(request, request.address)
+        except Exception:
+            self._host.handle_error(request, request.address)
             self._host.shutdown_request(request)
+        self._with_crew += request.handed_over
 
     def _ignore(self, request: Connection, event: int) -> None:
         """Throw away what a client says who is not asked, until it has said all."""
@@ -307,12 +346,25 @@ class Porch:
         self._rung = False  # before looking, so that nobody who comes now is overlooked
         while self._returning:
             self.see_off(self._returning.popleft())
+        while self._errands:
+            self._errands.popleft()()
+
+    def change_limits(self, old: Limits, new: Limits) -> None:
+        """Let those who are here have the new deadlines; each kind keeps its order."""
+        for where, more in (
+            (self._asking, new.read_seconds - old.read_seconds),
+            (self._held, new.read_seconds - old.read_seconds),
+            (self._writing, new.write_seconds - old.write_seconds),
+        ):
+            for request in where.values():
+                request.deadline += more
 
     def see_off(self, request: Connection) -> None:
         """Send the answer, half-close, wait for the client's FIN, close: so that no reset overtakes the answer."""
         if request.leaving:
             return
         request.leaving = True
+        self._with_crew -= request.handed_over
         self._unseat(request)
         if request.unsent:
             request.send()
@@ -336,19 +388,20 @@ class Porch:
         self._unseat(request)
         self._host.close_request(request)
 
-    def _turn_out(self, now: float) -> None:
-        """Close whose time is over."""
-        for request in _late(self._asking, now):
+    def _turn_out(self, now: float) -> bool:
+        """Close whose time is over; true where there are more of them than can be closed in a moment."""
+        asking, held, writing, lingering = (
+            _late(where, now) for where in (self._asking, self._held, self._writing, self._lingering)
+        )
+        for request in [*asking, *writing]:
             request.outcome = "timeout"
             self._close(request)
-        for request in _late(self._held, now):
+        for request in held:
             request.outcome = "dropped"
             self.see_off(request)
-        for request in _late(self._writing, now):
-            request.outcome = "timeout"
+        for request in lingering:
             self._close(request)
-        for request in _late(self._lingering, now):
-            self._close(request)
+        return LATE in map(len, (asking, held, writing, lingering))
 
 
 def _late(requests: dict[int, Connection], now: float) -> list[Connection]:

@@ -8,60 +8,28 @@ is ready, the shell waits on a pipe of ours.
 """
 
 import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
+import errno
 import fcntl
 import json
 import os
 import resource
+import stat
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
-
-import daemon
 
 from fingerd.errors import StartError
-from fingerd.host import User, read_file, read_folder, read_group, read_mode, read_path, read_user
+from fingerd.owner import Owner, Process
 
-SPARE_DESCRIPTORS = 64  # for logs, listeners and backends, beside the clients'
+MOST_DESCRIPTORS = 1 << 18
 
+# python-daemon 2 makes a set of all descriptors that there could be as soon as it is imported, which is gigabytes where
+# containers allow a billion.
+_, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _hard == resource.RLIM_INFINITY or _hard > MOST_DESCRIPTORS:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_DESCRIPTORS, MOST_DESCRIPTORS))
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What the process becomes once everything is bound."""
-
-    user: Annotated[User, read_user] | None = None
-    group: Annotated[int, read_group] | None = None
-    chroot: Annotated[str, read_folder] | None = None
-    rundir: Annotated[str, read_path] = "/"
-    umask: Annotated[int, read_mode] = 0o027
-    pidfile: Annotated[str, read_file] | None = None
-
-    def __post_init__(self) -> None:
-        seen = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
-        if not os.path.isdir(seen):
-            raise ValueError(f"there is no folder {seen} to run in")
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who the daemon is in the end. ``groups`` are the supplementary ones, None where they stay as they are."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] | None
-
-    @classmethod
-    def of(cls, process: Process) -> "Owner":
-        """The owner that the settings mean; StartError with exit code 77 where only root could become that."""
-        user = process.user
-        uid = os.getuid() if user is None else user.uid
-        gid = process.group if process.group is not None else os.getgid() if user is None else user.gid
-        if (uid, gid) == (os.getuid(), os.getgid()):
-            return cls(uid, gid, None)
-        if os.getuid() != 0:
-            raise StartError(f"only root can become another user (uid {uid}, gid {gid})", os.EX_NOPERM)
-        return cls(uid, gid, tuple(sorted({gid, *(os.getgrouplist(user.name, gid) if user and user.name else ())})))
+import daemon  # noqa: E402
 
 
 class PidFile:
@@ -81,10 +49,14 @@ class PidFile:
             raise StartError(f"cannot write the pid file {path}: {error.strerror}", code) from error
 
     def _open(self) -> int:
+        """The locked descriptor; OSError where there is none to be had."""
         while True:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self._path, flags, 0o600)
             try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                    raise OSError(errno.EINVAL, "it is no file of its own")
                 os.fchmod(descriptor, 0o600)  # whoever can read the file can lock it
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
@@ -110,11 +82,13 @@ class PidFile:
         os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 
     def remove(self) -> None:
-        """Remove the file, or empty it where it may not be removed any more."""
+        """Remove the file, or empty it where it may not be removed, or cannot be seen any more."""
         try:
-            os.unlink(self._path)
+            if os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
+                os.unlink(self._path)
         except OSError:
-            os.ftruncate(self._descriptor, 0)
+            pass
+        os.ftruncate(self._descriptor, 0)
 
 
 class Shell:
@@ -165,14 +139,6 @@ def fill_standard_descriptors() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
-
-
-def raise_descriptor_limit(wanted: int) -> int:
-    """Raise the soft limit of descriptors to the hard one; how many of the ``wanted`` connections fit in."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - SPARE_DESCRIPTORS))
 
 
 def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequence[int], keep_stderr: bool) -> None:

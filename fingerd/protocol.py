@@ -144,6 +144,14 @@ def mark_cut(text: str) -> str:
     return f"{whole if newline else rest}\n{ANSWER_CUT}\n"
 
 
+def read_cut(data: bytes, limit: int) -> str:
+    """The text of the first ``limit`` bytes, no UTF-8 character and, if there are several lines, no line halved."""
+    end = limit
+    while end > limit - 4 and end < len(data) and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return mark_cut(read_text(data[:end]))
+
+
 def escape_controls(text: str) -> str:
     """The text with its control characters, line ends among them, and its surrogates as escape sequences."""
     return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)

@@ -81,11 +81,11 @@ class Ruip:
         """What becomes of a client's line, as it came in; no line and no failing backend raises anything."""
         if self._backend.takes != "query":
             return Answer("dropped", b"")
-        if len(line) > self._query_bytes and len(strip_line_end(line)) > self._query_bytes:
-            return self.say("too-long", QUERY_TOO_LONG, asker)
         deny = self._policy.rule_for(asker.client).deny
         if deny:
             return Answer("denied", b"") if deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
+        if len(line) > self._query_bytes and len(strip_line_end(line)) > self._query_bytes:
+            return self.say("too-long", QUERY_TOO_LONG, asker)
         try:
             query = parse_query(line)
         except QueryError:

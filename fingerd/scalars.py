@@ -7,7 +7,6 @@ quote; one that wants a number takes only what reads as that number to a person.
 
 import dataclasses
 import difflib
-import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
@@ -43,7 +42,7 @@ def read_scalar(node: yaml.Node) -> Scalar | None:
     if kind in ("a number", "true or false"):
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
-        except (ValueError, KeyError):  # a tag that the text does not fit: !!int ten
+        except (ValueError, KeyError, IndexError):  # a tag that the text does not fit: !!int ten
             return None
     return Scalar(node.value, kind, node.style is not None, value)
 
@@ -68,9 +67,9 @@ class Whole:
 
     def __call__(self, scalar: Scalar) -> int:
         """The number; ValueError for a fraction, a word, or a number that YAML reads otherwise than a person does."""
-        if scalar.quoted or not re.fullmatch(r"[+-]?(0|[1-9][0-9_]*)", scalar.text):
+        if scalar.quoted or scalar.kind != "a number" or not re.fullmatch(r"[+-]?(0|[1-9][0-9_]*)", scalar.text):
             raise ValueError(f"must be a whole number{_read_as(scalar)}")
-        return int(_within(scalar.value, self.least, self.most))
+        return int(_within(int(scalar.text), self.least, self.most))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +114,9 @@ def _within(number: float, least: float, most: float) -> float:
 
 def _read_as(scalar: Scalar) -> str:
     """A word of warning where YAML takes a number for another one, as it does with 010 and 1:30."""
-    if scalar.kind == "a number" and not scalar.quoted and math.isfinite(scalar.value):
-        return f" (YAML reads {scalar.text} as {scalar.value:g})" if scalar.value != _number(scalar.text) else ""
+    digits = re.fullmatch("[-+]?[0-9][0-9a-fxA-FX_:.]*", scalar.text)
+    if digits and scalar.kind == "a number" and not scalar.quoted and scalar.value != _number(scalar.text):
+        return f" (YAML reads {scalar.text} as {scalar.value})" if len(str(scalar.value)) < 20 else ""
     return ""
 
 

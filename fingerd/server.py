@@ -20,39 +20,23 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 from fingerd.addresses import UNIX, counted_as, parse_address
-from fingerd.backends import Backend
 from fingerd.connection import Connection
 from fingerd.crew import Crew
 from fingerd.limits import Clients, Limits
-from fingerd.listeners import BACKLOG, Address, close_listener, open_listeners
+from fingerd.listeners import BACKLOG, close_listener, open_listeners
 from fingerd.logformat import Access
 from fingerd.logs import log_access
-from fingerd.policy import Policy, Rule
 from fingerd.porch import Porch
 from fingerd.protocol import INTERNAL_ERROR, SERVICE_BUSY, TOO_MANY_QUERIES
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip import Answer, Asker
+from fingerd.service import Config, Service
 
 log = logging.getLogger(__name__)
 
 REMEMBERED_ADDRESSES = 4096
-
-
-class Config(Protocol):
-    """What a server needs of its settings."""
-
-    @property
-    def listen(self) -> Sequence[Address]: ...
-    @property
-    def backend(self) -> Backend: ...
-    @property
-    def policy(self) -> Sequence[Rule]: ...
-    @property
-    def limits(self) -> Limits: ...
-    @property
-    def reply(self) -> Wording: ...
 
 
 class FingerHandler(socketserver.StreamRequestHandler):
@@ -72,12 +56,12 @@ class FingerHandler(socketserver.StreamRequestHandler):
 
     def answer(self, line: bytes) -> Answer:
         """What the client is told, and the log's word for it; of a bug the client learns no more than of a failure."""
-        asker = self.server.asker(self.request)
+        service, asker = self.server.service_of(self.request), self.server.asker(self.request)
         try:
-            return self.server.ruip.answer_line(line, asker)
+            return service.ruip.answer_line(line, asker)
         except (Exception, SystemExit):
             log.exception("a bug while answering %.200r", line)
-            return self.server.ruip.say("error", INTERNAL_ERROR, asker)
+            return service.ruip.say("error", INTERNAL_ERROR, asker)
 
     def finish(self) -> None:
         """Nothing to flush, and nothing to close."""
@@ -101,13 +85,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         bind_and_activate: bool = True,
     ) -> None:
         socketserver.BaseServer.__init__(self, ("", 0), RequestHandlerClass)
-        self.config = config
-        self.limits = config.limits
-        self.policy = Policy(config.policy)
-        self.ruip = Ruip(
-            config.backend, self.policy, config.reply, config.limits.query_bytes, config.limits.reply_bytes
-        )
-        self.takes = config.backend.takes
+        self.service = Service(config)
         self.access_log: Callable[[Access], None] = log_access
         self.listeners: list[socket.socket] = []
         self.connected = 0
@@ -118,6 +96,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self._counted_as = lru_cache(REMEMBERED_ADDRESSES)(counted_as)
         self._thread = 0  # the one that serves
         self._releasing = False
+        self.last_call: Callable[[], None] = lambda: None  # no more clients are accepted
         self._stopped = threading.Event()
         self.porch = Porch(self)
         if bind_and_activate:
@@ -130,16 +109,21 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def server_bind(self) -> None:
         """Bind every address; ``server_address`` is the first one's."""
-        self.listeners = open_listeners(self.config.listen)
+        self.listeners = open_listeners(self.service.config.listen)
         if self.listeners:
             self.socket = self.listeners[0]
             self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
-        """Listen."""
+        """Welcome clients; the sockets listen since they are bound, which is when a busy address is found."""
         for listener in self.listeners:
-            listener.listen(self.request_queue_size)
             self.porch.watch(listener)
+
+    def inherit(self, listeners: Sequence[socket.socket]) -> None:
+        """Listen at sockets that somebody else bound; they live on when this server has closed its own descriptors."""
+        self.listeners = list(listeners)
+        self.socket = self.listeners[0]
+        self.server_activate()
 
     def server_close(self) -> None:
         """Close every listening socket, and give everything back; nothing can be served any more."""
@@ -162,12 +146,24 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until ``shutdown`` or ``stop``; nothing is polled, whatever the interval."""
+        self._serve(None)
+
+    def serve_client(self, client: socket.socket) -> None:
+        """Serve one client, who is connected already, and return when it is gone."""
+        try:
+            request, _ = self._connection(client, client.getpeername())
+        except OSError:  # gone before it was looked at
+            client.close()
+            return
+        self._serve(request)
+
+    def _serve(self, only: Connection | None) -> None:
         self._stopped.clear()
         self._thread = threading.get_ident()
-        if not self.config.backend.instant:
+        if not self.service.instant:
             self.crew.start()
         try:
-            self.porch.run(self._last_call)
+            self.porch.run(self._last_call, only)
         finally:
             self.crew.dismiss()
             self._thread = 0
@@ -183,24 +179,43 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self._releasing = True
         self.porch.stop()
 
+    def reload(self, config: Config) -> None:
+        """Answer by these settings from now on, from any thread: backend, policy, limits and wording, in one step.
+
+        Who asked before is answered as before; the old backend is closed after
+        that. ``listen`` stays as it is.
+        """
+        self.porch.call(partial(self._adopt, Service(config)))
+
+    def _adopt(self, service: Service) -> None:
+        old, self.service = self.service, service
+        self.porch.change_limits(old.limits, service.limits)
+        self.crew.resize(service.limits.threads)
+        if not service.instant:
+            self.crew.start()
+        old.retire()
+
     def _last_call(self) -> None:
+        self.last_call()
         if self._releasing:
             self._close_listeners()
 
     def get_request(self) -> tuple[Connection, tuple[str, int]]:  # type: ignore[override]
         """Accept a client of the listener that is ready, which ``socket`` is."""
-        sock, raw = self.socket.accept()
+        return self._connection(*self.socket.accept())
+
+    def _connection(self, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
         address = (UNIX, 0) if sock.family == socket.AF_UNIX else (self._client_of(raw[0]), raw[1])
         self.connected += 1
         return Connection(sock, address), address
 
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
         """Whether the client may ask at all: false for those who are denied silently, or have too many connections."""
-        if self.policy.rule_for(request.client).deny == "silently":
+        if self.service.policy.rule_for(request.client).deny == "silently":
             request.outcome = "denied"
         else:
             name = self._counted_as(request.client)
-            if self.clients.enter(name, self.limits.per_client):
+            if self.clients.enter(name, self.service.limits.per_client):
                 request.counted = name
                 return True
             request.outcome = "limited"
@@ -209,22 +224,38 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """Have the line answered: here and now, or by the crew where the backend may wait."""
+        service = request.service = self.service
         request.asked = time.monotonic()
-        request.deadline = request.asked + self.limits.answer_seconds
-        if self.takes == "query" and not self.clients.may_ask(request.counted, self.limits.rate, request.asked):
-            self.reply(request, self.ruip.say("limited", TOO_MANY_QUERIES, self.asker(request)))
+        request.deadline = request.asked + service.limits.answer_seconds
+        if service.limits.rate and not self._may_ask(request, service):
+            self.reply(request, service.ruip.say("limited", TOO_MANY_QUERIES, self.asker(request)))
             self.shutdown_request(request)
-        elif self.config.backend.instant:
-            self.process_request_thread(request, client_address)
+        elif service.instant:
+            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         else:
+            service.enter()
             request.handed_over = True
             self._working[request] = None
             self.crew.submit(request.counted, partial(self.process_request_thread, request, client_address))
 
+    def _may_ask(self, request: Connection, service: Service) -> bool:
+        """Whether the client has a query left; who is denied, or not listened to, needs none."""
+        if service.takes != "query" or service.policy.rule_for(request.client).deny:
+            return True
+        return self.clients.may_ask(request.counted, service.limits.rate, request.asked)
+
     def process_request_thread(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
-        """Answer, unless the client was told already that there is no answer."""
-        if not request.handed_over or request in self._working:
-            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        """On a thread of the crew: answer, unless the client was told already that there is no answer."""
+        try:
+            if request in self._working:
+                super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        finally:
+            self._working.pop(request, None)  # whatever a handler of somebody else's did
+            self.service_of(request).leave()
+
+    def service_of(self, request: Connection) -> Service:
+        """The configuration by which this client is answered."""
+        return request.service or self.service
 
     def asker(self, request: Connection) -> Asker:
         """Who asks, and until when there is time to answer."""
@@ -232,7 +263,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def reply(self, request: Connection, answer: Answer) -> None:
         """Give the client this answer, unless it has one."""
-        if self._working.pop(request, self) is None if request.handed_over else not request.outcome:
+        mine = self._working.pop(request, self) is None if request.handed_over else not request.outcome
+        if mine:
             request.outcome = answer.outcome
             request.seconds = time.monotonic() - request.asked
             request.write(answer.reply)
@@ -246,22 +278,27 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def close_request(self, request: Connection) -> None:  # type: ignore[override]
         """Close the connection and log it; only the porch calls this."""
-        request.closed = True
         request.socket.close()
         self.connected -= 1
         if request.counted:
             self.clients.leave(request.counted)
-        self.access_log(Access(request.client, request.line(), request.outcome, request.sent, request.seconds))
+        outcome = request.outcome or "answered"  # by a handler that did not say
+        self.access_log(Access(request.client, request.line(), outcome, request.sent, request.seconds))
 
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """A handler raised: that is a bug, told to the log once, and to the client as any failure."""
         log.exception("a bug while answering a client")
-        self.reply(request, self.ruip.say("error", INTERNAL_ERROR, self.asker(request)))
+        self.reply(request, self.service_of(request).ruip.say("error", INTERNAL_ERROR, self.asker(request)))
 
     @property
-    def answering(self) -> bool:
-        """Whether the crew works on an answer."""
-        return bool(self._working)
+    def limits(self) -> Limits:
+        """The limits of now."""
+        return self.service.limits
+
+    @property
+    def takes(self) -> str:
+        """What is wanted of a client now."""
+        return self.service.takes
 
     def crew_waits(self) -> bool:
         """Whether answers wait for a thread of the crew."""
@@ -274,10 +311,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def give_up(self, now: float) -> None:
         """Tell the clients whose answer was due before ``now`` that there is none."""
         for request in list(self._working):
-            if request.deadline > now:
-                break
-            self.reply(request, self.ruip.say("busy", SERVICE_BUSY, self.asker(request)))
-            self.shutdown_request(request)
+            if request.deadline <= now:
+                self.reply(request, self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request)))
+                self.shutdown_request(request)
 
 
 def _client_of(host: str) -> str:

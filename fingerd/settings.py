@@ -1,6 +1,7 @@
 """The configuration: a YAML file, with command line options over it, as one frozen value."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import yaml
 
 from fingerd.backends import Backend, NeedsSystem, UnknownTypeError, backend_names, load_type
-from fingerd.document import Document, join, read_document, set_options
+from fingerd.document import Document, Place, join, read_document, set_options
+from fingerd.host import raise_descriptor_limit
 from fingerd.limits import Limits
-from fingerd.listeners import Address, InternetAddress, UnixAddress, parse_listen
+from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 from fingerd.logs import Log
+from fingerd.owner import Process
 from fingerd.policy import ANYONE, Rule
-from fingerd.process import Process
 from fingerd.ruip import Wording
 from fingerd.scalars import did_you_mean, read_scalar, to_text
 from fingerd.schema import FAILED, REQUIRED, Reader
@@ -37,13 +39,18 @@ def load_config(path: str) -> Settings:
     return read_config(path, {})[0]
 
 
-def read_config(path: str, options: Mapping[str, tuple[str, str]]) -> tuple[Settings, tuple[str, ...]]:
+def read_config(
+    path: str, options: Mapping[str, tuple[str, str]], without: Collection[str] = ()
+) -> tuple[Settings, tuple[str, ...]]:
     """The settings, and what may be wrong with them; ConfigError with everything that is.
 
     ``options`` are the command line's: ``section.option`` to (the option's own name, its text).
+    The sections ``without`` which the file is read have their defaults.
     """
     document = read_document(path)
     set_options(document, options)
+    if isinstance(document.root, yaml.MappingNode):
+        document.root.value = [(key, value) for key, value in document.root.value if key.value not in without]
     backends: list[tuple[yaml.Node, str, Backend]] = []
 
     def read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
@@ -99,6 +106,11 @@ def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
 def _check_surroundings(document: Document, settings: Settings, backends: list[tuple[yaml.Node, str, Backend]]) -> None:
     """What backends need and the system, or the jail, does not have; backends that cannot be part of others."""
     jail = settings.process.chroot
+    listen = next((address for address in settings.listen if isinstance(address, Passed)), None)
+    if listen and len(settings.listen) > 1:
+        document.complain(Place(document.name, 1, 1), "listen", f"{listen} stands alone")
+    if listen == Passed("inetd") and settings.process.pidfile:
+        document.complain(Place(document.name, 1, 1), "process.pidfile", "inetd starts a process for each client")
     for node, path, backend in backends:
         if backend is not settings.backend and backend.takes != "query":
             document.complain(node, path, "stands alone, and cannot be a part of another backend")
@@ -108,3 +120,15 @@ def _check_surroundings(document: Document, settings: Settings, backends: list[t
                     document.complain(node, path, what)
                 else:
                     document.warn(node, path, what)
+
+
+def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with no more connections than there can be descriptors, and a warning where those are fewer."""
+    wanted = settings.limits.connections
+    # Beside the clients: listeners and logs, and for every thread a program with its pipes, or a connection.
+    possible = raise_descriptor_limit(wanted, 64 + 8 * settings.limits.threads)
+    if possible == wanted:
+        return settings, ()
+    limits = dataclasses.replace(settings.limits, connections=possible)
+    doubt = f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
+    return dataclasses.replace(settings, limits=limits), (doubt,)

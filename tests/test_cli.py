@@ -72,7 +72,8 @@ def test_check_prints_every_problem_and_warning_and_binds_nothing(
     path.write_text("backend: {type: empty}\nlisten: 79\nlimits: {thread: 3}\n")
     assert main(["-c", str(path), "--check"]) == 78
     assert capsys.readouterr().err == (
-        f'{path}:2:9: listen: must be "host:port", ":port", "[ipv6]:port" or "unix:/path" (did you mean ":79"?)\n'
+        f'{path}:2:9: listen: must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd'
+        ' (did you mean ":79"?)\n'
         f"{path}:3:10: limits.thread: unknown option (did you mean threads?)\n"
     )
     path.write_text("backend: {type: empty}\n")

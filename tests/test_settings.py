@@ -15,8 +15,8 @@ from fingerd.host import User
 from fingerd.limits import Limits
 from fingerd.listeners import InternetAddress, UnixAddress
 from fingerd.logs import Log
+from fingerd.owner import Process
 from fingerd.policy import Rule
-from fingerd.process import Process
 from fingerd.ruip import Wording
 from fingerd.settings import Settings, load_config, read_config
 
@@ -65,7 +65,7 @@ reply:
   footer: null
 """
 
-ADDRESS_FORMS = 'must be "host:port", ":port", "[ipv6]:port" or "unix:/path"'
+ADDRESS_FORMS = 'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd'
 NO_SOURCE = "is no address, no network, not any and not local"
 
 # What is wrong, the file, and its problems without the file's name. FOLDER is an empty folder.
@@ -632,6 +632,7 @@ def test_accounts_may_be_numbers_and_need_not_be_known(tmp_path: Path) -> None:
 
 
 def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fingerd.host._started_in", "")
     monkeypatch.chdir(tmp_path)
     settings = settings_of(tmp_path, EMPTY + "log: {to: access.log}\nprocess: {pidfile: pid}\nlisten: 'unix:s'\n")
     assert settings.log.to == f"{tmp_path}/access.log"

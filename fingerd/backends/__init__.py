@@ -8,6 +8,7 @@ the entry-point group ``fingerd.backends``; a name of ours always means ours.
 
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Backend(Protocol):
         return None
 
     def close(self) -> None:
-        """Give back connections and files; called once, when no query uses this backend any more."""
+        """Give back connections, files and programs: no query uses them any more, or the process ends."""
         return None
 
 
@@ -85,7 +86,7 @@ def load_type(name: str) -> type[Any]:
 
     UnknownTypeError where there is none; ImportError where something it is made with is not installed.
     """
-    if any(module.name == name for module in pkgutil.iter_modules(__path__)):
+    if _is_ours(name):
         return getattr(importlib.import_module(f"{__name__}.{name}"), name.capitalize())  # type: ignore[no-any-return]
     point = _entry_points().get(name)
     if point is None:
@@ -93,9 +94,13 @@ def load_type(name: str) -> type[Any]:
     return point.load()  # type: ignore[no-any-return]
 
 
+def _is_ours(name: str) -> bool:
+    return name.isidentifier() and name[0] != "_" and importlib.util.find_spec(f"{__name__}.{name}") is not None
+
+
 def package_of(name: str) -> str:
     """The distribution that brings the backend called ``name``, with its version where that is known."""
     point = _entry_points().get(name)
-    if point is None or any(module.name == name for module in pkgutil.iter_modules(__path__)):
+    if point is None or _is_ours(name):
         return "fingerd"
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

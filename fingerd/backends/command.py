@@ -13,17 +13,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
 from fingerd.people import Person
-from fingerd.protocol import mark_cut, read_text
+from fingerd.protocol import read_cut, read_text
 from fingerd.scalars import Seconds, Size
 
 END_SECONDS = 1.0  # that a killed program may take to be gone
+CHUNK_BYTES = 1 << 16
 CAUSE_BYTES = 1000  # of what a failing program says on standard error, for the log
 
 # All that a program sees of the daemon's environment; a fixed locale, so that answers do not depend on who started it.
@@ -45,6 +46,7 @@ class Command(Backend):
     list_argv: tuple[str, ...] | None = None
     timeout: Annotated[float, Seconds(0.1)] = 10
     output_bytes: Annotated[int, Size()] = 256 << 10  # the rest is cut, and the program ended
+    _running: set[int] = field(default_factory=set, init=False, repr=False, compare=False)  # process groups
 
     def __post_init__(self) -> None:
         for argv in (self.argv, self.list_argv):
@@ -74,6 +76,11 @@ class Command(Backend):
             if program and not shutil.which(str(root / program.lstrip("/")) if "/" in program else program, path=path):
                 yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "")
 
+    def close(self) -> None:
+        """End the programs that still run."""
+        for group in list(self._running):
+            _kill(group)
+
     def _run(self, argv: list[str], deadline: float) -> str:
         """What the program prints, cut at ``output_bytes``; BackendError for all but exit status 0."""
         deadline = min(deadline, time.monotonic() + self.timeout)
@@ -88,46 +95,72 @@ class Command(Backend):
             )
         except (OSError, ValueError) as error:
             raise BackendError(f"command {argv[0]}: {error}") from error
+        self._running.add(program.pid)
         try:
-            output, cause = self._read(program, deadline)
-            cut = len(output) > self.output_bytes
-            status = 0 if cut else program.wait(max(deadline - time.monotonic(), 0))
-        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            output, cause = self._hear(program, deadline)
+        except TimeoutError as error:
             raise BackendError(f"command {argv[0]}: not done in time") from error
         finally:
-            _end(program)
+            status = self._end(program)
+        if len(output) > self.output_bytes:
+            return read_cut(output, self.output_bytes)
         if status:
             raise BackendError(f"command {argv[0]}: {_how_it_ended(status)}{cause and ': '}{cause}")
-        return mark_cut(read_text(output[: self.output_bytes])) if cut else read_text(output)
+        return read_text(output)
 
-    def _read(self, program: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, str]:
-        """Standard output, up to one byte more than ``output_bytes``, and the end of standard error; TimeoutError."""
+    def _hear(self, program: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, str]:
+        """Standard output, and the end of standard error, until the program ends or has said too much; TimeoutError."""
         output, errors = bytearray(), bytearray()
-        with selectors.DefaultSelector() as selector:
-            for pipe, heard in ((program.stdout, output), (program.stderr, errors)):
-                selector.register(pipe, selectors.EVENT_READ, heard)  # type: ignore[arg-type]  # both are pipes
-            while selector.get_map() and len(output) <= self.output_bytes:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                for key, _ in selector.select(left):
-                    data = os.read(key.fd, 1 << 16)
-                    key.data.extend(data)
-                    if not data:
-                        selector.unregister(key.fileobj)
-                del errors[:-CAUSE_BYTES]
+        ended = os.pidfd_open(program.pid)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(ended, selectors.EVENT_READ)
+                for pipe, heard in ((program.stdout, output), (program.stderr, errors)):
+                    os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]  # both are pipes
+                    selector.register(pipe, selectors.EVENT_READ, heard)  # type: ignore[arg-type]
+                running = True
+                while running and len(output) <= self.output_bytes:
+                    ready = selector.select(max(deadline - time.monotonic(), 0))
+                    if not ready:
+                        raise TimeoutError
+                    running = ended not in {key.fd for key, _ in ready}
+                    # What it said before it ended is there by now, even where somebody else holds the pipe open.
+                    for key in [key for key, _ in ready] if running else list(selector.get_map().values()):
+                        if key.data is not None and not self._read(key.fd, key.data, to_the_end=not running):
+                            selector.unregister(key.fileobj)
+                    del errors[:-CAUSE_BYTES]
+        finally:
+            os.close(ended)
         return bytes(output), " ".join(read_text(bytes(errors)).split())
 
+    def _read(self, pipe: int, heard: bytearray, to_the_end: bool) -> bool:
+        """Add what is there to what was heard, once or as far as it is wanted; false at the end of the pipe."""
+        while True:
+            try:
+                data = os.read(pipe, CHUNK_BYTES)
+            except BlockingIOError:
+                return True
+            heard += data
+            if not data or not to_the_end or len(heard) > self.output_bytes:
+                return bool(data)
 
-def _end(program: "subprocess.Popen[bytes]") -> None:
-    """End the program and all of its process group, and give its pipes back."""
+    def _end(self, program: "subprocess.Popen[bytes]") -> int:
+        """End the program's whole process group, and give its pipes back; its exit status, 0 where that is unknown."""
+        _kill(program.pid)  # while it has not been waited for, so that the number is still its own
+        for pipe in (program.stdout, program.stderr):
+            if pipe:
+                pipe.close()
+        try:
+            return program.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:  # it became another user, and cannot be ended
+            return 0
+        finally:
+            self._running.discard(program.pid)
+
+
+def _kill(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or not ours to end
-        os.killpg(program.pid, signal.SIGKILL)
-    for pipe in (program.stdout, program.stderr):
-        if pipe:
-            pipe.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it became another user: it is not waited for
-        program.wait(END_SECONDS)
+        os.killpg(group, signal.SIGKILL)
 
 
 def _how_it_ended(status: int) -> str:

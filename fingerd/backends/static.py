@@ -23,7 +23,8 @@ class Static(Backend):
         for name in self.users:
             if not _can_be_asked(name):
                 raise ValueError(f"no query can ask for a user called {name!r}")
-        people = {name: (Person(name, text),) for name, text in self.users.items()}
+        # A line end now saves making a new text of it for every answer.
+        people = {name: (Person(name, text.removesuffix("\n") + "\n"),) for name, text in self.users.items()}
         object.__setattr__(self, "_people", people)
 
     def find(self, ask: Ask) -> Sequence[Person]:

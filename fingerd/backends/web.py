@@ -7,19 +7,19 @@ both for the whole of it, however slowly the web server sends.
 
 import codecs
 import ipaddress
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
-import requests
-
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
-from fingerd.fetch import FAILURES, Fetcher, cause_of
+from fingerd.fetch import CA_BUNDLE, FAILURES, Fetcher, cause_of
 from fingerd.people import Person
 from fingerd.protocol import mark_cut
 from fingerd.scalars import Seconds, Size
@@ -90,7 +90,7 @@ class Web(Backend):
             (root / "etc" / name).exists() for name in ("resolv.conf", "hosts")
         ):
             yield f"without etc/resolv.conf or etc/hosts in {root} no host name can be looked up"
-        bundle = requests.utils.DEFAULT_CA_BUNDLE_PATH
+        bundle = CA_BUNDLE
         if parts.scheme == "https" and not (root / bundle.lstrip("/")).exists():
             yield f"without {bundle.lstrip('/')} in {root} no certificate can be checked"
 
@@ -100,20 +100,23 @@ class Web(Backend):
 
     def _page(self, address: str, deadline: float) -> str | None:
         """The page's text, None for a 404; BackendError for every other failure."""
+        named = re.sub("//[^/@]*@", "//", address)  # without a password
         try:
             with self._fetcher.get(address, deadline) as page:
-                if page.status_code == requests.codes.not_found:
+                if page.status_code == HTTPStatus.NOT_FOUND:
                     return None
-                if page.status_code != requests.codes.ok:
-                    raise BackendError(f"web {address}: status {page.status_code}")
+                if page.status_code != HTTPStatus.OK:
+                    raise BackendError(f"web {named}: status {page.status_code}")
+                if page.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise BackendError(f"web {named}: compressed, which was not asked for")
                 body = bytearray()
-                for chunk in page.iter_content(CHUNK_BYTES):
+                for chunk in page.raw.stream(CHUNK_BYTES, decode_content=False):
                     body += chunk
                     if len(body) > self.page_bytes:
                         return mark_cut(_text(bytes(body[: self.page_bytes]), page.headers.get("Content-Type", "")))
                 return _text(bytes(body), page.headers.get("Content-Type", ""))
         except FAILURES as error:
-            raise BackendError(f"web {address}: {cause_of(error)}") from error
+            raise BackendError(f"web {named}: {cause_of(error)}") from error
 
 
 def _text(body: bytes, content_type: str) -> str:
