@@ -242,52 +242,6 @@ class Writer(logging.Handler):
             self._dropped += len(lines) - bool(lost)
 
 
-def log_access(self, seen: Access) -> None:
-        """Take the line of one connection."""
-        if self._settings.level in ("debug", "info"):
-            now = time.time()
-            self._put(Entry(logging.INFO, now, self._access(seen, self._settings.addresses, now)))
-
-    def close(self) -> None:
-        """Write what is left, and take nothing more."""
-        self._ending.set()
-        self._waiting.set()
-        if self._thread:
-            self._thread.join(LAST_SECONDS)
-        if not self._thread or not self._thread.is_alive():
-            self._flush()
-        super().close()
-
-    def _put(self, line: Entry) -> None:
-        if len(self._lines) >= MOST_LINES:
-            self._dropped += 1
-            return
-        self._lines.append(line)
-        if not self._waiting.is_set():
-            self._waiting.set()
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            self._waiting.wait()
-            self._ending.wait(MOMENT)
-            self._waiting.clear()
-            self._flush()
-
-    def _flush(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        if self._dropped:
-            told = logging.LogRecord(
-                __name__, logging.WARNING, "", 0, "%d lines could not be logged", (self._dropped,), None
-            )
-            lines.insert(0, Entry(told.levelno, told.created, record_text(told, self._settings.format)))
-        try:
-            if lines:
-                self.sink.write(lines)
-                self._dropped = 0
-        except OSError:  # the disk is full, or syslog is gone; told as soon as it takes lines again
-            self._dropped += len(lines) - bool(self._dropped)
-
-
 def log_access(seen: Access) -> None:
     """The line of one connection, through ``logging``: for programs that embed the server."""
     if access.isEnabledFor(logging.INFO):

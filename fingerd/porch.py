@@ -66,6 +66,10 @@ class Host(Protocol):
 
     def shutdown_request(self, request: Connection) -> None: ...
 
+    def release(self, request: Connection) -> None:
+        """The client has all that it gets: it does not count among its own any more."""
+        ...
+
     def close_request(self, request: Connection) -> None: ...
 
     def crew_waits(self) -> bool:
@@ -381,6 +385,7 @@ class Porch:
             request.socket.shutdown(socket.SHUT_WR)
         except OSError:  # the client has closed already
             return self._close(request)
+        self._host.release(request)
         self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
 
     def _close(self, request: Connection) -> None:

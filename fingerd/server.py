@@ -276,12 +276,17 @@ class FingerServer(socketserver.ThreadingTCPServer):
         else:
             self.porch.come_back(request)
 
+    def release(self, request: Connection) -> None:
+        """The client has its answer: until its FIN comes, it is one of all, but not of its own ``per_client``."""
+        if request.counted:
+            self.clients.leave(request.counted)
+            request.counted = ""
+
     def close_request(self, request: Connection) -> None:  # type: ignore[override]
         """Close the connection and log it; only the porch calls this."""
         request.socket.close()
         self.connected -= 1
-        if request.counted:
-            self.clients.leave(request.counted)
+        self.release(request)
         outcome = request.outcome or "answered"  # by a handler that did not say
         self.access_log(Access(request.client, request.line(), outcome, request.sent, request.seconds))
 
