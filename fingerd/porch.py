@@ -162,6 +162,7 @@ class Porch:
             last_call()
         for request in [*self._asking.values(), *self._held.values()]:
             request.outcome, request.curt = "dropped", True
+            request.discard()  # unread bytes would make a reset of the close
             self._host.shutdown_request(request)
         end = time.monotonic() + self._host.limits.drain_seconds
         while self._is_occupied() and time.monotonic() < end:

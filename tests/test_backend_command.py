@@ -1,6 +1,7 @@
 """``type: command``, with real programs: what they may be given, and what becomes of those that misbehave."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -151,3 +152,28 @@ def test_a_program_that_is_missing_is_noticed_before_anybody_asks(tmp_path: Path
     assert list(Command(argv=("no-such-program",)).missing(root)) == ["there is no program no-such-program"]
     assert list(Command(argv=("/bin/there",)).missing(tmp_path)) == []
     assert list(Command(argv=("sh",)).missing(tmp_path)) == [f"there is no program sh in {tmp_path}"]
+
+
+@pytest.mark.parametrize("limit", range(93, 101))
+def test_a_cut_halves_no_character(limit: int) -> None:
+    answer = find(script("yes é | tr -d '\\n'", output_bytes=limit))
+    assert answer is not None
+    assert set(answer.partition("\n")[0]) == {"é"}
+
+
+def test_a_program_is_over_when_it_ends_whoever_holds_its_output() -> None:
+    begun = time.monotonic()
+    assert find(script("sleep 600 & echo done")) == "done\n"
+    assert time.monotonic() - begun < 3
+
+
+def test_running_programs_end_with_the_backend(tmp_path: Path) -> None:
+    backend = script(f"echo $$ > {tmp_path}/pid; sleep 600")
+    thread = threading.Thread(target=lambda: failures.append(failure(backend)))
+    failures: list[str] = []
+    thread.start()
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    backend.close()
+    thread.join(5)
+    assert failures == ["command sh: ended by SIGKILL"]
+    eventually(lambda: not alive(int((tmp_path / "pid").read_text())))

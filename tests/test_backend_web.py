@@ -1,5 +1,6 @@
 """``type: web``, against a real web server that is slow, huge, failing, redirecting and wrongly encoded."""
 
+import gzip
 import http.server
 import socket
 import threading
@@ -39,7 +40,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         if content_type:
             self.send_header("Content-Type", content_type)
         for name, value in headers.items():
-            self.send_header(name, value)
+            self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -107,6 +108,7 @@ PAGES: dict[str, Answer] = {
     "asked-as": lambda page: page.send(
         f"{page.headers['User-Agent']} {page.headers['X-Token']} {page.headers['Accept-Encoding']}".encode()
     ),
+    "compressed": lambda page: page.send(gzip.compress(b"x" * 1000), Content_Encoding="gzip"),
     "huge": huge,
     "stall": stall,
     "short": short,
@@ -165,6 +167,7 @@ FAILURES = {
     "loop": "redirected too often",
     "away": "redirected to another host: http://localhost:1/~alice",
     "file": "redirected to another host: file:///etc/passwd",
+    "compressed": "compressed, which was not asked for",
     "short": "IncompleteRead(18 bytes read, 982 more expected)",
     "stall": "not done in time",
     "headers": "not done in time",
@@ -244,6 +247,14 @@ def test_a_server_that_is_not_there_or_says_nothing_is_a_failure(base: str) -> N
         with pytest.raises(BackendError):
             find(backend, "alice")
         assert time.monotonic() - begun < 2
+
+
+def test_a_password_in_the_address_is_not_in_the_cause() -> None:
+    with pytest.raises(BackendError) as caught:
+        find(Web(prefix="http://bob:s3cret@127.0.0.1:1/~"), "alice")
+    assert str(caught.value).startswith("web http://127.0.0.1:1/~alice: ")
+    assert "s3cret" not in str(caught.value)
+    assert "HTTPConnection" not in str(caught.value)
 
 
 def test_a_host_that_has_no_address_is_a_failure() -> None:

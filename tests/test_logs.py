@@ -152,3 +152,39 @@ def test_root_is_led_to_nobody_else_s_file_by_a_link(tmp_path: Path) -> None:
         open_sink(Log(to=str(tmp_path / "hard")), False, (65534, 65534))
     open_sink(Log(to="/dev/null"), False, (65534, 65534))
     assert precious.stat().st_uid == os.stat("/dev/null").st_uid == 0
+
+
+def test_every_line_of_a_traceback_has_its_time(tmp_path: Path) -> None:
+    sink = open_sink(Log(to=str(tmp_path / "log")), False, None)
+    writer = Writer(sink, Log())
+    try:
+        raise LookupError("a bug")
+    except LookupError as error:
+        caught = (LookupError, error, error.__traceback__)
+        writer.handle(logging.LogRecord("fingerd", logging.ERROR, "", 0, "oh", None, caught))
+    writer.close()
+    sink.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(lines) >= 4
+    assert {line[:2] for line in lines} == {"20"}
+
+
+def test_a_line_that_was_torn_is_ended_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        sink = DescriptorSink(file.fileno(), stamped=False)
+        writes = iter([lambda number, data: os.pwrite(number, data[:3], 0), None])
+        real_write = os.write
+
+        def write(number: int, data: memoryview) -> int:
+            for first in writes:
+                if first is None:
+                    raise OSError(28, "No space left on device")
+                return real_write(number, data[:3])
+            return real_write(number, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", write)
+            with pytest.raises(OSError, match="No space left"):
+                sink.write([Entry(20, 0, "torn apart")])
+        sink.write([Entry(20, 0, "whole")])
+    assert (tmp_path / "log").read_text() == "tor\nwhole\n"

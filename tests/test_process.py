@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -475,3 +476,52 @@ def test_a_bug_while_starting_is_70(config: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, "-c", str(config)], capture_output=True, text=True, check=False)
     assert done.returncode == 70
     assert "fingerd: a bug: TypeError(\"'NoneType' object is not callable\")" in done.stderr
+
+
+def test_a_failed_start_leaves_no_pid_file(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+        assert run("-c", str(config)).returncode == 69
+    assert not (config.parent / "pid").exists()
+
+
+def test_a_pid_file_is_nobody_else_s_file(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    os.link(tmp_path / "precious", tmp_path / "pid")
+    with pytest.raises(StartError, match="it is no file of its own"):
+        PidFile(str(tmp_path / "pid"))
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.root
+def test_a_file_in_the_jail_that_has_the_pid_file_s_name_is_left_alone(detached: Detach, folder: Path) -> None:
+    inside = folder / "jail" / str(folder).lstrip("/")
+    inside.mkdir(parents=True)
+    (inside / "fingerd.pid").write_text("precious")
+    daemon = detached("", "--chroot", str(folder / "jail"))
+    daemon.stop()
+    assert (inside / "fingerd.pid").read_text() == "precious"
+    assert daemon.pidfile.read_text() == ""
+
+
+def test_a_log_that_nobody_reads_does_not_keep_it_from_ending(folder: Path) -> None:
+    config = folder / "fingerd.yaml"
+    config.write_text(f'listen: "127.0.0.1:0"\n{STATIC}limits: {{query_bytes: 60KiB}}\n')
+    with subprocess.Popen([*FINGERD, "-n", "-c", str(config)], stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        line = b""
+        while b"listening" not in line:
+            line = process.stderr.readline()
+        port = int(line.rpartition(b":")[2])
+        for _ in range(150):
+            ask(("127.0.0.1", port), b"x" * 1000 + b"\r\n")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def test_one_word_to_stop_is_enough_and_more_do_no_harm(start: Start) -> None:
+    daemon = start(f'listen: "127.0.0.1:0"\n{STATIC}')
+    while daemon.process.poll() is None:
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.001)
+    assert daemon.process.returncode == 0

@@ -120,7 +120,7 @@ def test_no_query_and_no_line_is_lost_while_it_reloads_and_the_log_moves(start: 
         thread.join()
     assert daemon.stop() == 0
     lines = "".join(part.read_text() for part in tmp_path.glob("access.log*")).splitlines()
-    assert wrong == [], [line for line in lines if 'outcome=answered' not in line]
+    assert wrong == [], [line for line in lines if "outcome=answered" not in line]
     assert len([line for line in lines if "outcome=answered" in line]) == sum(asked)
     assert sum(asked) > 20
 

@@ -256,6 +256,15 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "listen: 22:30\n",
         ['2:9: listen: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
     ),
+    "tags that numbers do not fit": (
+        EMPTY + "limits: {threads: !!str 5, rate: !!null 5, per_client: !!int '', connections: 0x" + "f" * 300 + "}\n",
+        [
+            "2:19: limits.threads: must be a whole number",
+            "2:34: limits.rate: must be a whole number",
+            "2:56: limits.per_client: must be a whole number",
+            "2:79: limits.connections: must be a whole number",
+        ],
+    ),
     "a port alone": (EMPTY + "listen: 79\n", [f'2:9: listen: {ADDRESS_FORMS} (did you mean ":79"?)']),
     "a path with a NUL": (EMPTY + 'listen: "unix:/a\\0b"\n', ["2:9: listen: must be a path after unix:"]),
     "an empty backend": ("backend:\n", ["1:9: backend.type: required, but not given"]),

@@ -271,3 +271,26 @@ def test_when_all_connections_are_taken_the_one_that_is_silent_longest_goes(star
             talker.sendall(b"ice\r\n")
             assert hear(talker) == b"Happy and well\r\n"
     daemon.logged("no longer full")
+
+
+def test_who_is_denied_hears_nothing_else(start: Start) -> None:
+    daemon = start(POLICY + "  - {from: any, deny: true}\nlimits: {rate: 1, query_bytes: 5}\n")
+    for query in (b"alice\r\n", b"alice\r\n", b"a" * 100 + b"\r\n", b"a\0\r\n"):
+        assert daemon.ask(query) == b"Finger service denied\r\n"
+
+
+def test_a_reset_leaves_what_was_asked_in_the_log(start: Start) -> None:
+    daemon = start(STATIC % "x")
+    client = daemon.connect()
+    client.sendall(b"secretname")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert "outcome=hung-up" in daemon.logged("client=")
+
+
+def test_no_more_descriptors_stop_no_query_for_long(start: Start) -> None:
+    daemon = start(STATIC % "x" + "limits: {threads: 1, connections: 1000}\n", inside=("prlimit", "--nofile=90:90"))
+    with contextlib.ExitStack() as clients:
+        for _ in range(60):
+            clients.enter_context(daemon.connect())
+        assert daemon.ask(b"alice\r\n") == b"Happy and well\r\n"
