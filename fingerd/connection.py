@@ -3,7 +3,7 @@
 import io
 import socket
 import time
-from socket import MSG_DONTWAIT
+from socket import MSG_DONTWAIT, MSG_MORE
 
 from fingerd.service import Service
 
@@ -31,6 +31,7 @@ class Connection:
         "leaving",  # answered; only the porch may touch it now
         "outcome",  # the log's word for how it went, "" before that is known
         "received",  # the line, as far as it is there
+        "seat",  # where the porch keeps it
         "seconds",  # from the whole line to the answer
         "sent",  # bytes that the kernel took
         "service",  # the configuration by which it is answered, once it asked
@@ -50,6 +51,7 @@ class Connection:
         self.unsent: bytes | memoryview = b""
         self.outcome = ""
         self.service: Service | None = None
+        self.seat: dict[int, Connection] | None = None
         self.sent = 0
         self.seconds = 0.0
         self.drain_left = DRAIN_BYTES
@@ -88,9 +90,9 @@ class Connection:
     sendall = write
 
     def send(self) -> None:
-        """Give the kernel as much of the reply as it takes."""
+        """Give the kernel as much of the reply as it takes; the last of it goes out with the FIN that follows."""
         try:
-            sent = self.socket.send(self.unsent, MSG_DONTWAIT)
+            sent = self.socket.send(self.unsent, MSG_DONTWAIT | MSG_MORE)
         except BlockingIOError:
             return
         except OSError:

@@ -263,6 +263,7 @@ class Porch:
 
     def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
         request.deadline = time.monotonic() + seconds
+        request.seat = where
         where[request.descriptor] = request
         if request.watched:
             self._epoll.modify(request.descriptor, events)
@@ -271,8 +272,11 @@ class Porch:
             request.watched = True
 
     def _unseat(self, request: Connection) -> None:
-        for where in (self._asking, self._silent, self._held, self._writing, self._lingering):
-            where.pop(request.descriptor, None)
+        if request.seat is not None:
+            del request.seat[request.descriptor]
+            if request.seat is self._asking:
+                del self._silent[request.descriptor]
+            request.seat = None
 
     def _make_room(self) -> bool:
         """Close the client who has been silent longest, or one who has its answer; false where all are being served."""
@@ -308,7 +312,7 @@ class Porch:
 
     def _hear(self, request: Connection) -> None:
         if request.hear(self._host.limits.query_bytes + LINE_END_BYTES):
-            del self._asking[request.descriptor], self._silent[request.descriptor]
+            self._unseat(request)
             self._process(request)
         else:
             self._silent[request.descriptor] = self._silent.pop(request.descriptor)
@@ -342,7 +346,7 @@ class Porch:
             self._epoll.modify(request.descriptor, select.EPOLLOUT)
         request.send()
         if not request.unsent:
-            del self._writing[request.descriptor]
+            self._unseat(request)
             self._half_close(request)
 
     def _answer_bell(self) -> None:

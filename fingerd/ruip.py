@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError, QueryError
-from fingerd.policy import Policy
+from fingerd.policy import Policy, Rule
 from fingerd.protocol import (
     FORWARDING_DENIED,
     INTERNAL_ERROR,
@@ -81,20 +81,19 @@ class Ruip:
         """What becomes of a client's line, as it came in; no line and no failing backend raises anything."""
         if self._backend.takes != "query":
             return Answer("dropped", b"")
-        deny = self._policy.rule_for(asker.client).deny
-        if deny:
-            return Answer("denied", b"") if deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
+        rule = self._policy.rule_for(asker.client)
+        if rule.deny:
+            return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
         if len(line) > self._query_bytes and len(strip_line_end(line)) > self._query_bytes:
             return self.say("too-long", QUERY_TOO_LONG, asker)
         try:
             query = parse_query(line)
         except QueryError:
             return self.say("malformed", MALFORMED_QUERY, asker)
-        return self.answer(query, asker)
+        return self._answer(query, asker, rule)
 
-    def answer(self, query: Query, asker: Asker) -> Answer:
-        """What this client is told when it asks this."""
-        rule = self._policy.rule_for(asker.client)
+    def _answer(self, query: Query, asker: Asker, rule: Rule) -> Answer:
+        """What a client under this rule is told when it asks this."""
         if query.hosts:  # RFC 1288 3.2.1
             return self.say("refused", FORWARDING_DENIED, asker, query.username)
         if query.is_list and not rule.list:  # RFC 1288 3.2.2

@@ -205,7 +205,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         return self._connection(*self.socket.accept())
 
     def _connection(self, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
-        address = (UNIX, 0) if sock.family == socket.AF_UNIX else (self._client_of(raw[0]), raw[1])
+        address = (self._client_of(raw[0]), raw[1]) if raw else (UNIX, 0)  # which has no name
         self.connected += 1
         return Connection(sock, address), address
 

@@ -139,7 +139,7 @@ def test_a_failing_backend_is_logged_once_and_its_cause_not_told(
     query: Query, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "fingerd"):
-        answer = ruip(Failing()).answer(query, FRIEND)
+        answer = ruip(Failing()).answer_line(query.encode(), FRIEND)
     assert answer == Answer("error", b"Internal error in server\r\n")
     assert caplog.record_tuples == [("fingerd.ruip", logging.WARNING, "backend failed: the cause")]
     assert caplog.records[0].exc_info is None
