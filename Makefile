@@ -8,7 +8,7 @@ WITH_LIBRARIES := $(addprefix tests/test_,process.py backend_web.py settings.py 
 ASK := bash -c 'exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint types clean python
+.PHONY: help run test check bench format lint types clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95
 
+bench: $(VENV)/run  ## Measure fingerd beside other servers (some twelve minutes), and write bench/RESULTS.md
+	$(BIN)/python -m bench --write
+
 format: $(VENV)/check  ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -44,7 +47,7 @@ lint: $(VENV)/check
 	$(BIN)/ruff check .
 
 types: $(VENV)/check
-	$(BIN)/mypy fingerd tests
+	$(BIN)/mypy fingerd tests bench
 
 clean:  ## Remove everything that was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -175,6 +175,7 @@ def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence
         warnings=warnings,
         owner=Owner.of(settings.process),
         foreground=arguments.nodaemon or inetd,
+        talks=arguments.nodaemon and not inetd,
         client=take_client() if inetd else None,
         listeners=passed_listeners(),
         notifier=Notifier(),

@@ -100,7 +100,13 @@ class _TimedAdapter(requests.adapters.HTTPAdapter):
 def _is_same_host(address: str, target: str) -> bool:
     here, there = urlsplit(address), urlsplit(target)
     same = (here.scheme, here.port) == (there.scheme, there.port) or (there.scheme, there.port) == ("https", None)
-    return same and here.hostname == there.hostname and "@" not in there.netloc
+    same_name = there.username in (None, here.username) and there.password in (None, here.password)
+    return same and same_name and here.hostname == there.hostname
+
+
+def without_password(address: str) -> str:
+    """The address as a log may show it."""
+    return re.sub("//[^/@]*@", "//", address)
 
 
 def cause_of(error: BaseException) -> str:
@@ -144,7 +150,7 @@ class Fetcher:
             response.close()
             target = urljoin(address, response.headers["Location"])
             if not _is_same_host(address, target):
-                raise requests.exceptions.InvalidURL(f"redirected to another host: {target}")
+                raise requests.exceptions.InvalidURL(f"redirected to another host: {without_password(target)}")
             address = target
         raise requests.exceptions.TooManyRedirects("redirected too often")
 

@@ -248,12 +248,12 @@ def log_access(seen: Access) -> None:
         access.info("%s", access_text(seen, "full", 0))
 
 
-def open_sink(settings: Log, foreground: bool, owner: tuple[int, int] | None) -> Sink:
+def open_sink(settings: Log, talks: bool, owner: tuple[int, int] | None) -> Sink:
     """The place where lines go. A log file belongs to ``owner`` (uid, gid), so that they can open it again.
 
     StartError with exit code 77 where the file may not be written, 78 where it cannot.
     """
-    destination = settings.to or ("stderr" if foreground else "syslog")
+    destination = settings.to or ("stderr" if talks else "syslog")
     if destination == "syslog":
         return SyslogSink(settings.prefix)
     stamped = settings.format == "text"

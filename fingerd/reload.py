@@ -27,7 +27,7 @@ class Reloader:
     server: FingerServer
     writer: Writer
     notifier: Notifier
-    foreground: bool
+    talks: bool  # logs to standard error by default
     _wishes: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class Reloader:
             except (ConfigError, StartError) as error:
                 for problem in str(error).splitlines():
                     log.error("not reloaded: %s", problem)
-                self._reopen_log(self.settings)
+                self._go_on()
             except Exception:
                 log.exception("a bug while reloading: the old configuration goes on")
             self.notifier.ready()
@@ -66,9 +66,11 @@ class Reloader:
         settings, doubts = within_descriptors(settings)
         for doubt in (*warnings, *doubts, *self._needs_restart(settings)):
             log.warning("%s", doubt)
-        if not self._reopen_log(settings):
+        try:
+            self._reopen_log(settings)
+        except StartError:
             settings.backend.close()
-            return
+            raise
         self.server.reload(settings)
         self.settings = dataclasses.replace(settings, listen=self.settings.listen, process=self.settings.process)
         log.info("configuration reloaded")
@@ -78,14 +80,15 @@ class Reloader:
             if getattr(settings, name) != getattr(self.settings, name):
                 yield f"{name} has changed: that needs a restart"
 
-    def _reopen_log(self, settings: Settings) -> bool:
-        """Let lines go where these settings say, files opened anew; false, and told, where that cannot be."""
-        if self.settings.process.chroot and settings.log == self.settings.log:
-            return True  # neither syslog nor the file can be seen from the jail, but both are open
+    def _go_on(self) -> None:
+        """With the old settings, but with a new log file all the same: the old one may have been moved away."""
         try:
-            sink = open_sink(settings.log, self.foreground, None)
+            self._reopen_log(self.settings)
         except StartError as error:
-            log.error("%s", error)
-            return False
-        self.writer.change(sink, settings.log)
-        return True
+            log.error("%s: the old file goes on", error)
+
+    def _reopen_log(self, settings: Settings) -> None:
+        """Let lines go where these settings say, into files that are opened anew; StartError where that cannot be."""
+        if self.settings.process.chroot and settings.log == self.settings.log:
+            return  # neither syslog nor the file can be seen from the jail, but both are open
+        self.writer.change(open_sink(settings.log, self.talks, None), settings.log)

@@ -183,9 +183,20 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Answer by these settings from now on, from any thread: backend, policy, limits and wording, in one step.
 
         Who asked before is answered as before; the old backend is closed after
-        that. ``listen`` stays as it is.
+        that. ``listen`` stays as it is. Returns when it is done.
         """
-        self.porch.call(partial(self._adopt, Service(config)))
+        service, adopted = Service(config), threading.Event()
+        if self._thread in (0, threading.get_ident()):  # nobody else is at work
+            self._adopt(service)
+            return
+
+        def adopt() -> None:
+            self._adopt(service)
+            adopted.set()
+
+        self.porch.call(adopt)
+        while self._thread and not adopted.wait(1):
+            pass
 
     def _adopt(self, service: Service) -> None:
         old, self.service = self.service, service

@@ -30,6 +30,7 @@ class Start:
     warnings: Sequence[str]
     owner: Owner
     foreground: bool
+    talks: bool  # logs to standard error by default
     client: socket.socket | None  # the only one, where inetd passed it
     listeners: Sequence[socket.socket]  # that systemd passed
     notifier: Notifier
@@ -40,7 +41,7 @@ def serve(start: Start, shell: Shell) -> int:
     settings, few = within_descriptors(start.settings)
     doubts = [*start.warnings, *few]
     owner = start.owner
-    sink = open_sink(settings.log, start.foreground, (owner.uid, owner.gid) if owner.groups is not None else None)
+    sink = open_sink(settings.log, start.talks, (owner.uid, owner.gid) if owner.groups is not None else None)
     doubts += _doubts_about(sink, owner)
     if not start.foreground or not isinstance(sink, DescriptorSink):
         print(*(f"fingerd: warning: {doubt}\n" for doubt in doubts), sep="", end="", file=sys.stderr, flush=True)
@@ -94,7 +95,7 @@ def _serve(start: Start, settings: Settings, server: FingerServer, writer: Write
     server.last_call = notifier.stopping
     if notifier.watchdog_seconds:
         server.porch.keep_beating(notifier.watchdog_seconds / 2, notifier.alive)
-    reloader = Reloader(start.path, start.options, settings, server, writer, notifier, start.foreground)
+    reloader = Reloader(start.path, start.options, settings, server, writer, notifier, start.talks)
     reloader.start()
     _handle_signals(server, reloader)
     if start.client:

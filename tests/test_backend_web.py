@@ -257,6 +257,14 @@ def test_a_password_in_the_address_is_not_in_the_cause() -> None:
     assert "HTTPConnection" not in str(caught.value)
 
 
+def test_a_password_in_the_address_is_no_other_host(base: str) -> None:
+    named = base.replace("//", "//bob:s3cret@")
+    assert find(Web(prefix=f"{named}/~"), "moved") == "Happy and well\n"
+    with pytest.raises(BackendError) as caught:
+        find(Web(prefix=f"{named}/~"), "away")
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_host_that_has_no_address_is_a_failure() -> None:
     with pytest.raises(BackendError, match=r"nowhere\.invalid"):
         find(Web(prefix="http://nowhere.invalid/~", timeout=5), "alice")

@@ -7,7 +7,6 @@ both for the whole of it, however slowly the web server sends.
 
 import codecs
 import ipaddress
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
-from fingerd.fetch import CA_BUNDLE, FAILURES, Fetcher, cause_of
+from fingerd.fetch import CA_BUNDLE, FAILURES, Fetcher, cause_of, without_password
 from fingerd.people import Person
 from fingerd.protocol import mark_cut
 from fingerd.scalars import Seconds, Size
@@ -100,7 +99,7 @@ class Web(Backend):
 
     def _page(self, address: str, deadline: float) -> str | None:
         """The page's text, None for a 404; BackendError for every other failure."""
-        named = re.sub("//[^/@]*@", "//", address)  # without a password
+        named = without_password(address)
         try:
             with self._fetcher.get(address, deadline) as page:
                 if page.status_code == HTTPStatus.NOT_FOUND:
