@@ -116,7 +116,7 @@ def cause_of(error: BaseException) -> str:
     timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     if isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError):
         return LATE
-    said = re.sub(r"^<?[\w.]+\(.*?\)[^:]*: ", "", str(error))  # urllib3 begins with its connection object
+    said = re.sub(r"^(<[^>]*>|[\w.]+\([^)]*\)): ", "", str(error))  # urllib3 begins with its connection object
     return said or type(error).__name__
 
 

@@ -259,9 +259,11 @@ def test_a_password_in_the_address_is_not_in_the_cause() -> None:
 
 def test_a_password_in_the_address_is_no_other_host(base: str) -> None:
     named = base.replace("//", "//bob:s3cret@")
-    assert find(Web(prefix=f"{named}/~"), "moved") == "Happy and well\n"
+    backend = Web(prefix=f"{named}/~")
+    assert find(backend, "moved") == "Happy and well\n"
     with pytest.raises(BackendError) as caught:
-        find(Web(prefix=f"{named}/~"), "away")
+        find(backend, "away")
+    backend.close()
     assert "s3cret" not in str(caught.value)
 
 
