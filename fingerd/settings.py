@@ -81,7 +81,8 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         kind = load_type(name)
     except UnknownTypeError:
         names = backend_names()
-        hint = did_you_mean(name, names) or f" (there are {', '.join(names)})"
+        known = f"there are {', '.join(names)}" if names else "where they lie cannot be read from here"
+        hint = did_you_mean(name, names) or f" ({known})"
         return reader.fail(type_node, join(path, "type"), f"there is no backend {name}{hint}")
     except ImportError as error:
         return reader.fail(
