@@ -64,7 +64,7 @@ class Connection:
     def hear(self, most: int) -> bool:
         """Read what is there; true when there is no more to wait for: a line, ``most`` bytes, the end, or a reset."""
         try:
-            heard = self.socket.recv(most - len(self.received), MSG_DONTWAIT)
+            heard = self.socket.recv(max(most - len(self.received), 1), MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:

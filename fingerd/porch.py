@@ -8,8 +8,6 @@ deadlines, and a look at the clock reads no further than those who are late.
 """
 
 import contextlib
-import errno
-import logging
 import math
 import os
 import select
@@ -21,12 +19,10 @@ from itertools import islice, takewhile
 from typing import Protocol
 
 from fingerd.connection import Connection
+from fingerd.door import Door, Threshold
 from fingerd.limits import Limits
 
-log = logging.getLogger(__name__)
-
 ASKING = select.EPOLLIN | select.EPOLLONESHOT  # silent again as soon as there is a line, until it is answered
-BATCH = 64  # newcomers welcomed in one go
 LATE = 500  # turned out in one go
 IDLE = 3600.0  # seconds between two looks at nothing
 LOOK = 0.005  # seconds between two looks at a crew that has work
@@ -36,27 +32,13 @@ LINE_END_BYTES = 2
 LINGER_SECONDS = 2.0  # for the client's FIN, after ours
 
 
-class Host(Protocol):
+class Host(Threshold, Protocol):
     """What the porch asks of its server; the names are socketserver's where that has one."""
-
-    socket: socket.socket
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of now."""
-        ...
 
     @property
     def takes(self) -> str:
         """What is wanted of a client: a query, a line, anything or nothing."""
         ...
-
-    @property
-    def connected(self) -> int:
-        """How many connections are open."""
-        ...
-
-    def get_request(self) -> tuple[Connection, tuple[str, int]]: ...
 
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...
 
@@ -90,7 +72,6 @@ class Porch:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._listeners: dict[int, socket.socket] = {}
         self._asking: dict[int, Connection] = {}  # by descriptor, in the order of their deadlines, as all below
         self._silent: dict[int, Connection] = {}  # the same ones, who has been silent longest first
         self._held: dict[int, Connection] = {}  # nothing that they say is wanted
@@ -99,22 +80,18 @@ class Porch:
         self._returning: deque[Connection] = deque()  # answered by the crew
         self._errands: deque[Callable[[], None]] = deque()  # from other threads
         self._with_crew = 0  # handed over, and not yet come back
-        self._stopping = self._full = self._poor = self._rung = self._shut = False
-        self._crowd = 0  # the door opens again as soon as fewer than these are connected
+        self._stopping = self._rung = False
         self._next_look = self._next_sweep = self._next_beat = 0.0
         self._beat: Callable[[], None] | None = None
         self._beat_seconds = 0.0
         self._epoll = select.epoll()
         self._bell, self.bell_rope = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
+        self.door = Door(host, self._epoll, self._admit, self._make_room)
 
     def descriptors(self) -> tuple[int, ...]:
         """Its own descriptors, which must stay open."""
         return self._epoll.fileno(), self._bell, self.bell_rope
-
-    def watch(self, listener: socket.socket) -> None:
-        """Welcome clients of this listening socket too."""
-        self._listeners[listener.fileno()] = listener
 
     def ring(self) -> None:
         """Wake the porch; harmless in a signal handler."""
@@ -147,8 +124,7 @@ class Porch:
 
         Where there is an ``only`` client, it is served alone, and that is it.
         """
-        for descriptor in self._listeners:
-            self._epoll.register(descriptor, select.EPOLLIN)
+        self.door.open()
         try:
             if only:
                 self._admit(only)
@@ -156,9 +132,7 @@ class Porch:
                 self._round()
         finally:
             self._stopping = False
-            for descriptor in self._listeners:
-                self._epoll.unregister(descriptor)
-            self._shut = False
+            self.door.close()
             last_call()
         for request in [*self._asking.values(), *self._held.values()]:
             request.outcome, request.curt = "dropped", True
@@ -189,12 +163,12 @@ class Porch:
     def _round(self) -> None:
         """Wait for events, answer them, and look at the crew and the clock when it is time for that."""
         busy = self._host.crew_waits()
-        wait = LOOK if busy else SWEEP if self._shut or self._is_occupied() else IDLE
+        wait = LOOK if busy else SWEEP if self.door.is_shut or self._is_occupied() else IDLE
         if self._beat:
             wait = min(wait, self._beat_seconds)
         for descriptor, event in self._epoll.poll(wait):
-            if descriptor in self._listeners:
-                self._welcome(self._listeners[descriptor])
+            if descriptor in self.door.listeners:
+                self.door.welcome(descriptor)
             elif request := self._asking.get(descriptor):
                 self._hear(request)
             elif request := self._lingering.get(descriptor) or self._held.get(descriptor):
@@ -215,35 +189,9 @@ class Porch:
         if now >= self._next_sweep:
             self._next_sweep = now if self._turn_out(now) else now + SWEEP
             self._host.give_up(now)
-            self._open_door()
-        elif self._shut and self._host.connected < self._crowd:
-            self._open_door()
-
-    def _welcome(self, listener: socket.socket) -> None:
-        """Accept whoever is at the door; who has a whole line ready does not even sit down."""
-        host, limits = self._host, self._host.limits
-        for number in range(BATCH):
-            if host.connected >= limits.connections:
-                if number:  # somebody was at the door, but perhaps nobody is any more
-                    return
-                if not self._make_room():
-                    return self._shut_door(host.connected)
-            host.socket = listener
-            try:
-                request, _ = host.get_request()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:  # gone before it was accepted
-                    continue
-                if not self._poor:
-                    self._poor = True
-                    log.warning("no more clients for the moment: %s", error.strerror)
-                return self._shut_door(0)
-            if self._poor:
-                self._poor = False
-                log.warning("clients are welcome again")
-            self._admit(request)
+            self.door.look()
+        elif self.door.is_shut:
+            self.door.look_whether_somebody_left()
 
     def _admit(self, request: Connection) -> None:
         """Give an accepted client what the backend has for it: a hearing, a seat, or a close."""
@@ -280,12 +228,6 @@ class Porch:
 
     def _make_room(self) -> bool:
         """Close the client who has been silent longest, or one who has its answer; false where all are being served."""
-        if not self._full:
-            self._full = True
-            log.warning(
-                "%d connections: full, whoever is silent longest is closed for each new one",
-                self._host.connected,
-            )
         request = next(iter(self._silent.values()), None) or next(iter(self._held.values()), None)
         if request:
             request.outcome = "dropped"
@@ -294,21 +236,6 @@ class Porch:
         if request:
             self._close(request)
         return request is not None
-
-    def _shut_door(self, crowd: int) -> None:
-        """Leave newcomers in the kernel's queue until fewer than ``crowd`` are connected, or for a moment."""
-        self._shut, self._crowd = True, crowd
-        for descriptor in self._listeners:
-            self._epoll.modify(descriptor, 0)
-
-    def _open_door(self) -> None:
-        if self._full and self._host.connected < self._host.limits.connections:
-            self._full = False
-            log.warning("%d connections: no longer full", self._host.connected)
-        if self._shut:
-            self._shut = False
-            for descriptor in self._listeners:
-                self._epoll.modify(descriptor, select.EPOLLIN)
 
     def _hear(self, request: Connection) -> None:
         if request.hear(self._host.limits.query_bytes + LINE_END_BYTES):

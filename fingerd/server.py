@@ -117,7 +117,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def server_activate(self) -> None:
         """Welcome clients; the sockets listen since they are bound, which is when a busy address is found."""
         for listener in self.listeners:
-            self.porch.watch(listener)
+            self.porch.door.watch(listener)
 
     def inherit(self, listeners: Sequence[socket.socket]) -> None:
         """Listen at sockets that somebody else bound; they live on when this server has closed its own descriptors."""

@@ -327,7 +327,8 @@ def test_a_missing_configuration_is_reported_with_78() -> None:
 BY_NOBODY = (
     sys.executable,
     "-c",
-    f"import os, sys; import fingerd.backends.static; from fingerd.cli import main; os.setgroups([]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY});"
+    "import os, sys; import fingerd.backends.static; from fingerd.cli import main; os.setgroups([]);"
+    f"os.setresgid({NOBODY}, {NOBODY}, {NOBODY});"
     f"os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); sys.exit(main())",
 )
 NEEDS_ROOT = {

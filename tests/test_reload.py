@@ -93,6 +93,16 @@ def log_to(daemon: Daemon, log: Path, config: str) -> None:
     eventually(lambda: log.exists() and "configuration reloaded" in log.read_text())
 
 
+def test_who_has_said_more_than_the_new_limit_is_told_so(start: Start) -> None:
+    daemon = start(FIRST)
+    with daemon.connect() as client:
+        client.sendall(b"a" * 500)
+        assert daemon.ask(b"alice\r\n")
+        reload(daemon, FIRST + "limits: {query_bytes: 10}\n")
+        client.sendall(b"a")
+        assert hear(client) == b"Query too long\r\n"
+
+
 def test_no_query_and_no_line_is_lost_while_it_reloads_and_the_log_moves(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     daemon = start(FIRST)
