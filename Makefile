@@ -42,11 +42,11 @@ format: $(VENV)/check  ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(VENV)/check
+lint: $(VENV)/check  ## Check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(VENV)/check
+types: $(VENV)/check  ## Check types
 	$(BIN)/mypy fingerd tests bench
 
 clean:  ## Remove everything that was made

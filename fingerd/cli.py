@@ -110,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return _print_backends()
     settings, warnings = read_config(arguments.config, _overrides(arguments))
     if arguments.check:
-        print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
+        print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
         print(f"{arguments.config}: no problem found" if not warnings else f"{arguments.config}: can be used")
         return os.EX_OK
     if arguments.query is not None:

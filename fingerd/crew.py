@@ -49,8 +49,8 @@ class Crew:
         return self._jobs.qsize()
 
     def start(self) -> None:
-        """Start the first threads."""
-        self._grow(LEAST)
+        """Start the first threads, if there are none yet."""
+        self._grow(LEAST - self._threads)
 
     def look(self) -> None:
         """To be called every few milliseconds while jobs wait.

@@ -64,7 +64,9 @@ def parse_listen(text: str) -> Address:
             raise ValueError("must be a path after unix:")
         return UnixAddress(absolute(text.removeprefix("unix:")))
     match = _HOST_PORT.fullmatch(text)
-    if not match or int(match["port"]) > 65535:
+    if match and int(match["port"]) > 65535:
+        raise ValueError(f"there is no port {match['port']}")
+    if not match:
         hint = f' (did you mean ":{text}"?)' if text.isdigit() else ""
         raise ValueError(f'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd{hint}')
     return InternetAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
@@ -82,7 +84,8 @@ def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
             try:
                 listeners += _open(address)
             except PermissionError as error:
-                raise StartError(f"cannot listen on {address}: {error.strerror}", os.EX_NOPERM) from error
+                hint = " (ports below 1024 need root)" if isinstance(address, InternetAddress) else ""
+                raise StartError(f"cannot listen on {address}: {error.strerror}{hint}", os.EX_NOPERM) from error
             except (OSError, UnicodeError) as error:  # of which the last is what a name that cannot be one gives
                 raise StartError(
                     f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}", os.EX_UNAVAILABLE

@@ -23,7 +23,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 from fingerd.errors import StartError
 from fingerd.host import read_file
 from fingerd.logformat import Access, Kept, Style, access_json, access_text, record_text, stamp
-from fingerd.scalars import Scalar, to_text
+from fingerd.scalars import Scalar, did_you_mean, to_text
 
 SYSLOG = "/dev/log"
 LAST_SECONDS = 3.0  # that the last lines may take, lest a stuck disk or syslog keeps the daemon from ending
@@ -35,7 +35,12 @@ access = logging.getLogger("fingerd.access")
 
 def read_destination(scalar: Scalar) -> str:
     """``syslog``, ``stderr`` or the absolute path of a file; ValueError where its folder is missing."""
-    return scalar.text if scalar.text in ("syslog", "stderr") else read_file(scalar)
+    if scalar.text in ("syslog", "stderr"):
+        return scalar.text
+    hint = did_you_mean(scalar.text.lower(), ("syslog", "stderr"))
+    if hint and scalar.text.isalpha():  # it would make a file of that name, wherever the daemon was started
+        raise ValueError(f"must be syslog, stderr or the path of a file{hint}")
+    return read_file(scalar)
 
 
 def read_prefix(scalar: Scalar) -> str:

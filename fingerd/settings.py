@@ -70,6 +70,9 @@ def read_config(
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
     """The backend that a mapping with a ``type`` describes."""
     before = reader.document.count
+    scalar = read_scalar(node)
+    if scalar and scalar.kind == "text":
+        return reader.fail(node, path, f"must be a mapping, as {{type: {scalar.text}}}")
     found = reader.entries(node, path)
     if "type" not in found:
         return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.count == before else FAILED

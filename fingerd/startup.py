@@ -82,7 +82,7 @@ def serve(start: Start, shell: Shell) -> int:
 def _doubts_about(sink: Sink, owner: Owner) -> list[str]:
     doubts = []
     if isinstance(sink, SyslogSink) and not sink.connected:
-        doubts.append("there is no syslog here: nothing is logged until there is one")
+        doubts.append("there is no syslog here: nothing is logged until there is one (log.to may name a file)")
     if os.getuid() == 0 and owner.uid == 0:
         doubts.append("running as root: set process.user to the user that fingerd should become")
     return doubts

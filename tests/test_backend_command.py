@@ -135,6 +135,7 @@ def test_the_list_is_another_program_s() -> None:
         ({"argv": ()}, "a program is needed"),
         ({"argv": ("",)}, "a program is needed"),
         ({"argv": ("ls",), "list_argv": ()}, "a program is needed"),
+        ({"argv": ("finger {user}",)}, r"argv is a list: \[finger, {user}\]"),
         ({"argv": ("{user}",)}, "a user's name may not choose the program"),
     ],
 )

@@ -67,7 +67,7 @@ def test_check_prints_every_problem_and_warning_and_binds_nothing(
     path.write_text('listen: ":79"\nbackend: {type: command, argv: [no-such-program]}\nlimits: {threads: 3}\n')
     assert main(["-c", str(path), "--check"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == f"{path}:2:10: backend: there is no program no-such-program\n"
+    assert printed.err == f"warning: {path}:2:10: backend: there is no program no-such-program\n"
     assert printed.out == f"{path}: can be used\n"
     path.write_text("backend: {type: empty}\nlisten: 79\nlimits: {thread: 3}\n")
     assert main(["-c", str(path), "--check"]) == 78

@@ -255,7 +255,10 @@ def test_syslog_lines_bear_the_tag_even_from_a_jail(
 @pytest.mark.root
 def test_an_absent_syslog_is_a_warning(detached: Detach, host: Host) -> None:
     daemon = detached("process: {user: nobody}\n", "--syslog", inside=host.inside)
-    assert daemon.done.stderr == "fingerd: warning: there is no syslog here: nothing is logged until there is one\n"
+    assert (
+        daemon.done.stderr
+        == "fingerd: warning: there is no syslog here: nothing is logged until there is one (log.to may name a file)\n"
+    )
 
 
 def test_with_n_it_stays_and_logs_to_standard_error(start: Start) -> None:
@@ -357,7 +360,7 @@ def test_a_port_that_needs_root_is_reported_with_77(config: Path, host: Host) ->
     done = host.run(*BY_NOBODY, "-c", str(config))
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         77,
-        "fingerd: cannot listen on 127.0.0.1:79: Permission denied",
+        "fingerd: cannot listen on 127.0.0.1:79: Permission denied (ports below 1024 need root)",
     )
 
 

@@ -118,7 +118,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     # wrong types
     "a number instead of a section": (EMPTY + "limits: 5\n", ["2:9: limits: must be a mapping"]),
     "a list instead of a section": (EMPTY + "log: [syslog]\n", ["2:6: log: must be a mapping"]),
-    "a word instead of a backend": ("backend: static\n", ["1:10: backend: must be a mapping"]),
+    "a word instead of a backend": ("backend: static\n", ["1:10: backend: must be a mapping, as {type: static}"]),
     "a list of users": ("backend: {type: static, users: [bob]}\n", ["1:32: backend.users: must be a mapping"]),
     "a list instead of a text": (
         "backend: {type: static, users: {bob: [a]}}\n",
@@ -245,7 +245,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         [
             f'2:10: listen[0]: {ADDRESS_FORMS} (did you mean ":79"?)',
             f"2:16: listen[1]: {ADDRESS_FORMS}",
-            f"2:26: listen[2]: {ADDRESS_FORMS}",
+            "2:26: listen[2]: there is no port 65536",
             f"2:36: listen[3]: {ADDRESS_FORMS}",
             f"2:47: listen[4]: {ADDRESS_FORMS}",
             "2:56: listen[5]: must be a path after unix:",
@@ -264,6 +264,10 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
             "2:56: limits.per_client: must be a whole number",
             "2:79: limits.connections: must be a whole number",
         ],
+    ),
+    "a log that is nearly syslog": (
+        EMPTY + "log: {to: sylog}\n",
+        ["2:11: log.to: must be syslog, stderr or the path of a file (did you mean syslog?)"],
     ),
     "a port alone": (EMPTY + "listen: 79\n", [f'2:9: listen: {ADDRESS_FORMS} (did you mean ":79"?)']),
     "a path with a NUL": (EMPTY + 'listen: "unix:/a\\0b"\n', ["2:9: listen: must be a path after unix:"]),

@@ -52,6 +52,8 @@ class Command(Backend):
         for argv in (self.argv, self.list_argv):
             if argv is not None and (not argv or not argv[0]):
                 raise ValueError("a program is needed")
+            if argv and len(argv) == 1 and " " in argv[0]:
+                raise ValueError(f"argv is a list: [{', '.join(argv[0].split())}]")
             if argv and "{user}" in argv[0]:
                 raise ValueError("a user's name may not choose the program")
 
