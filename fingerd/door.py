@@ -1,5 +1,6 @@
 """The door: accepting clients, for as long as there is room and there are descriptors for them."""
 
+import contextlib
 import errno
 import logging
 import select
@@ -60,8 +61,15 @@ class Door:
     def close(self) -> None:
         """Welcome nobody any more."""
         for descriptor in self.listeners:
-            self._epoll.unregister(descriptor)
+            with contextlib.suppress(OSError):  # it is closed, or was never watched
+                self._epoll.unregister(descriptor)
         self.is_shut = False
+
+    def forget(self) -> None:
+        """Welcome nobody any more, and never again at these listeners, which are about to be closed."""
+        if not self._epoll.closed:
+            self.close()
+        self.listeners.clear()
 
     def welcome(self, descriptor: int) -> None:
         """Accept who is at this listener, but not more than a few in one go."""

@@ -199,6 +199,8 @@ class Writer(logging.Handler):
 
     def close(self) -> None:
         """Write what is left, and take nothing more."""
+        if self._ending.is_set():
+            return
         self._ending.set()
         self._waiting.set()
         if self._thread:

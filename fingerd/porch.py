@@ -131,7 +131,6 @@ class Porch:
             while not self._stopping and (only is None or self._is_occupied()):
                 self._round()
         finally:
-            self._stopping = False
             self.door.close()
             last_call()
         for request in [*self._asking.values(), *self._held.values()]:
@@ -148,6 +147,7 @@ class Porch:
         for request in [*self._writing.values(), *self._lingering.values()]:
             request.outcome = "timeout" if request.unsent else request.outcome
             self._close(request)
+        self._stopping = False
 
     def close(self) -> None:
         """Give its descriptors back."""

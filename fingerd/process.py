@@ -7,6 +7,7 @@ which it would open in the jail; and since its parent leaves before the daemon
 is ready, the shell waits on a pipe of ours.
 """
 
+import contextlib
 import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
 import errno
 import fcntl
@@ -69,8 +70,11 @@ class PidFile:
             os.close(descriptor)
 
     def _holder(self) -> str:
-        with open(self._path, encoding="ascii", errors="replace") as file:
-            return file.read(20).strip() or "unknown"
+        try:
+            with open(self._path, encoding="ascii", errors="replace") as file:
+                return file.read(20).strip() or "unknown"
+        except OSError:  # it has just ended
+            return "unknown"
 
     def fileno(self) -> int:
         """The locked descriptor, which must stay open."""
@@ -124,7 +128,8 @@ class Shell:
     def tell(self, code: int, message: str = "") -> None:
         """End the shell's wait; what is said after that is heard by nobody."""
         if self.waits:
-            os.write(self._descriptor, json.dumps((code, message)).encode())
+            with contextlib.suppress(BrokenPipeError):  # it did not wait
+                os.write(self._descriptor, json.dumps((code, message)).encode())
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -16,6 +16,9 @@ from fingerd.settings import Settings, read_config, within_descriptors
 
 log = logging.getLogger(__name__)
 
+# What a jail cannot see: accounts, folders, syslog, the log file. These go on as they are.
+IN_JAIL = ("listen", "log", "process")
+
 
 @dataclass
 class Reloader:
@@ -43,6 +46,8 @@ class Reloader:
             self._wishes.get()
             while not self._wishes.empty():  # several wishes are one
                 self._wishes.get()
+            if self.server.is_stopping:
+                continue
             self.notifier.reloading()
             try:
                 self._reload()
@@ -59,10 +64,9 @@ class Reloader:
         jailed = self.settings.process.chroot is not None
         if jailed and not os.path.exists(self.path):
             raise StartError("the configuration cannot be seen from the chroot: that needs a restart", os.EX_CONFIG)
-        # A jail has no accounts and no folders to compare.
-        settings, warnings = read_config(self.path, self.options, without=("process",) if jailed else ())
+        settings, warnings = read_config(self.path, self.options, without=IN_JAIL if jailed else ())
         if jailed:
-            settings = dataclasses.replace(settings, process=self.settings.process)
+            settings = dataclasses.replace(settings, **{name: getattr(self.settings, name) for name in IN_JAIL})
         settings, doubts = within_descriptors(settings)
         for doubt in (*warnings, *doubts, *self._needs_restart(settings)):
             log.warning("%s", doubt)
@@ -89,6 +93,6 @@ class Reloader:
 
     def _reopen_log(self, settings: Settings) -> None:
         """Let lines go where these settings say, into files that are opened anew; StartError where that cannot be."""
-        if self.settings.process.chroot and settings.log == self.settings.log:
-            return  # neither syslog nor the file can be seen from the jail, but both are open
+        if self.settings.process.chroot:
+            return
         self.writer.change(open_sink(settings.log, self.talks, None), settings.log)

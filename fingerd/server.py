@@ -86,6 +86,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
     ) -> None:
         socketserver.BaseServer.__init__(self, ("", 0), RequestHandlerClass)
         self.service = Service(config)
+        self._retired: list[Service] = []  # some of whose queries may still run
         self.access_log: Callable[[Access], None] = log_access
         self.listeners: list[socket.socket] = []
         self.connected = 0
@@ -95,7 +96,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self._client_of = lru_cache(REMEMBERED_ADDRESSES)(_client_of)
         self._counted_as = lru_cache(REMEMBERED_ADDRESSES)(counted_as)
         self._thread = 0  # the one that serves
-        self._releasing = False
+        self._releasing = self._closing = False
         self.last_call: Callable[[], None] = lambda: None  # no more clients are accepted
         self._stopped = threading.Event()
         self.porch = Porch(self)
@@ -127,11 +128,21 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def server_close(self) -> None:
         """Close every listening socket, and give everything back; nothing can be served any more."""
-        self._close_listeners()
+        self._closing = True
+        if self._thread in (0, threading.get_ident()):
+            self._close_listeners()
+        else:  # which watches them
+            self.porch.call(self._close_listeners)
         if not self._thread:
             self.porch.close()
 
+    def close_backends(self) -> None:
+        """The process ends: close the backends of now and of before, whoever still uses them."""
+        for service in (*self._retired, self.service):
+            service.close()
+
     def _close_listeners(self) -> None:
+        self.porch.door.forget()
         for listener in self.listeners:
             close_listener(listener)
         self.listeners = []
@@ -167,6 +178,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
         finally:
             self.crew.dismiss()
             self._thread = 0
+            if self._closing:
+                self._close_listeners()
+                self.porch.close()
             self._stopped.set()
 
     def shutdown(self) -> None:
@@ -185,26 +199,31 @@ class FingerServer(socketserver.ThreadingTCPServer):
         Who asked before is answered as before; the old backend is closed after
         that. ``listen`` stays as it is. Returns when it is done.
         """
-        service, adopted = Service(config), threading.Event()
+        service, adopted, too_late = Service(config), threading.Event(), threading.Event()
         if self._thread in (0, threading.get_ident()):  # nobody else is at work
             self._adopt(service)
             return
 
         def adopt() -> None:
-            self._adopt(service)
-            adopted.set()
+            if not too_late.is_set():
+                self._adopt(service)
+                adopted.set()
 
         self.porch.call(adopt)
         while self._thread and not adopted.wait(1):
             pass
+        if not adopted.is_set():  # it has stopped meanwhile
+            too_late.set()
+            service.close()
 
     def _adopt(self, service: Service) -> None:
         old, self.service = self.service, service
+        self._retired = [other for other in (*self._retired, old) if not other.closed]
         self.porch.change_limits(old.limits, service.limits)
         self.crew.resize(service.limits.threads)
         if not service.instant:
             self.crew.start()
-        old.retire()
+        old.retire(service)
 
     def _last_call(self) -> None:
         self.last_call()
@@ -272,13 +291,14 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Who asks, and until when there is time to answer."""
         return Asker(request.client, request.deadline, time.time())
 
-    def reply(self, request: Connection, answer: Answer) -> None:
-        """Give the client this answer, unless it has one."""
+    def reply(self, request: Connection, answer: Answer) -> bool:
+        """Give the client this answer; false, and not given, where it has one."""
         mine = self._working.pop(request, self) is None if request.handed_over else not request.outcome
         if mine:
             request.outcome = answer.outcome
             request.seconds = time.monotonic() - request.asked
             request.write(answer.reply)
+        return mine
 
     def shutdown_request(self, request: Connection) -> None:  # type: ignore[override]
         """The answer is given: leave the rest to the porch."""
@@ -307,6 +327,11 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.reply(request, self.service_of(request).ruip.say("error", INTERNAL_ERROR, self.asker(request)))
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether a signal has said to stop."""
+        return self._releasing
+
+    @property
     def limits(self) -> Limits:
         """The limits of now."""
         return self.service.limits
@@ -328,8 +353,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Tell the clients whose answer was due before ``now`` that there is none."""
         for request in list(self._working):
             if request.deadline <= now:
-                self.reply(request, self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request)))
-                self.shutdown_request(request)
+                busy = self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request))
+                if self.reply(request, busy):
+                    self.shutdown_request(request)
 
 
 def _client_of(host: str) -> str:

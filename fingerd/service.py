@@ -1,5 +1,6 @@
 """One configuration at work: everything that a reload swaps in one step."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,6 +10,8 @@ from fingerd.limits import Limits
 from fingerd.listeners import Address
 from fingerd.policy import Policy, Rule
 from fingerd.ruip import Ruip, Wording
+
+log = logging.getLogger(__name__)
 
 
 class Config(Protocol):
@@ -39,6 +42,7 @@ class Service:
         self._lock = threading.Lock()
         self._queries = 0  # with the crew
         self._retired = False
+        self.closed = False  # the backend is given back, or somebody else's
 
     def enter(self) -> None:
         """A query of this service is handed to the crew."""
@@ -51,16 +55,23 @@ class Service:
             self._queries -= 1
             last = self._retired and not self._queries
         if last:
-            self.config.backend.close()
+            self.close()
 
-    def close(self) -> None:
-        """The process ends: close the backend, whoever still uses it."""
-        self.config.backend.close()
-
-    def retire(self) -> None:
+    def retire(self, successor: "Service") -> None:
         """Another service answers from now on: close the backend as soon as no query uses it any more."""
         with self._lock:
             self._retired = True
+            self.closed = self.closed or self.config.backend is successor.config.backend
             unused = not self._queries
         if unused:
-            self.config.backend.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the backend, once, whoever still uses it."""
+        with self._lock:
+            closed, self.closed = self.closed, True
+        if not closed:
+            try:
+                self.config.backend.close()
+            except Exception:
+                log.exception("a bug while closing a backend")

@@ -59,15 +59,17 @@ def serve(start: Start, shell: Shell) -> int:
                 *([pidfile.fileno()] if pidfile else []),
             ]
             become_daemon(settings.process, owner, not start.foreground, keep, keep_stderr=settings.log.to == "stderr")
-            if pidfile:
-                pidfile.write()
             writer = Writer(sink, settings.log)
+            reloader = Reloader(start.path, start.options, settings, server, writer, start.notifier, start.talks)
+            _handle_signals(server, reloader)
+            if pidfile:
+                pidfile.write()  # from now on somebody may send one
             install(writer, settings.log.level)
             writer.start()
             try:
                 for doubt in doubts:
                     log.warning("%s", doubt)
-                _serve(start, settings, server, writer, shell)
+                _serve(start, server, writer, reloader, shell)
             except Exception:
                 log.exception("a bug")
                 return os.EX_SOFTWARE
@@ -88,16 +90,14 @@ def _doubts_about(sink: Sink, owner: Owner) -> list[str]:
     return doubts
 
 
-def _serve(start: Start, settings: Settings, server: FingerServer, writer: Writer, shell: Shell) -> None:
+def _serve(start: Start, server: FingerServer, writer: Writer, reloader: Reloader, shell: Shell) -> None:
     """Everything is given away: tell whoever waits, and serve."""
     notifier = start.notifier
     server.access_log = writer.log_access
     server.last_call = notifier.stopping
     if notifier.watchdog_seconds:
         server.porch.keep_beating(notifier.watchdog_seconds / 2, notifier.alive)
-    reloader = Reloader(start.path, start.options, settings, server, writer, notifier, start.talks)
     reloader.start()
-    _handle_signals(server, reloader)
     if start.client:
         server.serve_client(start.client)
     else:
@@ -108,7 +108,7 @@ def _serve(start: Start, settings: Settings, server: FingerServer, writer: Write
         log.info("stopped")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is being done
-    server.service.close()
+    server.close_backends()
 
 
 def _handle_signals(server: FingerServer, reloader: Reloader) -> None:

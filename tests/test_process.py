@@ -529,3 +529,23 @@ def test_one_word_to_stop_is_enough_and_more_do_no_harm(start: Start) -> None:
         daemon.process.send_signal(signal.SIGTERM)
         time.sleep(0.001)
     assert daemon.process.returncode == 0
+
+
+def test_a_shell_that_does_not_wait_is_no_harm(config: Path) -> None:
+    config.write_text(f'listen: "127.0.0.1:0"\n{STATIC}log: {{to: {config.parent}/log}}\n')
+    code = """if True:
+        import os, sys, fingerd.process as p
+        waiting = p.Shell.wait_in_parent.__func__
+        def left(cls):
+            reader, writer = os.pipe()
+            os.close(reader)
+            return cls(writer)
+        p.Shell.wait_in_parent = classmethod(left)
+        from fingerd.cli import main
+        sys.exit(main(sys.argv[1:]))"""
+    with subprocess.Popen([sys.executable, "-c", code, "-c", str(config), "--pidfile", str(config.parent / "pid")]):
+        pass
+    eventually(lambda: "listening" in (config.parent / "log").read_text())
+    os.kill(int((config.parent / "pid").read_text()), signal.SIGTERM)
+    eventually(lambda: "stopped" in (config.parent / "log").read_text())
+    assert "Traceback" not in (config.parent / "log").read_text()

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Start
-from tests.daemons import Daemon, descriptors, eventually, hear
+from tests.daemons import FINGERD, Daemon, descriptors, eventually, hear, status
 
 FIRST = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: first}}\n'
 
@@ -184,3 +186,49 @@ def test_a_log_file_is_opened_again_by_the_user_whom_the_daemon_became(start: St
     daemon.process.send_signal(signal.SIGHUP)
     eventually(lambda: log.exists() and "configuration reloaded" in log.read_text())
     assert log.stat().st_uid == 65534
+
+
+@pytest.mark.root
+def test_in_a_jail_the_log_goes_on_where_it_is(start: Start, tmp_path: Path) -> None:
+    jail, log = tmp_path / "jail", tmp_path / "log"
+    config = FIRST + f"process: {{chroot: {jail}}}\n"
+    inside = jail / str(tmp_path / "fingerd-0.yaml").lstrip("/")
+    inside.parent.mkdir(parents=True)
+    inside.write_text(config.replace("first", "second") + f"log: {{to: {log}, format: json}}\n")
+    daemon = start(config)
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("configuration reloaded")
+    assert daemon.ask(b"alice\r\n") == b"second\r\n"
+    daemon.logged("outcome=answered")
+
+
+def test_programs_of_a_configuration_of_before_end_with_the_daemon(start: Start, tmp_path: Path) -> None:
+    daemon = start(
+        'listen: "127.0.0.1:0"\nlimits: {drain_seconds: 0.2}\n'
+        f'backend: {{type: command, argv: [sh, -c, "echo $$ > {tmp_path}/pid; sleep 600"]}}\n'
+    )
+    with daemon.connect() as client:
+        client.sendall(b"alice\r\n")
+        eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        reload(daemon, FIRST + "limits: {drain_seconds: 0.2}\n")
+        assert daemon.stop() == 0
+    pid = (tmp_path / "pid").read_text().strip()
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or status(int(pid), "State")[0] == "Z")
+
+
+def test_a_signal_finds_its_handler_as_soon_as_the_pid_is_in_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(f"listen: []\nprocess: {{pidfile: {tmp_path}/pid}}\n{FIRST.splitlines()[1]}\n")
+    with subprocess.Popen([*FINGERD, "-n", "-c", str(path)], stderr=subprocess.PIPE, text=True) as process:
+        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr
+        assert "configuration reloaded" in iter_until(process.stderr, "reloaded")
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def iter_until(lines: Iterable[str], text: str) -> str:
+    """The first line that holds the text."""
+    return next(line for line in lines if text in line)

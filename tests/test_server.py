@@ -672,3 +672,82 @@ def test_more_clients_than_can_be_turned_out_at_once_go_in_the_next_moment(setti
         begun = time.monotonic()
         assert {hear(client) for client in silent} == {b""}
         assert time.monotonic() - begun < 1.5
+
+
+def test_the_standard_library_s_orders_of_ending_all_work(settings: Any) -> None:
+    server = FingerServer(settings)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = server.socket.getsockname()
+    assert ask(address, b"alice\r\n") == b"Happy and well\r\n"
+    server.server_close()  # while it serves
+    server.shutdown()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        ask(address, b"alice\r\n")
+
+
+def test_two_shutdowns_are_one(settings: Any) -> None:
+    gate = Gate()
+    with FingerServer(Config(gate)) as server, contextlib.ExitStack() as clients:
+        threads = [threading.Thread(target=server.serve_forever)]
+        threads[0].start()
+        client = clients.enter_context(socket.create_connection(server.socket.getsockname(), PATIENCE))
+        client.sendall(b"slow\r\n")
+        eventually(lambda: gate.waiting == 1)
+        threads += [threading.Thread(target=server.shutdown) for _ in range(2)]
+        for thread in threads[1:]:
+            thread.start()
+        gate.open.set()
+        assert hear(client) == b"at last\r\n"
+        client.close()
+        for thread in threads:
+            thread.join(PATIENCE)
+        again = threading.Thread(target=server.serve_forever)
+        again.start()
+        assert ask(server.socket.getsockname(), b"quick\r\n") == b"at last\r\n"
+        server.shutdown()
+        again.join(PATIENCE)
+
+
+class Closable(Gate):
+    """Notes how often it was closed; may fail at that."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.closed = 0
+        self.fails = fails
+
+    def close(self) -> None:
+        """Count, and fail."""
+        self.closed += 1
+        if self.fails:
+            raise OSError("connection lost while closing")
+
+
+def test_a_backend_is_closed_when_its_last_query_is_done_and_only_once(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = Closable(fails=True), Closable()
+    with running(FingerServer(Config(first))) as server:
+        address = server.socket.getsockname()
+        with socket.create_connection(address, PATIENCE) as client:
+            client.sendall(b"slow\r\n")
+            eventually(lambda: first.waiting == 1)
+            server.reload(Config(second))
+            assert first.closed == 0
+            server.reload(Config(second, query_bytes=100))  # the same backend under other settings
+            assert second.closed == 0
+            first.open.set()
+            assert hear(client) == b"at last\r\n"
+        eventually(lambda: first.closed == 1)
+        assert ask(address, b"quick\r\n") == b"at last\r\n"
+        server.close_backends()
+        assert (first.closed, second.closed) == (1, 1)
+    assert "connection lost while closing" in caplog.text
+
+
+def test_settings_may_change_before_and_after_it_serves(settings: Any) -> None:
+    server = FingerServer(Config(Closable()))
+    server.reload(settings)
+    with running(server):
+        assert ask(server.socket.getsockname(), b"alice\r\n") == b"Happy and well\r\n"

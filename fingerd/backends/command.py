@@ -123,7 +123,7 @@ class Command(Backend):
                 running = True
                 while running and len(output) <= self.output_bytes:
                     ready = selector.select(max(deadline - time.monotonic(), 0))
-                    if not ready:
+                    if not ready or time.monotonic() >= deadline:
                         raise TimeoutError
                     running = ended not in {key.fd for key, _ in ready}
                     # What it said before it ended is there by now, even where somebody else holds the pipe open.
