@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fingerd.listeners import name_of
-from fingerd.logs import DescriptorSink, Sink, SyslogSink, Writer, install, open_sink
+from fingerd.logs import Writer, install, open_sink
 from fingerd.notify import Notifier
 from fingerd.owner import Owner
 from fingerd.process import PidFile, Shell, become_daemon
 from fingerd.reload import Reloader
 from fingerd.server import FingerServer
 from fingerd.settings import Settings, within_descriptors
+from fingerd.sinks import DescriptorSink, Sink, SyslogSink
 
 log = logging.getLogger("fingerd")
 

@@ -152,16 +152,10 @@ class Host:
 
 
 @contextlib.contextmanager
-def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
-    """A server in a thread of this process, on a free port of loopback."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "fingerd.yaml")
-        path.write_text(config if "listen:" in config else f'listen: "127.0.0.1:0"\n{config}')
-        settings = load_config(str(path))
-    with FingerServer(settings) as server:
-        for name, value in replaced.items():
-            setattr(server, name, value)
-        thread = threading.Thread(target=server.serve_forever)
+def running(server: FingerServer) -> Iterator[FingerServer]:
+    """The server, serving in a thread."""
+    thread = threading.Thread(target=server.serve_forever)
+    with server:
         thread.start()
         try:
             yield server
@@ -169,7 +163,20 @@ def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
             server.shutdown()
             thread.join(PATIENCE)
             assert not thread.is_alive()
-            settings.backend.close()
+
+
+@contextlib.contextmanager
+def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
+    """A server in a thread of this process, on a free port of loopback."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fingerd.yaml")
+        path.write_text(config if "listen:" in config else f'listen: "127.0.0.1:0"\n{config}')
+        server = FingerServer(load_config(str(path)))
+    for name, value in replaced.items():
+        setattr(server, name, value)
+    with running(server):
+        yield server
+    server.close_backends()
 
 
 def descriptors(pid: int) -> int:

@@ -12,7 +12,8 @@ import pytest
 from fingerd import logs
 from fingerd.errors import StartError
 from fingerd.logformat import Access
-from fingerd.logs import DescriptorSink, Entry, Log, Writer, open_sink
+from fingerd.logs import Log, Writer, open_sink
+from fingerd.sinks import DescriptorSink, Entry
 from tests.daemons import eventually
 
 

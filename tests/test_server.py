@@ -9,7 +9,7 @@ import socketserver
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from fingerd.porch import Porch
 from fingerd.protocol import SERVICE_BUSY
 from fingerd.ruip import Answer, Wording
 from fingerd.server import FingerHandler
-from tests.daemons import PATIENCE, ask, eventually, hear, serving
+from tests.daemons import PATIENCE, ask, eventually, hear, running, serving
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
 BUSY = f"{SERVICE_BUSY}\r\n".encode()
@@ -58,20 +58,6 @@ class Config:
         self.policy = (ANYONE,)
         self.limits = Limits(**limits)
         self.reply = Wording()
-
-
-@contextlib.contextmanager
-def running(server: FingerServer) -> Iterator[FingerServer]:
-    """The server, serving in a thread."""
-    thread = threading.Thread(target=server.serve_forever)
-    with server:
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
 
 
 @pytest.fixture
