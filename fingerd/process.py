@@ -153,7 +153,10 @@ def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequen
     StartError where something is not allowed, or could be had back.
     """
     time.localtime()  # reads the time zone, which a jail may not have
-    null = open(os.devnull, "r+", encoding="utf-8")  # noqa: SIM115 - a jail may not have it either
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if detach:
+        null = open(os.devnull, "r+", encoding="utf-8")  # noqa: SIM115 - a jail may not have it either
+        streams = (null, null, sys.stderr if keep_stderr else null)
     context = daemon.DaemonContext(
         chroot_directory=process.chroot,
         working_directory=process.rundir,
@@ -164,9 +167,9 @@ def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequen
         detach_process=detach,
         files_preserve=list(preserve),
         signal_map={},
-        stdin=null if detach else sys.stdin,
-        stdout=null if detach else sys.stdout,
-        stderr=null if detach and not keep_stderr else sys.stderr,
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
     )
     try:
         if owner.groups is not None:

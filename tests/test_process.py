@@ -330,7 +330,7 @@ def test_a_missing_configuration_is_reported_with_78() -> None:
 BY_NOBODY = (
     sys.executable,
     "-c",
-    "import os, sys; import fingerd.backends.static; from fingerd.cli import main; os.setgroups([]);"
+    "import locale, os, sys; import fingerd.backends.static; from fingerd.cli import main; os.setgroups([]);"
     f"os.setresgid({NOBODY}, {NOBODY}, {NOBODY});"
     f"os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); sys.exit(main())",
 )
