@@ -141,7 +141,8 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
         parser().error(f"--from: {client} is no address")
     logging.basicConfig(format="fingerd: %(message)s")
     asker = Asker(client, time.monotonic() + settings.limits.answer_seconds, time.time())
-    sys.stdout.buffer.write(Service(settings).ruip.answer_line(os.fsencode(line) + b"\r\n", asker).reply)
+    first = os.fsencode(line).partition(b"\n")[0]  # what comes after it is ignored on the wire too
+    sys.stdout.buffer.write(Service(settings).ruip.answer_line(first + b"\n", asker).reply)
     sys.stdout.flush()
     settings.backend.close()
     return os.EX_OK

@@ -65,12 +65,15 @@ class Writer(logging.Handler):
     def __init__(self, sink: Sink, settings: Log) -> None:
         super().__init__()
         self.sink = sink
-        self._settings = settings
         self._lines: deque[Entry | Sink] = deque()  # a sink among them: where the next ones go
         self._dropped = 0
         self._waiting = threading.Event()  # there are lines
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._obey(settings)
+
+    def _obey(self, settings: Log) -> None:
+        self._settings = settings
         self._access = access_json if settings.format == "json" else access_text
 
     def start(self) -> None:
@@ -80,8 +83,7 @@ class Writer(logging.Handler):
 
     def change(self, sink: Sink, settings: Log) -> None:
         """Write the lines that are here to where they were meant for, and all later ones to ``sink``."""
-        self._settings = settings
-        self._access = access_json if settings.format == "json" else access_text
+        self._obey(settings)
         set_level(settings.level)
         self._lines.append(sink)
         self._waiting.set()

@@ -68,7 +68,7 @@ class Host(Threshold, Protocol):
 
 
 class Porch:
-    """All parked connections of one server. Other threads may call ``ring``, ``come_back`` and ``stop``."""
+    """All parked connections of one server. Other threads may call ``call``, ``come_back``, ``ring`` and ``stop``."""
 
     def __init__(self, host: Host) -> None:
         self._host = host

@@ -29,6 +29,7 @@ def config(tmp_path: Path) -> Path:
 QUERIES = {
     "a user": (("alice",), b"Happy\r\nand well\r\n"),
     "UTF-8": (("Zoë",), "bäh\r\n".encode()),
+    "two lines, of which the first counts": (("alice\r\nbob",), b"Happy\r\nand well\r\n"),
     "verbose": (("/W alice",), b"Happy\r\nand well\r\n"),
     "nobody": (("bob",), b"No such user\r\n"),
     "the list from here": (
