@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from bench.kinds import Kind, all_kinds
-from bench.load import Beside, Run, measure, measure_beside_idle, planned, wait_for_time_wait
+from bench.load import Beside, Run, forget_closed_connections, measure, measure_beside_idle, planned
 from bench.peers import SOURCE, NotHereError
 from bench.report import Measurement, document, merged
 from bench.servers import running
@@ -72,7 +72,7 @@ def measure_all(kinds: Sequence[Kind], rounds: int, share: float) -> dict[tuple[
         first = number % max(len(kinds), 1)
         for clients in CLIENTS:
             # Once for all servers, so that they run close to each other: the machine's moods change within a minute.
-            wait_for_time_wait(sum(planned(kind, clients, share) for kind in kinds))
+            forget_closed_connections(sum(planned(kind, clients, share) for kind in kinds))
             for kind in (*kinds[first:], *kinds[:first]):
                 run = measure(kind, clients, share)
                 runs[clients, kind.name].append(run)

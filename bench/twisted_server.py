@@ -5,25 +5,37 @@
 
 import sys
 
+from twisted.application import service
 from twisted.internet import defer, protocol, reactor
 from twisted.protocols import basic
 
 
 class FingerProtocol(basic.LineReceiver):
-    def lineReceived(self, line):  # noqa: N802 - Twisted's name
-        answer = self.factory.get_user(line)
-        answer.addErrback(lambda _: b"Internal error in server")
-        answer.addCallback(self.reply)
+    def lineReceived(self, user):  # noqa: N802 - Twisted's name
+        answer = self.factory.get_user(user)
 
-    def reply(self, message):
-        self.transport.write(message + b"\r\n")
-        self.transport.loseConnection()
+        def on_error(_):
+            return b"Internal error in server"
+
+        def write_response(message):
+            self.transport.write(message + b"\r\n")
+            self.transport.loseConnection()
+
+        answer.addErrback(on_error)
+        answer.addCallback(write_response)
 
 
 class FingerFactory(protocol.ServerFactory):
     protocol = FingerProtocol
-    noisy = False
 
+    def __init__(self, finger_service):
+        self.service = finger_service
+
+    def get_user(self, user):
+        return self.service.get_user(user)
+
+
+class FingerService(service.Service):
     def __init__(self, users):
         self.users = users
 
@@ -33,5 +45,6 @@ class FingerFactory(protocol.ServerFactory):
 
 if __name__ == "__main__":
     # Its default backlog of 50 makes 1,000 clients wait for seconds.
-    reactor.listenTCP(int(sys.argv[1]), FingerFactory({b"alice": b"Happy and well"}), backlog=4096)
+    finger = FingerService({b"alice": b"Happy and well"})
+    reactor.listenTCP(int(sys.argv[1]), FingerFactory(finger), backlog=4096)
     reactor.run()
