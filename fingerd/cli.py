@@ -156,6 +156,9 @@ def _print_backends() -> int:
         except ImportError as error:
             print(f"    not usable: {error}")
             continue
+        if not dataclasses.is_dataclass(kind):
+            print("    not usable: it is no dataclass, so it has no options")
+            continue
         print(*(f"    {text}".rstrip() for text in (kind.__doc__ or "").strip().splitlines()[:1]), sep="\n")
         for field in dataclasses.fields(kind):
             if field.init:

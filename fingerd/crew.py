@@ -25,6 +25,7 @@ class Crew:
         self._taken = 0  # jobs begun
         self._last_look = (0, 0, 0.0, 0.0)  # jobs begun, jobs waiting, seconds of processor, seconds
         self._threads = 0
+        self._poor = False  # told that there are no more threads
         self._in_hand: dict[str, int] = {}  # client -> jobs that are queued or worked on
         self._held_back: dict[str, deque[Job]] = {}  # client -> jobs beyond its share
 
@@ -78,8 +79,11 @@ class Crew:
                 try:
                     threading.Thread(target=self._run, name="crew", daemon=True).start()
                 except RuntimeError as error:  # the system gives no more threads: those that are there go on
-                    log.warning("%s: %d threads answer for now", error, self._threads)
+                    if not self._poor:
+                        log.warning("%s: %d threads answer for now", error, self._threads)
+                    self._poor = True
                     return
+                self._poor = False
                 self._threads += 1
 
     def _run(self) -> None:

@@ -58,7 +58,10 @@ class FingerHandler(socketserver.StreamRequestHandler):
         """What the client is told, and the log's word for it; of a bug the client learns no more than of a failure."""
         service, asker = self.server.service_of(self.request), self.server.asker(self.request)
         try:
-            return service.ruip.answer_line(line, asker)
+            answer = service.ruip.answer_line(line, asker)
+            if answer.outcome == "error" and time.monotonic() >= asker.deadline:  # it failed for want of time
+                return service.ruip.say("busy", SERVICE_BUSY, asker)
+            return answer
         except (Exception, SystemExit):
             log.exception("a bug while answering %.200r", line)
             return service.ruip.say("error", INTERNAL_ERROR, asker)

@@ -91,6 +91,8 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         return reader.fail(
             type_node, join(path, "type"), f"the backend {name} needs something that is not installed: {error}"
         )
+    if not dataclasses.is_dataclass(kind):
+        return reader.fail(type_node, join(path, "type"), f"the backend {name} is no dataclass, so it has no options")
     return reader.read_fields(node, kind, path, beside=("type",))
 
 

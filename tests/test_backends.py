@@ -143,13 +143,14 @@ def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-weather\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(
         "[fingerd.backends]\nweather = weather:Weather\nstatic = weather:Static\nbroken = broken_backend:Broken\n"
+        "plain = builtins:object\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
 def test_other_packages_add_backends_but_cannot_shadow_ours(weather: Path) -> None:
-    assert backend_names()[-2:] == ("broken", "weather")
+    assert backend_names()[-3:] == ("broken", "plain", "weather")
     assert load_type("weather").__name__ == "Weather"
     assert load_type("static").__module__ == "fingerd.backends.static"
     assert package_of("weather") == "fingerd-weather 1.2"
@@ -172,15 +173,24 @@ def test_backends_lists_types_options_and_packages(weather: Path) -> None:
     assert "    - timeout (default: 10)\n" in done.stdout
     assert "    - headers (default: none)\n" in done.stdout
     assert "weather (fingerd-weather 1.2)\n    The weather.\n" in done.stdout
+    assert "plain (fingerd-weather 1.2)\n    not usable: it is no dataclass" in done.stdout
     assert "broken (fingerd-weather 1.2)\n    not usable: No module named 'no_such_library'\n" in done.stdout
 
 
-def test_a_backend_whose_library_is_missing_is_a_problem_of_the_configuration(weather: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    {
+        "broken": "the backend broken needs something that is not installed: No module named 'no_such_library'",
+        "plain": "the backend plain is no dataclass, so it has no options",
+    }.items(),
+)
+def test_a_backend_that_cannot_be_used_is_a_problem_of_the_configuration(
+    weather: Path, tmp_path: Path, name: str, what: str
+) -> None:
     config = tmp_path / "fingerd.yaml"
-    config.write_text("backend: {type: broken}\n")
+    config.write_text(f"backend: {{type: {name}}}\n")
     command = [*FINGERD, "--check", "-c", str(config)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(weather), "PATH": "/usr/bin"}
     )
-    what = "the backend broken needs something that is not installed: No module named 'no_such_library'"
     assert (done.returncode, done.stderr) == (78, f"{config}:1:17: backend.type: {what}\n")

@@ -477,9 +477,9 @@ def test_addresses_of_each_kind(listen: str, family: int, hosts: list[str]) -> N
         port = server.socket.getsockname()[1]
         for host in hosts:
             assert ask((host, port), b"alice\r\n") == b"Happy and well\r\n"
-        if listen == "[::]:0":
-            with pytest.raises(ConnectionRefusedError):
-                ask(("127.0.0.1", port), b"alice\r\n")
+        if family == socket.AF_INET6:
+            alone = server.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            assert bool(alone) == ("127.0.0.1" not in hosts)
         eventually(lambda: seen == hosts)  # IPv4 clients are IPv4, whatever socket they came in by
 
 
@@ -729,7 +729,7 @@ def test_a_backend_is_closed_when_its_last_query_is_done_and_only_once(caplog: p
         assert ask(address, b"quick\r\n") == b"at last\r\n"
         server.close_backends()
         assert (first.closed, second.closed) == (1, 1)
-    assert "connection lost while closing" in caplog.text
+    eventually(lambda: "connection lost while closing" in caplog.text)
 
 
 def test_settings_may_change_before_and_after_it_serves(settings: Any) -> None:

@@ -102,6 +102,8 @@ class Command(Backend):
             output, cause = self._hear(program, deadline)
         except TimeoutError as error:
             raise BackendError(f"command {argv[0]}: not done in time") from error
+        except OSError as error:  # no more descriptors
+            raise BackendError(f"command {argv[0]}: {error}") from error
         finally:
             status = self._end(program)
         if len(output) > self.output_bytes:
