@@ -38,9 +38,9 @@ class Policy:
     """The rules, in their order."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
+        self.rules = tuple(rules)
         self.rule_for = lru_cache(REMEMBERED_CLIENTS)(self._rule_for)
 
     def _rule_for(self, client: str) -> Rule:
         """The first rule that holds ``client``, an address or ``unix``; one that denies everything where none does."""
-        return next((rule for rule in self._rules if any(is_from(client, source) for source in rule.from_)), NO_RULE)
+        return next((rule for rule in self.rules if any(is_from(client, source) for source in rule.from_)), NO_RULE)

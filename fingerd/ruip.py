@@ -6,11 +6,12 @@ nothing of it.
 """
 
 import logging
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from fingerd.backends import Ask, Backend
@@ -34,7 +35,7 @@ from fingerd.report import records, table
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_ANSWERS = 4096  # of instant backends, which hold their texts in memory anyway
+REMEMBERED_ANSWERS = 4096  # of backends that hold their texts in memory anyway
 
 _PLACEHOLDER = re.compile(r"\{(user|client|time)\}")
 
@@ -63,8 +64,11 @@ class Asker(NamedTuple):
     now: float
 
 
+ANYBODY = Asker("", math.inf, 0.0)  # where it does not matter who asks, and when
+
+
 class Ruip:
-    """Answers queries from one backend under one policy. Holds nothing that changes; all threads share one."""
+    """Answers queries from one backend under one policy. Nothing that it is told by changes; all threads share one."""
 
     def __init__(self, backend: Backend, policy: Policy, wording: Wording, query_bytes: int, reply_bytes: int) -> None:
         self._backend = backend
@@ -76,6 +80,12 @@ class Ruip:
         self._encoded: Callable[[str], bytes] = (
             lru_cache(REMEMBERED_ANSWERS)(self._encode) if backend.instant else self._encode
         )
+        # What a constant one has been asked is not asked again, under the same rule.
+        self._remembered: dict[int, Callable[[bytes], Answer]] = {}
+        if backend.constant and not wording.header and not wording.footer:
+            for rule in policy.rules:
+                answer = partial(self._answer_line, rule=rule, asker=ANYBODY)
+                self._remembered[id(rule)] = lru_cache(REMEMBERED_ANSWERS)(answer)
 
     def answer_line(self, line: bytes, asker: Asker) -> Answer:
         """What becomes of a client's line, as it came in; no line and no failing backend raises anything."""
@@ -84,6 +94,11 @@ class Ruip:
         rule = self._policy.rule_for(asker.client)
         if rule.deny:
             return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
+        remembered = self._remembered.get(id(rule))
+        return remembered(line) if remembered else self._answer_line(line, rule, asker)
+
+    def _answer_line(self, line: bytes, rule: Rule, asker: Asker) -> Answer:
+        """What a client under this rule is told for this line."""
         if len(line) > self._query_bytes and len(strip_line_end(line)) > self._query_bytes:
             return self.say("too-long", QUERY_TOO_LONG, asker)
         try:

@@ -279,3 +279,27 @@ TABLES = {
 @pytest.mark.parametrize(("people", "text"), TABLES.values(), ids=TABLES.keys())
 def test_a_list_is_a_row_for_each_login(people: tuple[Person, ...], text: str) -> None:
     assert table(iter(people), 1000) == text
+
+
+@dataclass(frozen=True)
+class Carved(Waiting):
+    """The same, but what it says will never change."""
+
+    constant: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "wording", "often"),
+    {
+        "constant": (Carved, Wording(), 1),
+        "constant, under a header": (Carved, Wording(header="For {client}:"), 3),
+        "of any kind": (Waiting, Wording(), 3),
+    }.values(),
+)
+def test_only_a_constant_backend_is_not_asked_again(kind: type[Waiting], wording: Wording, often: int) -> None:
+    backend = kind()
+    asked = ruip(backend, wording)
+    replies = {asked.answer_line(b"bob\r\n", STRANGER) for _ in range(3)}
+    assert len(backend.asked) == len(replies) == often
+    assert asked.answer_line(b"bob\r\n", FRIEND).reply != asked.answer_line(b"carol\r\n", FRIEND).reply
+    assert len(backend.asked) == often + 2  # under another rule, and for somebody else

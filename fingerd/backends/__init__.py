@@ -36,13 +36,15 @@ class Backend(Protocol):
     """Knows some people. Built once at start-up, and shared by all threads, which may call it at the same time.
 
     ``instant`` backends answer from memory and never wait: they are asked on
-    the thread that watches all connections. ``takes`` says how much of a
+    the thread that watches all connections. ``constant`` ones give the same
+    answer to a query whoever asks, and whenever. ``takes`` says how much of a
     client is wanted: a query to answer; or, for backends that are no source of
     people but a way to treat connections, a line before the close, anything
     until ``read_seconds`` are over, or nothing at all.
     """
 
     instant: ClassVar[bool] = False
+    constant: ClassVar[bool] = False
     takes: ClassVar[Takes] = "query"
 
     def find(self, ask: Ask) -> Sequence[Person]:

@@ -13,6 +13,7 @@ class Empty(Backend):
     """Knows nobody: every name is answered with "No such user"."""
 
     instant: ClassVar[bool] = True
+    constant: ClassVar[bool] = True
 
     def find(self, ask: Ask) -> Sequence[Person]:
         """Nobody."""

@@ -15,6 +15,7 @@ class Static(Backend):
     """Users in the configuration, each with the text that is told of them."""
 
     instant: ClassVar[bool] = True
+    constant: ClassVar[bool] = True
 
     users: Mapping[str, str]
     _people: Mapping[str, tuple[Person]] = field(init=False, repr=False)
