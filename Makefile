@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
-WITH_LIBRARIES := $(addprefix tests/test_,process.py backend_web.py settings.py steps.py)
+SECONDS ?= 600
+WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_settings.py test_steps.py fuzz)
 ASK := bash -c 'exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lint types clean python
+.PHONY: help run test check bench fuzz format lint types clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,10 @@ check: $(VENV)/check lint types  ## Everything that must pass before a commit: f
 
 bench: $(VENV)/run  ## Measure fingerd beside other servers (some twelve minutes), and write bench/RESULTS.md
 	$(BIN)/python -m bench --write
+
+fuzz: $(VENV)/fuzz  ## Look for inputs that break the parser, the encoder or the configuration loader (SECONDS=600)
+	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 format: $(VENV)/check  ## Put the code into its form
 	$(BIN)/ruff format .
@@ -71,6 +76,10 @@ $(VENV)/test: $(VENV)/run tests/oldest.txt
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	    rm -rf $(VENV)/oldest; \
 	    $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/oldest -r tests/oldest.txt; fi
+	@touch $@
+
+$(VENV)/fuzz: $(VENV)/test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz,test]'
 	@touch $@
 
 $(VENV)/check: $(VENV)/test

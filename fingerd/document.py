@@ -47,6 +47,14 @@ class Document:
         """The option ``path`` may not do what is wanted."""
         self._warnings.append((_place(where), f"{path}: {what}" if path else what))
 
+    def below(self, *keys: str) -> Place:
+        """Where the option at the end of these keys is, or as far as there are any."""
+        node = self.root
+        for key in keys:
+            if isinstance(node, yaml.MappingNode):
+                node = next((value for name, value in node.value if name.value == key), node)
+        return _place(node) if node else Place(self.name)
+
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong, one line each, in the order of the file."""
@@ -96,6 +104,9 @@ def read_document(path: str) -> Document:
     except UnicodeDecodeError as error:
         start = raw[: error.start]
         document.complain(_end_of(path, start.decode()), "", "not UTF-8 text")
+    except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML lets these through
+        here = loader.get_mark()
+        document.complain(Place(path, here.line + 1, here.column + 1), "", "a number is too large")
     except RecursionError:
         document.complain(Place(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
@@ -132,7 +143,10 @@ def _child(root: yaml.Node | None, section: str, flag: str) -> yaml.MappingNode 
     for number, (key, value) in enumerate(root.value):
         if key.value == section:
             if isinstance(value, yaml.MappingNode):
-                return value
+                # A node of its own: an alias may make the same one another section, too.
+                own = yaml.MappingNode(value.tag, list(value.value), value.start_mark, value.end_mark)
+                root.value[number] = (key, own)
+                return own
             if value.tag != "tag:yaml.org,2002:null":
                 return None
             del root.value[number]

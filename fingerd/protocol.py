@@ -147,7 +147,7 @@ def mark_cut(text: str) -> str:
 def read_cut(data: bytes, limit: int) -> str:
     """The text of the first ``limit`` bytes, no UTF-8 character and, if there are several lines, no line halved."""
     end = limit
-    while end > limit - 4 and end < len(data) and data[end] & 0xC0 == 0x80:
+    while end > max(limit - 4, 0) and end < len(data) and data[end] & 0xC0 == 0x80:
         end -= 1
     return mark_cut(read_text(data[:end]))
 

@@ -33,6 +33,9 @@ _KINDS = {
 }
 
 
+_DIGITS = "(?:0|[1-9][0-9_]{0,30})"  # of which int() takes no more than 4,300
+
+
 def read_scalar(node: yaml.Node) -> Scalar | None:
     """The plain value that the node holds; None for a list, a mapping, or a tag that is not YAML's own."""
     kind = _KINDS.get(node.tag)
@@ -42,7 +45,7 @@ def read_scalar(node: yaml.Node) -> Scalar | None:
     if kind in ("a number", "true or false"):
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
-        except (ValueError, KeyError, IndexError):  # a tag that the text does not fit: !!int ten
+        except (ValueError, KeyError, IndexError, OverflowError):  # !!int ten, or 1:1:…:1.5 without end
             return None
     return Scalar(node.value, kind, node.style is not None, value)
 
@@ -67,9 +70,9 @@ class Whole:
 
     def __call__(self, scalar: Scalar) -> int:
         """The number; ValueError for a fraction, a word, or a number that YAML reads otherwise than a person does."""
-        if scalar.quoted or scalar.kind != "a number" or not re.fullmatch(r"[+-]?(0|[1-9][0-9_]*)", scalar.text):
+        if scalar.quoted or scalar.kind != "a number" or not re.fullmatch(rf"[+-]?{_DIGITS}", scalar.text):
             raise ValueError(f"must be a whole number{_read_as(scalar)}")
-        return int(_within(int(scalar.text), self.least, self.most))
+        return int(_within(int(scalar.text.replace("_", "")), self.least, self.most))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +85,11 @@ class Size:
 
     def __call__(self, scalar: Scalar) -> int:
         """The number of bytes; ValueError for what is no size, or out of bounds."""
-        match = re.fullmatch(r"(0|[1-9][0-9_]*) ?([KMG]iB)?", scalar.text)
+        match = re.fullmatch(rf"({_DIGITS}) ?([KMG]iB)?", scalar.text)
         if not match:
             raise ValueError(f"must be {self.described}{_read_as(scalar)}")
         factor = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
-        return int(_within(int(match[1]) * factor, self.least, self.most))
+        return int(_within(int(match[1].replace("_", "")) * factor, self.least, self.most))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +102,11 @@ class Seconds:
 
     def __call__(self, scalar: Scalar) -> float:
         """The number of seconds; ValueError for what is no time, or out of bounds."""
-        match = re.fullmatch(r"((?:0|[1-9][0-9_]*)(?:\.[0-9]+)?) ?([smh])?", scalar.text)
+        match = re.fullmatch(rf"({_DIGITS}(?:\.[0-9]+)?) ?([smh])?", scalar.text)
         if not match:
             raise ValueError(f"must be {self.described}{_read_as(scalar)}")
         factor = {None: 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-        return _within(float(match[1]) * factor, self.least, self.most)
+        return _within(float(match[1].replace("_", "")) * factor, self.least, self.most)
 
 
 def _within(number: float, least: float, most: float) -> float:
@@ -116,7 +119,7 @@ def _read_as(scalar: Scalar) -> str:
     """A word of warning where YAML takes a number for another one, as it does with 010 and 1:30."""
     digits = re.fullmatch("[-+]?[0-9][0-9a-fxA-FX_:.]*", scalar.text)
     if digits and scalar.kind == "a number" and not scalar.quoted and scalar.value != _number(scalar.text):
-        return f" (YAML reads {scalar.text} as {scalar.value})" if len(str(scalar.value)) < 20 else ""
+        return f" (YAML reads {scalar.text} as {scalar.value})" if abs(scalar.value) < 1e19 else ""
     return ""
 
 

@@ -88,6 +88,8 @@ class Reader:
         if not isinstance(node, yaml.SequenceNode):
             value = self._read(node, kind, path)
             return FAILED if value is FAILED else (value,)
+        if node.tag != "tag:yaml.org,2002:seq":
+            return self.fail(node, path, f"the tag {node.tag} is not known")
         values = tuple(self.read(item, kind, f"{path}[{number}]") for number, item in enumerate(node.value))
         return FAILED if any(value is FAILED for value in values) else values
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from fingerd.backends import Backend, NeedsSystem, UnknownTypeError, backend_names, load_type
-from fingerd.document import Document, Place, join, read_document, set_options
+from fingerd.document import Document, join, read_document, set_options
 from fingerd.host import raise_descriptor_limit
 from fingerd.limits import Limits
 from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
@@ -114,9 +114,10 @@ def _check_surroundings(document: Document, settings: Settings, backends: list[t
     jail = settings.process.chroot
     listen = next((address for address in settings.listen if isinstance(address, Passed)), None)
     if listen and len(settings.listen) > 1:
-        document.complain(Place(document.name, 1, 1), "listen", f"{listen} stands alone")
+        document.complain(document.below("listen"), "listen", f"{listen} stands alone")
     if listen == Passed("inetd") and settings.process.pidfile:
-        document.complain(Place(document.name, 1, 1), "process.pidfile", "inetd starts a process for each client")
+        place = document.below("process", "pidfile")
+        document.complain(place, "process.pidfile", "inetd starts a process for each client")
     for node, path, backend in backends:
         if backend is not settings.backend and backend.takes != "query":
             document.complain(node, path, "stands alone, and cannot be a part of another backend")

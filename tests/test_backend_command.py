@@ -42,6 +42,18 @@ def test_a_name_that_begins_with_a_dash_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_program_may_be_named_from_where_the_daemon_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").symlink_to("/bin")
+    backend = Command(argv=("bin/echo", "{user}"), list_argv=("bin/echo", "all"))
+    monkeypatch.chdir("/")
+    assert backend.argv[0] == str(tmp_path / "bin/echo")
+    assert not list(backend.missing(Path("/")))
+    assert find(backend) == "alice\n"
+
+
 def test_output_that_is_not_utf_8_is_latin_1() -> None:
     assert find(script(r"printf 'caf\351\n'")) == "café\n"
 

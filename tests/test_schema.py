@@ -126,6 +126,7 @@ BROKEN_CARTS = {
     "a list where a text should be": ("name: [a]", ["1:7: name: must be text"]),
     "a mapping where a text should be": ("name: {a: b}", ["1:7: name: must be text"]),
     "a tag of somebody's": ("name: !mine a", ["1:7: name: the tag !mine is not known"]),
+    "a tag on a list": ("{name: a, stops: !!set [a]}", ["1:18: stops: the tag tag:yaml.org,2002:set is not known"]),
     "a tag that the text does not fit": ("{name: a, old: !!bool perhaps}", ["1:16: old: must be true or false"]),
     "a list where a size should be": (
         "{name: a, load: [1]}",

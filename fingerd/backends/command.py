@@ -19,6 +19,7 @@ from typing import Annotated
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
+from fingerd.host import absolute
 from fingerd.people import Person
 from fingerd.protocol import read_cut, read_text
 from fingerd.scalars import Seconds, Size
@@ -56,6 +57,8 @@ class Command(Backend):
                 raise ValueError(f"argv is a list: [{', '.join(argv[0].split())}]")
             if argv and "{user}" in argv[0]:
                 raise ValueError("a user's name may not choose the program")
+        object.__setattr__(self, "argv", _from_here(self.argv))
+        object.__setattr__(self, "list_argv", self.list_argv and _from_here(self.list_argv))
 
     def find(self, ask: Ask) -> Sequence[Person]:
         """Somebody with the program's output as text; BackendError where it fails or takes too long."""
@@ -160,6 +163,11 @@ class Command(Backend):
             return 0
         finally:
             self._running.discard(program.pid)
+
+
+def _from_here(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, with a program that is named by a relative path named by its whole one."""
+    return (absolute(argv[0]) if "/" in argv[0] else argv[0], *argv[1:])
 
 
 def _kill(group: int) -> None:

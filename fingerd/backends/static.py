@@ -40,5 +40,5 @@ class Static(Backend):
 def _can_be_asked(name: str) -> bool:
     try:
         return bool(name) and parse_query(Query(name).encode()) == Query(name)
-    except QueryError:
+    except (QueryError, UnicodeEncodeError):
         return False

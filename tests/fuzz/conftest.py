@@ -1,0 +1,5 @@
+"""The profile under which `make fuzz` has Hypothesis try more: ``pytest --hypothesis-profile=fuzz tests/fuzz``."""
+
+from hypothesis import settings
+
+settings.register_profile("fuzz", max_examples=1_500, deadline=None)

@@ -1,0 +1,82 @@
+"""What a search begins with: inputs that are kept, configurations of ours, and words that mean something."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from fingerd.backends import Backend, backend_names, load_type
+from fingerd.settings import Settings
+from tests.daemons import EXAMPLES, ROOT
+
+CORPUS = Path(__file__).parent / "corpus"
+
+_SHOWN = re.compile(r"^( *)# (?=[a-z_]+: )", re.MULTILINE)  # before an option that is not in force
+_COMMENT = re.compile(r"(?:^|\s+)#.*", re.MULTILINE)  # which would make long inputs, with little in them to find
+
+# What bytes from a client, and texts for one, may hold that means something.
+_WIRE = (
+    b"/W", b"/w", b" ", b"\t", b"@", b"/", b"\r", b"\n", b"\r\n", b"bob", b"j\xc3\xbcrgen", b"two words", b"\\", b'"',
+    b"\0", b"\x1b[2J", b"\x7f", b"\xc2\x9b", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80",
+    b"\xff", b"\xff\xff", b"\xff\xfb\x01", b"\xff\xfa", b"\xff\xf0", b"\xfc",
+)  # fmt: skip
+
+# What means something to YAML. Its tags are those that PyYAML has.
+_YAML = (
+    "\n", "\n  ", "\n  - ", "- ", "? ", ": ", ", ", "{", "}", "[", "]", "[]", "{}", "'", '"', "#", "|\n  ", ">-\n  ",
+    "&a ", "*a", "<<: ", "!a ", "---\n", "...\n", "%YAML 1.1\n---\n", "%TAG ! tag:a,1:\n---\n", '"\\x', '"\\u', '"\\U',
+    '"\\ud800"', "~", "null", "true", "no", "=", ".inf", ".nan", "1e9", "0x", "0b", "010", "0o17", "1_000", "1:30",
+    ":30", "2024-01-01", "\t", "\r", "\x85", "\u2028", "\ufeff", '"\\0"',
+    *(f"!!{tag.rpartition(':')[2]} " for tag in yaml.SafeLoader.yaml_constructors if tag),
+)  # fmt: skip
+
+# What the text of an option may be, where its type does not tell.
+_TEXTS = (
+    "any", "local", "127.0.0.1", "::1", "::ffff:", "/24", "10.0.0.0/8", "localhost:79", "[::1]:79", ":79", "unix:/",
+    "systemd", "inetd", "http://a/", "https://[::1]:8000/{user}", "{user}", "/", "/bin/sh", "/proc/none", "syslog",
+    "stderr", "KiB", "1GiB", "10s", "5m", "2h", "0.1", '"027"', "root", "nobody", "65534",
+)  # fmt: skip
+
+
+def kept(name: str) -> dict[str, bytes]:
+    """The inputs in a target's corpus, by the names of their files."""
+    return {path.name: path.read_bytes() for path in sorted((CORPUS / name).iterdir())}
+
+
+def configurations() -> dict[str, bytes]:
+    """The configurations that come with fingerd, without comments; the one of etc/ with everything in force, too."""
+    found = {path.stem: path.read_text() for path in (*sorted(EXAMPLES.glob("*.yaml")), ROOT / "etc" / "fingerd.yaml")}
+    found["everything"] = _SHOWN.sub(r"\1", found["fingerd"])
+    return {name: f"{_COMMENT.sub('', text).strip()}\n".encode() for name, text in found.items()}
+
+
+def words(name: str) -> list[bytes]:
+    """What means something to a target."""
+    return sorted({text.encode() for text in (*_words(Settings), *_YAML, *_TEXTS)} if name == "config" else _WIRE)
+
+
+def _words(kind: Any) -> Iterator[str]:
+    """The options of a type, and the words that they may have."""
+    if get_origin(kind) is Literal:
+        yield from (str(word).lower() for word in get_args(kind))
+    elif kind is Backend:
+        for name in backend_names():
+            yield name
+            yield from _words(load_type(name))
+    elif dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            if field.init:
+                yield f"{field.name.rstrip('_')}: "
+                yield from _words(hints[field.name])
+    else:
+        for argument in get_args(kind):
+            yield from _words(argument)
+
+
+def dictionary(name: str) -> str:
+    """The words in the form that libFuzzer reads."""
+    return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words(name))

@@ -1,0 +1,433 @@
+"""What holds for any bytes from outside: one function for each way in, which raises where it does not hold."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+import types
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fingerd import protocol
+from fingerd.backends import Ask, Backend, backend_names, load_type
+from fingerd.backends.static import Static
+from fingerd.errors import ConfigError, QueryError
+from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
+from fingerd.logformat import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
+from fingerd.policy import Policy, Rule
+from fingerd.protocol import (
+    ANSWER_CUT,
+    BLANKS,
+    CRLF,
+    IAC,
+    Query,
+    cut_reply,
+    encode_reply,
+    escape_controls,
+    mark_cut,
+    parse_query,
+    read_cut,
+    read_text,
+    strip_line_end,
+)
+from fingerd.report import records, table
+from fingerd.ruip import Asker, Ruip, Wording
+from fingerd.settings import Settings, read_config
+
+# The backends are modules. Loading them is not what a configuration is watched for, so all are here before.
+_BACKENDS = [load_type(name) for name in backend_names()]
+
+CHARSETS = get_args(get_type_hints(Wording)["charset"])
+CLOSING = ANSWER_CUT.encode() + CRLF
+
+# Unicode's own word for them; as expressions, since atheris slows down every step of Python's that it watches.
+_CONTROLS = "".join(chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cc")
+_TAB = "\t"
+_CONTROL = re.compile(f"[{_CONTROLS.replace(_TAB, '')}]")  # what no answer and no query holds
+_UNPRINTABLE = re.compile(f"[{_CONTROLS}\u2028\u2029\ud800-\udfff]")  # what no line of a log holds
+
+
+def query(line: bytes) -> None:
+    """``parse_query``: a query that reads back as itself, or one of two errors; where the line ends does not matter."""
+    found = _parsed(line)
+    body = strip_line_end(line)
+    assert line.startswith(body)
+    assert line[len(body) :] in (b"", b"\n", b"\r", CRLF)
+    assert _parsed(body + CRLF) == found
+    assert _parsed(b" " + body + b"\t ") == found, "blanks at either end mean nothing"
+    verbose = _parsed(b"/W " + line)
+    if isinstance(found, str):
+        assert verbose == found
+        return
+    assert verbose == dataclasses.replace(found, verbose=True)
+    assert not _CONTROL.search("".join((found.username, *found.hosts)))
+    assert "\t" not in "".join(found.hosts)
+    assert found.username == found.username.strip(BLANKS)
+    assert all(found.hosts), "an at sign has a host after it"
+    assert "@" not in "".join((found.username, *found.hosts))
+    assert found.is_list == (found.username == "" and found.hosts == ())
+    encoded = found.encode()
+    assert encoded.endswith(CRLF)
+    assert not any(end in encoded[: -len(CRLF)] for end in CRLF)
+    assert parse_query(encoded) == found
+    if IAC not in line:
+        assert all(part in read_text(line) for part in (found.username, *found.hosts)), "nothing is made up"
+
+
+def _parsed(line: bytes) -> Query | str:
+    """The query, or the reason why it is none, which repeats nothing of it."""
+    try:
+        return parse_query(line)
+    except QueryError as error:
+        reason = str(error)
+    assert reason in ("control characters", "not a host name")
+    return reason
+
+
+_PEOPLE = Static({"bob": "Happy and well\n", "jürgen": "grüßt €\x1b[2J", "two words": "x" * 400, "a/W": "a\r\n\r\nb"})
+_ASKER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
+_QUERY_BYTES, _REPLY_BYTES = 64, 128  # small, so that they are soon passed
+_WORDS = {
+    "unknown": protocol.NO_SUCH_USER,
+    "too-long": protocol.QUERY_TOO_LONG,
+    "malformed": protocol.MALFORMED_QUERY,
+}
+
+
+def answer(line: bytes) -> None:
+    """``Ruip.answer_line``: never raises, and tells only what the configuration and RFC 1288 have words for."""
+    for (charset, listed), (plain, headed) in _ruips().items():
+        outcome, reply = plain.answer_line(line, _ASKER)
+        assert (outcome == "too-long") == (len(strip_line_end(line)) > _QUERY_BYTES)
+        assert (outcome, reply) in _known_answers(charset, listed)
+        told = headed.answer_line(line, _ASKER)
+        assert told.outcome == outcome
+        _check_lines(told.reply, charset)
+        assert reply in told.reply, "the header and the footer leave the answer as it is"
+
+
+@cache
+def _ruips() -> Mapping[tuple[str, bool], tuple[Ruip, Ruip]]:
+    """Two for each charset and for list or no list: one without, and one with a header and a footer."""
+    return {
+        (charset, listed): (
+            _ruip(Wording(charset), listed),
+            _ruip(Wording(charset, "{user} {client}\r{time}", "-- \n{user}\x00{nobody}"), listed),
+        )
+        for charset in CHARSETS
+        for listed in (False, True)
+    }
+
+
+def _ruip(wording: Wording, listed: bool) -> Ruip:
+    return Ruip(_PEOPLE, Policy([Rule(("any",), list=listed)]), wording, _QUERY_BYTES, _REPLY_BYTES)
+
+
+@cache
+def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
+    """All that may be answered at all."""
+    people = list(_PEOPLE.listed(Ask("", False, _ASKER.client, _ASKER.deadline)))
+    texts = {*_WORDS.items(), ("refused", protocol.FORWARDING_DENIED)}
+    texts |= {("answered", records([person])) for person in people}
+    texts.add(("answered", table(people, _REPLY_BYTES)) if listed else ("refused", protocol.LIST_DENIED))
+    return frozenset((outcome, cut_reply(encode_reply(text, charset), _REPLY_BYTES)) for outcome, text in texts)
+
+
+def reply(raw: bytes) -> None:
+    """``encode_reply``: every line ended and clean, and everything there that can be printed."""
+    text = _any_text(raw)
+    lines = re.split("\r\n|\r|\n", text)
+    if lines[-1] == "" and len(lines) > 1:
+        lines.pop()
+    for charset in CHARSETS:
+        encoded = encode_reply(text, charset)
+        _check_lines(encoded, charset)
+        expected = "".join(f"{_masked(line, charset)}\r\n" for line in lines)
+        assert encoded.decode(charset) == expected
+        assert encode_reply(expected, charset) == encoded, "what is clean stays as it is"
+
+
+def _any_text(raw: bytes) -> str:
+    """Bytes as text, those that are not UTF-8 as lone surrogates."""
+    return raw.decode(errors="surrogateescape")
+
+
+def _masked(line: str, charset: str) -> str:
+    return "".join("?" if _CONTROL.match(each) or not _has(charset, each) else each for each in line)
+
+
+@cache
+def _has(charset: str, character: str) -> bool:
+    try:
+        return bool(character.encode(charset))
+    except UnicodeEncodeError:
+        return False
+
+
+def _check_lines(encoded: bytes, charset: str) -> None:
+    """RFC 1288 2.2: lines end in CR LF, the last one too, and hold no control character but tab."""
+    assert encoded.endswith(CRLF)
+    assert not _CONTROL.search(encoded.decode(charset).replace("\r\n", ""))
+
+
+def cut(raw: bytes) -> None:
+    """``cut_reply``, ``read_cut`` and ``mark_cut``; the first byte is the limit, less one."""
+    limit, rest = (raw[0] + 1 if raw else 1), raw[1:]
+    for charset in CHARSETS:
+        _check_cut_reply(encode_reply(_any_text(rest), charset), charset, limit)
+    _check_read_cut(rest, limit)
+    marked = mark_cut(read_text(rest))
+    assert marked.endswith(f"\n{ANSWER_CUT}\n")
+    assert read_text(rest).startswith(marked.removesuffix(f"\n{ANSWER_CUT}\n"))
+
+
+def _check_cut_reply(whole: bytes, charset: str, limit: int) -> None:
+    shorter = cut_reply(whole, limit)
+    _check_lines(shorter, charset)  # and so no character of UTF-8 is halved
+    if len(whole) <= limit:
+        assert shorter == whole
+        return
+    assert len(shorter) <= max(limit, len(CLOSING))
+    assert shorter.endswith(CLOSING)
+    kept = shorter.removesuffix(CLOSING)
+    assert whole.startswith(kept) or (kept.count(CRLF) == 1 and whole.startswith(kept.removesuffix(CRLF)))
+    assert cut_reply(shorter, max(limit, len(CLOSING))) == shorter
+
+
+def _check_read_cut(data: bytes, limit: int) -> None:
+    marked = read_cut(data, limit)
+    assert marked.endswith(f"\n{ANSWER_CUT}\n")
+    kept = marked.removesuffix(f"\n{ANSWER_CUT}\n")
+    assert len(kept) <= limit
+    with contextlib.suppress(UnicodeDecodeError):
+        assert data.decode().startswith(kept)
+        assert len(kept.encode()) <= limit
+
+
+_TEXT_LINE = re.compile(r'client=192\.0\.2\.7 query=(".*") outcome=answered bytes=5 ms=1\.0')
+_ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[nrt])")
+
+
+def log(raw: bytes) -> None:
+    """The access line and the records of ``logging``: one line each, without anything that moves a terminal."""
+    sent = read_text(strip_line_end(raw))
+    quoted = quote_query(raw)
+    assert quoted.isascii()
+    assert quoted.isprintable()
+    assert len(quoted) <= QUERY_CHARACTERS
+    kept = json.loads(quoted)
+    assert sent.startswith(kept)
+    assert kept == sent or len(quoted) > QUERY_CHARACTERS - 24, "no more is left out than has to be"
+    seen = Access("192.0.2.7", raw, "answered", 5, 0.001)
+    line = _TEXT_LINE.fullmatch(access_text(seen, "full", 0.0))
+    assert line, "nobody can forge a field"
+    assert line[1] == quoted
+    assert json.loads(access_json(seen, "network", 0.0))["query"] == kept
+    text = _any_text(raw)
+    escaped = escape_controls(text)
+    assert not _UNPRINTABLE.search(escaped)
+    assert escape_controls(escaped) == escaped
+    if "\\" not in text:
+        assert _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), escaped) == text
+    record = logging.LogRecord("fingerd", logging.WARNING, "", 0, "%s", (text,), None)
+    assert record_text(record, "text") == f"WARNING fingerd: {escaped}"
+    assert json.loads(record_text(record, "json"))["message"] == text
+
+
+_PROBLEM = re.compile(r"(?:(?P<file>/proc/self/fd/[0-9]+):(?P<line>[1-9][0-9]*):(?P<column>[1-9][0-9]*)|--prefix): .+")
+_LINE_ENDS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 takes for one
+# How Python itself complains, of a number or a text; an administrator should not have to read that.
+_PYTHON = re.compile("invalid literal|could not convert|Exceeds the limit|codec can't encode|int too large")
+
+
+def config(raw: bytes) -> None:
+    """``read_config``: settings of the types that they promise, or problems with their places; nothing else happens."""
+    path = _file_with(raw)
+    settings = _loaded(path, raw, {})
+    if settings is None:
+        return
+    assert _loaded(path, raw, {}) == settings
+    prefixed = dataclasses.replace(settings, log=dataclasses.replace(settings.log, prefix="fuzz"))
+    assert _loaded(path, raw, {"log.prefix": ("--prefix", "fuzz")}) == prefixed
+    _check_type(settings, Settings, "")
+    for address in settings.listen:
+        if isinstance(address, InternetAddress):
+            assert parse_listen(str(address)) == address
+            with contextlib.suppress(OSError, UnicodeError):  # which a start reports; the flag keeps it from asking DNS
+                socket.getaddrinfo(address.host or None, address.port, flags=socket.AI_NUMERICHOST)
+
+
+def _file_with(raw: bytes) -> str:
+    """The path of a file with these bytes, which lies in memory, and is gone when the process ends."""
+    descriptor = _memory()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, raw, 0)
+    return f"/proc/self/fd/{descriptor}"
+
+
+@cache
+def _memory() -> int:
+    return os.memfd_create("fingerd.yaml")
+
+
+def _loaded(path: str, raw: bytes, options: Mapping[str, tuple[str, str]]) -> Settings | None:
+    """The settings, None where there are problems."""
+    try:
+        with watched(), _few_digits():
+            settings, warnings = read_config(path, options)
+    except ConfigError as error:
+        problems, told = error.problems, str(error)
+    else:
+        _check_problems(warnings, path, raw)
+        return settings
+    assert problems
+    assert told == "\n".join(problems)
+    _check_problems(problems, path, raw)
+    return None
+
+
+@contextlib.contextmanager
+def _few_digits() -> Iterator[None]:
+    """While this lasts, a number has too many digits for Python when it has more than 640, and not 4,300."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(sys.int_info.str_digits_check_threshold)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def _check_problems(problems: tuple[str, ...], path: str, raw: bytes) -> None:
+    """Each is one line with a place in the file, in the order of the file."""
+    text = raw.decode(errors="replace")
+    last = len(_LINE_ENDS.findall(text)) + 1
+    places = []
+    for problem in problems:
+        assert not _UNPRINTABLE.search(problem), problem
+        assert not _PYTHON.search(problem), problem
+        match = _PROBLEM.fullmatch(problem)
+        assert match, problem
+        if match["file"]:
+            assert match["file"] == path
+            assert int(match["line"]) <= last, problem
+            assert int(match["column"]) <= len(text) + 2, problem
+            places.append((int(match["line"]), int(match["column"])))
+    assert places == sorted(places), problems
+    assert len(set(problems)) == len(problems)
+
+
+def _check_type(value: Any, kind: Any, path: str) -> None:
+    """The value is what the type of its option promises, bounds included."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        _check_type(value, arguments[0], path)
+        if hasattr(arguments[1], "least"):
+            assert arguments[1].least <= value <= arguments[1].most, path
+    elif origin is Literal:
+        assert any(value == word and type(value) is type(word) for word in arguments), path
+    elif kind is Address:
+        assert isinstance(value, InternetAddress | UnixAddress | Passed), path
+    elif kind is Backend:
+        assert type(value) in _BACKENDS, path
+        _check_type(value, type(value), path)
+    elif origin in (Union, types.UnionType):
+        assert any(_is_type(value, each, path) for each in arguments), path
+    elif origin is tuple:
+        assert isinstance(value, tuple), path
+        for item in value:
+            _check_type(item, arguments[0], path)
+    elif origin is Mapping:
+        for key, item in value.items():
+            assert isinstance(key, str), path
+            _check_type(item, arguments[1], f"{path}.{key}")
+    elif dataclasses.is_dataclass(kind):
+        assert type(value) is kind, path
+        hints = get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            if field.init:
+                _check_type(getattr(value, field.name), hints[field.name], f"{path}.{field.name}")
+    else:
+        assert isinstance(value, (int, float) if kind is float else kind), path
+
+
+def _is_type(value: Any, kind: Any, path: str) -> bool:
+    try:
+        _check_type(value, kind, path)
+    except AssertionError:
+        return False
+    return True
+
+
+class TouchedError(AssertionError):
+    """Reading a configuration did something to the machine, or asked the network."""
+
+
+_watched_thread: int | None = None
+_READING = ("os.listdir", "os.scandir", "os.getxattr", "os.listxattr")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_DOING = (
+    "os.",
+    "socket.",
+    "subprocess.",
+    "shutil.",
+    "tempfile.",
+    "signal.",
+    "syslog.",
+    "resource.",
+    "fcntl.",
+    "ctypes.",
+)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watched_thread is None or _watched_thread != threading.get_ident():
+        return
+    opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
+    if opened or (event.startswith(_DOING) and event not in _READING):
+        raise TouchedError(f"{event}{arguments}")
+
+
+@cache
+def _install_audit() -> None:
+    sys.addaudithook(_audit)  # for good: Python has no way to take one out again
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """While this lasts, what the thread does to files, sockets, processes or itself raises TouchedError."""
+    global _watched_thread
+    _install_audit()
+    compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a module's cache is no finding
+    _watched_thread = threading.get_ident()
+    try:
+        yield
+    finally:
+        _watched_thread = None
+        sys.dont_write_bytecode = compiled
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function that raises where something does not hold, the most bytes that it gets, and its share of the time."""
+
+    check: Callable[[bytes], None]
+    most: int
+    share: int = 1
+
+
+TARGETS = {
+    "query": Target(query, 2048),
+    "answer": Target(answer, 256),
+    "reply": Target(reply, 2048),
+    "cut": Target(cut, 512),
+    "log": Target(log, 2048),
+    "config": Target(config, 2048, share=5),
+}
