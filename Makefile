@@ -4,12 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
-SECONDS ?= 600
 WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_settings.py test_steps.py fuzz)
 ASK := bash -c 'exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz format lint types clean python
+.PHONY: help run test check bench fuzz soak format lint types clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +40,10 @@ bench: $(VENV)/run  ## Measure fingerd beside other servers (some twelve minutes
 
 fuzz: $(VENV)/fuzz  ## Look for inputs that break the parser, the encoder or the configuration loader (SECONDS=600)
 	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
+
+soak: $(VENV)/test  ## Five minutes of mixed load, good and hostile, and nothing may be lost (SECONDS=300)
+	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),300)
 
 format: $(VENV)/check  ## Put the code into its form
 	$(BIN)/ruff format .

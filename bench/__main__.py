@@ -71,9 +71,8 @@ def measure_all(kinds: Sequence[Kind], rounds: int, share: float) -> dict[tuple[
     for number in range(rounds):
         first = number % max(len(kinds), 1)
         for clients in CLIENTS:
-            # Once for all servers, so that they run close to each other: the machine's moods change within a minute.
-            forget_closed_connections(sum(planned(kind, clients, share) for kind in kinds))
             for kind in (*kinds[first:], *kinds[:first]):
+                forget_closed_connections(planned(kind, clients, share))
                 run = measure(kind, clients, share)
                 runs[clients, kind.name].append(run)
                 say(

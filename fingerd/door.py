@@ -5,6 +5,7 @@ import errno
 import logging
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from fingerd.limits import Limits
 log = logging.getLogger(__name__)
 
 BATCH = 64  # newcomers welcomed in one go
+CALM = 5.0  # seconds without a crowd before the log says that it is over
 
 
 class Threshold(Protocol):
@@ -48,6 +50,7 @@ class Door:
         self.is_shut = False
         self._crowd = 0  # it opens again as soon as fewer than these are connected
         self._full = self._poor = False  # what has been told of
+        self._last_full = 0.0  # when it was
 
     def watch(self, listener: socket.socket) -> None:
         """Welcome clients of this listening socket too."""
@@ -96,9 +99,16 @@ class Door:
                 log.warning("clients are welcome again")
             self._admit(request)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there will be something to do at the next look, even if nobody is here."""
+        return self.is_shut or self._full
+
     def look(self) -> None:
         """To be called every moment: try again, whatever the reason was for which it was shut."""
-        if self._full and self._host.connected < self._host.limits.connections:
+        if self._full and self._host.connected >= self._host.limits.connections:
+            self._last_full = time.monotonic()
+        elif self._full and time.monotonic() >= self._last_full + CALM:
             self._full = False
             log.warning("%d connections: no longer full", self._host.connected)
         if self.is_shut:
@@ -118,6 +128,7 @@ class Door:
             self._epoll.modify(descriptor, 0)
 
     def _tell_full(self) -> None:
+        self._last_full = time.monotonic()
         if not self._full:
             self._full = True
             what = "%d connections: full, whoever is silent longest is closed for each new one"

@@ -96,6 +96,13 @@ class _TimedAdapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}
 
+    def close(self) -> None:
+        """Close the kept connections now: urllib3 2 leaves that to the garbage collector."""
+        pools = self.poolmanager.pools
+        for pool in [pools[key] for key in pools.keys()]:  # noqa: SIM118 - it cannot be iterated over
+            pool.close()
+        super().close()
+
 
 def _is_same_host(address: str, target: str) -> bool:
     here, there = urlsplit(address), urlsplit(target)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Literal
 
 from fingerd.addresses import Source, is_from, parse_source
@@ -39,8 +39,10 @@ class Policy:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self.rule_for = lru_cache(REMEMBERED_CLIENTS)(self._rule_for)
+        # Not a method of its own: a cache of that would keep the policy until the garbage collector comes.
+        self.rule_for = lru_cache(REMEMBERED_CLIENTS)(partial(_rule_for, self.rules))
 
-    def _rule_for(self, client: str) -> Rule:
-        """The first rule that holds ``client``, an address or ``unix``; one that denies everything where none does."""
-        return next((rule for rule in self.rules if any(is_from(client, source) for source in rule.from_)), NO_RULE)
+
+def _rule_for(rules: Sequence[Rule], client: str) -> Rule:
+    """The first rule that holds ``client``, an address or ``unix``; one that denies everything where none does."""
+    return next((rule for rule in rules if any(is_from(client, source) for source in rule.from_)), NO_RULE)

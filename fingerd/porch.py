@@ -15,7 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Protocol
 
 from fingerd.connection import Connection
@@ -29,7 +29,8 @@ LOOK = 0.005  # seconds between two looks at a crew that has work
 SWEEP = 0.25  # seconds between two looks at the clock
 LAST_SECONDS = 1.0  # at the end, for those who are between the crew and the porch
 LINE_END_BYTES = 2
-LINGER_SECONDS = 2.0  # for the client's FIN, after ours
+REST = 0.005  # seconds after our FIN in which nearly every client sends its own; to be woken by each takes more time
+LINGER_SECONDS = 2.0  # for the FIN of all others
 
 
 class Host(Threshold, Protocol):
@@ -76,7 +77,8 @@ class Porch:
         self._silent: dict[int, Connection] = {}  # the same ones, who has been silent longest first
         self._held: dict[int, Connection] = {}  # nothing that they say is wanted
         self._writing: dict[int, Connection] = {}  # the kernel did not take all of their answer
-        self._lingering: dict[int, Connection] = {}  # they have their answer and our FIN
+        self._resting: dict[int, Connection] = {}  # they have their answer and our FIN, and nobody watches them
+        self._lingering: dict[int, Connection] = {}  # they took longer, and are watched
         self._returning: deque[Connection] = deque()  # answered by the crew
         self._errands: deque[Callable[[], None]] = deque()  # from other threads
         self._with_crew = 0  # handed over, and not yet come back
@@ -144,7 +146,7 @@ class Porch:
         end = time.monotonic() + LAST_SECONDS
         while self._with_crew and time.monotonic() < end:  # answered a moment ago, and on their way back
             self._round()
-        for request in [*self._writing.values(), *self._lingering.values()]:
+        for request in [*self._writing.values(), *self._resting.values(), *self._lingering.values()]:
             request.outcome = "timeout" if request.unsent else request.outcome
             self._close(request)
         self._stopping = False
@@ -158,12 +160,14 @@ class Porch:
             os.close(self._bell)
 
     def _is_occupied(self) -> bool:
-        return bool(self._asking or self._held or self._writing or self._lingering or self._with_crew)
+        return bool(self._asking or self._held or self._writing or self._resting or self._lingering or self._with_crew)
 
     def _round(self) -> None:
         """Wait for events, answer them, and look at the crew and the clock when it is time for that."""
         busy = self._host.crew_waits()
-        wait = LOOK if busy else SWEEP if self.door.is_shut or self._is_occupied() else IDLE
+        wait = LOOK if busy else SWEEP if self.door.is_waiting or self._is_occupied() else IDLE
+        if self._resting:
+            wait = min(wait, REST)
         if self._beat:
             wait = min(wait, self._beat_seconds)
         for descriptor, event in self._epoll.poll(wait):
@@ -177,7 +181,13 @@ class Porch:
                 self._write(request, event)
             elif descriptor == self._bell:
                 self._answer_bell()
+        self._look_at_clock(busy)
+
+    def _look_at_clock(self, busy: bool) -> None:
+        """Do what it is time for; ``busy``, if the crew may be stuck."""
         now = time.monotonic()
+        if self._resting:
+            self._wake_rested(now)
         if not busy:
             self._next_look = now + LOOK
         elif now >= self._next_look:
@@ -209,10 +219,13 @@ class Porch:
             self._silent[request.descriptor] = request
             self._seat(request, self._asking, ASKING, limits.read_seconds)
 
-    def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
+    def _sit(self, request: Connection, where: dict[int, Connection], seconds: float) -> None:
         request.deadline = time.monotonic() + seconds
         request.seat = where
         where[request.descriptor] = request
+
+    def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
+        self._sit(request, where, seconds)
         if request.watched:
             self._epoll.modify(request.descriptor, events)
         else:
@@ -232,7 +245,7 @@ class Porch:
         if request:
             request.outcome = "dropped"
         else:
-            request = next(iter(self._lingering.values()), None)
+            request = next(chain(self._lingering.values(), self._resting.values()), None)
         if request:
             self._close(request)
         return request is not None
@@ -274,7 +287,7 @@ class Porch:
         request.send()
         if not request.unsent:
             self._unseat(request)
-            self._half_close(request)
+            self._half_close(request, may_rest=False)
 
     def _answer_bell(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -301,6 +314,7 @@ class Porch:
             return
         request.leaving = True
         self._with_crew -= request.handed_over
+        may_rest = request.seat is not self._held  # who asked is not watched after the line
         self._unseat(request)
         if request.unsent:
             request.send()
@@ -308,9 +322,10 @@ class Porch:
                 return self._seat(
                     request, self._writing, select.EPOLLIN | select.EPOLLOUT, self._host.limits.write_seconds
                 )
-        self._half_close(request)
+        self._half_close(request, may_rest)
 
-    def _half_close(self, request: Connection) -> None:
+    def _half_close(self, request: Connection, may_rest: bool) -> None:
+        """Say that there is no more; ``may_rest``, if nobody watches the client now."""
         if request.curt:
             return self._close(request)
         try:
@@ -318,7 +333,19 @@ class Porch:
         except OSError:  # the client has closed already
             return self._close(request)
         self._host.release(request)
-        self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
+        if may_rest:
+            self._sit(request, self._resting, REST)
+        else:
+            self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
+
+    def _wake_rested(self, now: float) -> None:
+        """Close those whose FIN has come meanwhile, and wait for the others."""
+        for request in _late(self._resting, now):
+            self._unseat(request)
+            if request.discard():
+                self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
+            else:
+                self._close(request)
 
     def _close(self, request: Connection) -> None:
         request.leaving = True

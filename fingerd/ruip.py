@@ -36,6 +36,7 @@ from fingerd.report import records, table
 log = logging.getLogger(__name__)
 
 REMEMBERED_ANSWERS = 4096  # of backends that hold their texts in memory anyway
+REMEMBERED_BYTES = 256  # of a line; clients choose them, so longer ones are not kept
 
 _PLACEHOLDER = re.compile(r"\{(user|client|time)\}")
 
@@ -76,16 +77,13 @@ class Ruip:
         self._wording = wording
         self._query_bytes = query_bytes
         self._reply_bytes = reply_bytes
+        # Not a method of its own: a cache of that would keep the backend until the garbage collector comes.
+        encode = partial(_encode, wording.charset, reply_bytes)
         # An instant backend's texts recur, so each is encoded once.
-        self._encoded: Callable[[str], bytes] = (
-            lru_cache(REMEMBERED_ANSWERS)(self._encode) if backend.instant else self._encode
-        )
+        self._encoded: Callable[[str], bytes] = lru_cache(REMEMBERED_ANSWERS)(encode) if backend.instant else encode
         # What a constant one has been asked is not asked again, under the same rule.
-        self._remembered: dict[int, Callable[[bytes], Answer]] = {}
-        if backend.constant and not wording.header and not wording.footer:
-            for rule in policy.rules:
-                answer = partial(self._answer_line, rule=rule, asker=ANYBODY)
-                self._remembered[id(rule)] = lru_cache(REMEMBERED_ANSWERS)(answer)
+        self._constant = backend.constant and not wording.header and not wording.footer
+        self._remembered: dict[tuple[int, bytes], Answer] = {}
 
     def answer_line(self, line: bytes, asker: Asker) -> Answer:
         """What becomes of a client's line, as it came in; no line and no failing backend raises anything."""
@@ -94,8 +92,14 @@ class Ruip:
         rule = self._policy.rule_for(asker.client)
         if rule.deny:
             return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
-        remembered = self._remembered.get(id(rule))
-        return remembered(line) if remembered else self._answer_line(line, rule, asker)
+        if not self._constant or len(line) > REMEMBERED_BYTES:
+            return self._answer_line(line, rule, asker)
+        answer = self._remembered.get((id(rule), line))
+        if answer is None:
+            if len(self._remembered) >= REMEMBERED_ANSWERS:
+                self._remembered.clear()
+            answer = self._remembered[id(rule), line] = self._answer_line(line, rule, ANYBODY)
+        return answer
 
     def _answer_line(self, line: bytes, rule: Rule, asker: Asker) -> Answer:
         """What a client under this rule is told for this line."""
@@ -143,8 +147,9 @@ class Ruip:
         ]
         return Answer(outcome, self._encoded(text).join(parts))
 
-    def _encode(self, text: str) -> bytes:
-        return cut_reply(encode_reply(text, self._wording.charset), self._reply_bytes)
+
+def _encode(charset: str, reply_bytes: int, text: str) -> bytes:
+    return cut_reply(encode_reply(text, charset), reply_bytes)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

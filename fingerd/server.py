@@ -280,7 +280,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def process_request_thread(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """On a thread of the crew: answer, unless the client was told already that there is no answer."""
         try:
-            if request in self._working:
+            if time.monotonic() >= request.deadline:  # it waited too long for a thread
+                self._tell_busy(request)
+            elif request in self._working:
                 super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         finally:
             self._working.pop(request, None)  # whatever a handler of somebody else's did
@@ -356,9 +358,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Tell the clients whose answer was due before ``now`` that there is none."""
         for request in list(self._working):
             if request.deadline <= now:
-                busy = self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request))
-                if self.reply(request, busy):
-                    self.shutdown_request(request)
+                self._tell_busy(request)
+
+    def _tell_busy(self, request: Connection) -> None:
+        """There is no answer in time, unless there has been one."""
+        if self.reply(request, self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request))):
+            self.shutdown_request(request)
 
 
 def _client_of(host: str) -> str:

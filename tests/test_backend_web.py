@@ -1,7 +1,9 @@
 """``type: web``, against a real web server that is slow, huge, failing, redirecting and wrongly encoded."""
 
+import gc
 import gzip
 import http.server
+import os
 import socket
 import threading
 import time
@@ -14,6 +16,7 @@ import pytest
 from fingerd.backends import Ask
 from fingerd.backends.web import Web
 from fingerd.errors import BackendError
+from tests.daemons import descriptors, eventually
 
 Answer = Callable[["Pages"], None]
 
@@ -230,6 +233,21 @@ def test_connections_are_kept_for_the_next_page(web: Web) -> None:
     for _ in range(5):
         find(web, "alice")
     assert len({page.client_address for page in Pages.seen}) == 1
+
+
+def test_kept_connections_end_with_the_backend(base: str) -> None:
+    before = descriptors(os.getpid())
+    backend = Web(prefix=f"{base}/~", timeout=0.3)
+    gc.disable()  # which would end them some time, too
+    try:
+        find(backend, "alice")
+        with pytest.raises(BackendError):
+            find(backend, "stall")
+        find(backend, "alice")
+        backend.close()
+        eventually(lambda: descriptors(os.getpid()) <= before)
+    finally:
+        gc.enable()
 
 
 def test_a_server_that_is_not_there_or_says_nothing_is_a_failure(base: str) -> None:

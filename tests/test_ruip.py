@@ -1,6 +1,8 @@
 """What becomes of a query: policy, backend, report and wording, with every outcome."""
 
+import gc
 import logging
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +22,7 @@ from fingerd.people import Person
 from fingerd.policy import Policy, Rule
 from fingerd.protocol import Query
 from fingerd.report import records, table
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip import REMEMBERED_ANSWERS, REMEMBERED_BYTES, Answer, Asker, Ruip, Wording
 
 PEOPLE = Static({"bob": "Happy and well", "alice": "Here\nand there\n", "jürgen": "grüßt €"})
 STRANGER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
@@ -303,3 +305,27 @@ def test_only_a_constant_backend_is_not_asked_again(kind: type[Waiting], wording
     assert len(backend.asked) == len(replies) == often
     assert asked.answer_line(b"bob\r\n", FRIEND).reply != asked.answer_line(b"carol\r\n", FRIEND).reply
     assert len(backend.asked) == often + 2  # under another rule, and for somebody else
+
+
+def test_what_is_remembered_is_bounded_whatever_clients_ask() -> None:
+    asked = ruip(Carved(), query_bytes=1 << 16)
+    for number in range(REMEMBERED_ANSWERS + 10):
+        asked.answer_line(b"%d\r\n" % number, STRANGER)
+        if number < 10:
+            asked.answer_line(b"%d\r\n" % number + b"x" * REMEMBERED_BYTES, STRANGER)
+    assert len(asked._remembered) <= REMEMBERED_ANSWERS
+    assert max(len(line) for _, line in asked._remembered) <= REMEMBERED_BYTES
+
+
+@pytest.mark.parametrize("kind", [Carved, Crowd])
+def test_nothing_is_left_of_one_that_is_not_needed_any_more(kind: type[Backend]) -> None:
+    backend, policy = kind(), Policy(POLICY.rules)
+    asked = Ruip(backend, policy, Wording(), 1024, 1 << 18)
+    asked.answer_line(b"bob\r\n", STRANGER)
+    left = [weakref.ref(each) for each in (asked, backend, policy)]
+    gc.disable()  # which would find it, but seldom looks at what is old
+    try:
+        del asked, backend, policy
+        assert [each() for each in left] == [None] * 3
+    finally:
+        gc.enable()
