@@ -818,7 +818,7 @@ def test_18_no_more_descriptors_for_programs(start: Start) -> None:
     assert [target.ask(b"bob\r\n") for _ in range(10)] == [FAILED] * 10
     target.lines(10)
     cause = "backend failed: command echo: [Errno 24] Too many open files"
-    assert len([line for line in target.warnings if line.endswith(cause)]) == 10
+    assert len([line for line in target.warnings if cause in line]) == 10
     allow_descriptors(target.pid, enough)
     assert target.ask(b"bob\r\n") == b"fine\r\n"
     target.survive(1)
