@@ -160,8 +160,9 @@ def _open_unix(address: UnixAddress) -> socket.socket:
             listener.bind(address.unix)
         finally:
             os.umask(umask)
-        uid = address.user.uid if address.user else -1
-        os.chown(address.unix, uid, -1 if address.group is None else address.group, follow_symlinks=False)
+        if address.user or address.group is not None:  # a sandbox may forbid it, even where it changes nothing
+            uid = address.user.uid if address.user else -1
+            os.chown(address.unix, uid, -1 if address.group is None else address.group, follow_symlinks=False)
         listener.identity = os.lstat(address.unix)
         listener.listen(BACKLOG)
         listener.setblocking(False)

@@ -28,6 +28,7 @@ IDLE = 3600.0  # seconds between two looks at nothing
 LOOK = 0.005  # seconds between two looks at a crew that has work
 SWEEP = 0.25  # seconds between two looks at the clock
 LAST_SECONDS = 1.0  # at the end, for those who are between the crew and the porch
+LAST_WORD_SECONDS = 0.2  # at the end, for those who have come a moment ago, and whose line is on its way
 LINE_END_BYTES = 2
 REST = 0.005  # seconds after our FIN in which nearly every client sends its own; to be woken by each takes more time
 LINGER_SECONDS = 2.0  # for the FIN of all others
@@ -135,6 +136,9 @@ class Porch:
         finally:
             self.door.close()
             last_call()
+        end = time.monotonic() + LAST_WORD_SECONDS
+        while self._asking and time.monotonic() < end:
+            self._round()
         for request in [*self._asking.values(), *self._held.values()]:
             request.outcome, request.curt = "dropped", True
             request.discard()  # unread bytes would make a reset of the close

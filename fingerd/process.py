@@ -175,6 +175,8 @@ def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequen
         if owner.groups is not None:
             os.setgroups(owner.groups)
             os.setgid(owner.gid)
+        else:  # nobody is to be become; python-daemon would call setuid all the same, which a sandbox may forbid
+            daemon.daemon.change_process_owner = lambda *_: None
         context.open()
     except (daemon.daemon.DaemonError, OSError) as error:
         raise StartError(str(error), os.EX_NOPERM) from error

@@ -107,6 +107,37 @@ def test_two_processes_share_one_socket(supervisor: Supervisor) -> None:
         assert second.wait(PATIENCE) == 0
 
 
+def test_who_has_come_a_moment_before_the_end_may_still_ask(supervisor: Supervisor) -> None:
+    with listening("127.0.0.1") as (listener,), supervisor.start(listener) as process:
+        assert supervisor.told() == "READY=1"
+        with socket.create_connection(listener.getsockname(), PATIENCE) as late:
+            ask(listener.getsockname(), b"alice\r\n")  # once that is answered, the other one is accepted too
+            process.terminate()
+            assert supervisor.told() == "STOPPING=1"
+            late.sendall(b"alice\r\n")
+            assert hear(late) == b"Happy and well\r\n"
+        assert process.wait(PATIENCE) == 0
+
+
+FORBIDDEN = """
+import os, sys
+def forbidden(*_): raise PermissionError(1, "forbidden by a sandbox")
+os.setuid = os.setgid = os.chown = forbidden
+from fingerd.cli import main
+sys.exit(main())
+"""
+
+
+def test_what_need_not_be_changed_needs_no_leave_to_change_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.config.write_text(f"listen: unix:{tmp_path}/socket\n{STATIC}")
+    command = [sys.executable, "-c", FORBIDDEN, "-n", "-c", str(supervisor.config)]
+    with subprocess.Popen(command, env=os.environ | {"NOTIFY_SOCKET": str(supervisor.path)}) as process:
+        assert supervisor.told() == "READY=1"
+        assert ask(f"{tmp_path}/socket", b"alice\r\n") == b"Happy and well\r\n"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
 def test_a_unix_socket_that_was_passed_keeps_its_name(supervisor: Supervisor, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
