@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
 WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_settings.py test_steps.py fuzz)
+# Debian's own tools, whatever is first on the PATH here; and what a package is not made of.
+SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
+    LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis ./build ./dist ./*.egg-info __pycache__
 ASK := bash -c 'exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz soak format lint types clean python
+.PHONY: help run test check bench fuzz soak format lint types deb test-deb test-piuparts clean python
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, in the foreground
 	@echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal:"
@@ -55,6 +59,21 @@ lint: $(VENV)/check  ## Check format and style
 
 types: $(VENV)/check  ## Check types
 	$(BIN)/mypy fingerd tests bench
+
+deb:  ## Build the Debian package with the system's Python, in a copy of the tree; it is in dist/ then
+	@rm -rf build/deb dist/fingerd_*; mkdir -p build/deb/fingerd dist
+	@tar -c --exclude-vcs $(NOT_IN_SOURCE:%=--exclude=%) . | tar -x -C build/deb/fingerd
+	@cd build/deb/fingerd && $(SYSTEM) dpkg-buildpackage --no-sign >../log 2>&1 || { cat ../log; exit 1; }
+	@mv build/deb/fingerd_* dist/ && ls dist/fingerd_*
+
+test-deb: deb  ## Check the package: with lintian, and in a machine that is booted for it (root; about two minutes)
+	@echo "lintian, which must say nothing:"; \
+	said=$$($(SYSTEM) lintian --pedantic -I -E --profile debian --allow-root dist/fingerd_*.changes 2>&1) && [ -z "$$said" ] || { \
+	    echo "$$said"; exit 1; }
+	@$(SYSTEM) python3 -m pytest -c tests/deb/pytest.ini tests/deb
+
+test-piuparts: deb  ## Have piuparts install, upgrade, remove and purge the package (root; needs the network)
+	@$(SYSTEM) python3 -m tests.deb.piuparts
 
 clean:  ## Remove everything that was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,130 @@
+"""Installed: a service that answers, runs as nobody else, and can do nothing else."""
+
+import json
+import re
+import textwrap
+
+import pytest
+
+from tests.deb.machine import ROOT, Machine, Saw
+
+EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
+
+OWN = ["/run/fingerd", "/tmp", "/var/log/fingerd", "/var/tmp"]  # folders; /tmp and /var/tmp are not everybody's
+
+
+def check_the_service_answers_debians_finger(service: Machine, saw: Saw) -> None:
+    assert service.run("systemctl", "is-enabled", "fingerd.service") == "enabled\n"
+    assert service.run("systemctl", "is-active", "fingerd.service") == "active\n"
+    assert service.status("systemctl", "is-enabled", "fingerd.socket") != 0
+    assert service.run("systemctl", "is-system-running") == "running\n"
+    for host in ("127.0.0.1", "localhost"):
+        assert EXAMPLE in service.run("finger", f"example@{host}")
+    assert "No such user" in service.run("finger", "stranger@localhost")
+    over_ipv6 = "import socket; c = socket.create_connection(('::1', 79)); c.send(b'example\\n'); print(c.recv(99))"
+    assert EXAMPLE in service.run("python3", "-c", over_ipv6)
+    saw("active, enabled, no failed unit; finger example@localhost:", EXAMPLE)
+
+
+def check_the_process_is_fingerd_with_one_capability(service: Machine, saw: Saw) -> None:
+    pid = service.show("fingerd.service", "MainPID")
+    status = dict(line.split(":\t", 1) for line in service.read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
+    uid, gid = service.run("id", "--user", "fingerd").strip(), service.run("id", "--group", "fingerd").strip()
+    assert status["Uid"].split() == [uid] * 4
+    assert status["Gid"].split() == [gid] * 4
+    assert status["Groups"].split() == [gid]
+    bind = 1 << 10  # CAP_NET_BIND_SERVICE
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == bind, name
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    saw(f"uid {uid} four times, CapPrm CapEff CapBnd", status["CapBnd"], "NoNewPrivs 1, Seccomp 2")
+
+
+def check_root_cannot_be_had_back_and_nothing_but_its_own_be_written(service: Machine, saw: Saw) -> None:
+    service.copy(ROOT / "tests/deb/probe.py", "/usr/local/bin/probe")
+    service.run("sh", "-c", "chmod 755 /usr/local/bin/probe; install -m 4755 /usr/bin/id /usr/local/bin/set-user-id")
+    service.drop_in("fingerd.service", ROOT / "examples/systemd/command.conf")
+    service.configure("backend: {type: command, argv: [/usr/local/bin/probe, '{user}']}\n")
+    found = json.loads(service.run("finger", "x@localhost").strip())
+    uid = int(service.run("id", "--user", "fingerd"))
+    assert found["uid"] == [uid] * 3
+    assert found["set-user-ID"] == f"{uid}\n"
+    assert found["namespace"] != 0
+    assert "nothing" not in found["attempts"].values()
+    saw("the program of a set-user-ID root file is uid", found["set-user-ID"].strip())
+    saw("tried, and refused:", *(f"{name} ({why})," for name, why in found["attempts"].items()))
+    assert sorted(found["writable"]) == OWN
+    saw("writable:", *found["writable"], "(/tmp and /var/tmp are its own)")
+    assert not service.exists("/tmp/set-id")
+
+
+def check_nothing_that_it_can_write_can_be_executed(service: Machine, saw: Saw) -> None:
+    pid = service.show("fingerd.service", "MainPID")
+    mounts = [line.split() for line in service.read(f"/proc/{pid}/mountinfo").splitlines()]
+    options = {mount[4]: mount[5].split(",") for mount in mounts}  # the last one of a place is the one that is seen
+    saw(*(f"{place} {','.join(options[place])};" for place in OWN))
+    assert all("noexec" in options[place] for place in OWN)
+
+
+def check_the_exposure_is_at_most_1_5(service: Machine, saw: Saw) -> None:
+    said = service.run("systemd-analyze", "security", "--no-pager", "--threshold=15", "fingerd.service")
+    saw(said.splitlines()[-1].strip())
+
+
+def check_the_units_are_sound(service: Machine, saw: Saw) -> None:
+    units = ["fingerd.service", "fingerd.socket", "fingerd@.service"]
+    assert service.run("systemd-analyze", "verify", "--man=no", *units) == ""
+    saw("systemd-analyze verify says nothing of", *units)
+
+
+def check_the_apparmor_profile_can_be_parsed(service: Machine, saw: Saw) -> None:
+    addition = (ROOT / "examples/apparmor/command").read_text()
+    profile = "/etc/apparmor.d/usr.sbin.fingerd"
+    service.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
+    service.write("/etc/apparmor.d/local/usr.sbin.fingerd", addition)
+    try:
+        service.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
+    finally:
+        service.write("/etc/apparmor.d/local/usr.sbin.fingerd", "")
+    saw("apparmor_parser takes the profile, with and without the addition for `command`")
+
+
+def check_the_documentation_is_there(service: Machine, saw: Saw) -> None:
+    listed = service.run("dpkg", "--listfiles", "fingerd").splitlines()
+    doc = "/usr/share/doc/fingerd"
+    for name in (
+        *("/usr/share/man/man8/fingerd.8.gz", "/usr/share/man/man5/fingerd.yaml.5.gz"),
+        *(f"{doc}/README.Debian", f"{doc}/NEWS.Debian.gz", f"{doc}/copyright"),
+        *(f"{doc}/examples/{path.relative_to(ROOT / 'examples')}" for path in (ROOT / "examples").rglob("*.*")),
+        *("/usr/share/bash-completion/completions/fingerd", "/usr/share/zsh/vendor-completions/_fingerd"),
+    ):
+        assert name in listed, name
+    assert service.read("/var/lib/dpkg/info/fingerd.conffiles").splitlines()[-1]
+    assert "/etc/fingerd.yaml" in service.read("/var/lib/dpkg/info/fingerd.conffiles").splitlines()
+    for name in re.findall(r"/usr/share/doc/fingerd/\S+?(?=[\s.:,]|$)", service.read(f"{doc}/README.Debian")):
+        assert service.exists(name), name
+    saw("man pages, README.Debian, NEWS, examples, completion for bash and zsh; /etc/fingerd.yaml is a conffile")
+
+
+NO_RESTART = {
+    "64-usage": (64, "[Service]\nExecStart=\nExecStart=/usr/sbin/fingerd --nodaemon --no-such-option\n", ""),
+    "77-not-allowed": (77, "[Service]\nAmbientCapabilities=\nCapabilityBoundingSet=\n", ""),
+    "78-configuration": (78, "", "no such option: 1\n"),
+}
+
+
+@pytest.mark.parametrize(("code", "unit", "config"), NO_RESTART.values(), ids=NO_RESTART)
+def check_what_trying_again_cannot_help_is_not_tried_again(
+    service: Machine, saw: Saw, code: int, unit: str, config: str
+) -> None:
+    if unit:
+        service.drop_in("fingerd.service", unit)
+    if config:
+        service.configure(config, restart=False)
+    assert service.status("systemctl", "restart", "fingerd.service") != 0
+    assert service.show("fingerd.service", "ExecMainStatus") == str(code)
+    assert service.show("fingerd.service", "ActiveState") == "failed"
+    assert service.show("fingerd.service", "NRestarts") == "0"
+    said = [line for line in service.journal(lines=12).splitlines() if " fingerd[" in line]
+    saw(f"exit {code}, no restart;", textwrap.shorten(said[-1].partition("]: ")[2], 100))

@@ -1,0 +1,110 @@
+"""Running: reloads, crashes, hangs, and a port that is busy."""
+
+import time
+
+from tests.deb.machine import ROOT, Machine, Saw
+
+DEFAULT = (ROOT / "etc/fingerd.yaml").read_text()
+EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
+
+
+def check_a_reload_with_a_good_file_loses_no_query(service: Machine, saw: Saw) -> None:
+    with service.load() as load:
+        for number in range(1, 4):
+            service.configure(DEFAULT.replace(EXAMPLE, f"Text {number}"), restart=False)
+            service.run("systemctl", "reload", "fingerd.service")
+            time.sleep(0.2)
+    saw("three reloads:", load)
+    assert load.lost == []
+    assert load.answers
+    assert {f"{text}\r\n" for text in (EXAMPLE, "Text 1", "Text 2", "Text 3")} == set(load.answers)
+
+
+def check_a_reload_with_a_bad_file_is_reported_and_loses_no_query(service: Machine, saw: Saw) -> None:
+    service.configure(DEFAULT.replace("policy:", "polity:"), restart=False)
+    cursor = service.cursor()
+    with service.load() as load:
+        assert service.status("systemctl", "reload", "fingerd.service") != 0
+        refused = service.wait_for_lines(cursor, "polity")
+        time.sleep(0.2)
+        service.run("systemctl", "kill", "--signal=HUP", "--kill-who=main", "fingerd.service")
+    saw("a reload and a SIGHUP:", load)
+    assert load.lost == []
+    assert load.answers
+    assert set(load.answers) == {f"{EXAMPLE}\r\n"}
+    hung_up = service.wait_for_lines(cursor, "not reloaded: ")
+    saw("at systemctl reload:", refused[0][1])
+    saw("at SIGHUP:", hung_up[0][1])
+    assert service.show("fingerd.service", "ActiveState") == "active"
+    assert service.show("fingerd.service", "NRestarts") == "0"
+
+
+def check_a_killed_daemon_is_back_within_3_seconds(service: Machine, saw: Saw) -> None:
+    service.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "fingerd.service")
+    start = time.monotonic()
+    service.wait("sh", "-c", f"finger example@localhost | grep -q '{EXAMPLE}'", seconds=3)
+    saw(f"back after {time.monotonic() - start:.1f} s")
+    assert service.show("fingerd.service", "NRestarts") == "1"
+
+
+def check_a_daemon_that_hangs_is_started_anew_by_the_watchdog(service: Machine, saw: Saw) -> None:
+    assert service.show("fingerd.service", "WatchdogUSec") == "30s"
+    service.drop_in("fingerd.service", "[Service]\nWatchdogSec=1\n")
+    service.run("systemctl", "restart", "fingerd.service")
+    time.sleep(1.5)
+    assert service.show("fingerd.service", "NRestarts") == "0"
+    service.run("systemctl", "kill", "--signal=STOP", "--kill-who=main", "fingerd.service")
+    start = time.monotonic()
+    service.wait_until(lambda: service.show("fingerd.service", "NRestarts") == "1", "a restart")
+    service.wait("sh", "-c", f"finger example@localhost | grep -q '{EXAMPLE}'")
+    saw(f"with WatchdogSec=1: fed for 1.5 s, stopped, answers again after {time.monotonic() - start:.1f} s")
+
+
+HOLDER = """
+import socket
+holder = socket.create_server(("", 79), family=socket.AF_INET6, dualstack_ipv6=True)
+print("held", flush=True)
+import time
+time.sleep(60)
+"""
+
+
+def check_a_busy_port_is_told_and_the_package_is_configured_all_the_same(bare: Machine, saw: Saw) -> None:
+    bare.write("/root/holder.py", HOLDER)
+    bare.run("systemd-run", "--quiet", "--unit=holder", "python3", "/root/holder.py")
+    bare.wait("sh", "-c", "ss --listening --tcp --numeric | grep -q ':79 '")
+    try:
+        cursor = bare.cursor()
+        bare.install()
+        status = bare.run("dpkg-query", "--show", "--showformat=${Status}", "fingerd")
+        assert status == "install ok installed"
+        said = bare.wait_for_lines(cursor, "cannot listen on")
+        assert "Address already in use" in said[0][1]
+        saw(f"{status}; the journal says: {said[0][1]}")
+        assert bare.show("fingerd.service", "SubState") in ("auto-restart", "start")
+    finally:
+        bare.run("systemctl", "stop", "holder")
+    took = bare.wait("systemctl", "is-active", "--quiet", "fingerd.service", seconds=5)
+    assert EXAMPLE in bare.run("finger", "example@localhost")
+    saw(f"the port let go, the service answers after {took:.1f} s")
+
+
+def check_the_process_leaves_at_once_and_the_running_answer_is_given(service: Machine, saw: Saw) -> None:
+    service.write("/usr/local/bin/slow", "#!/bin/sh\nsleep 1\necho slowly\n", 0o755)
+    service.drop_in("fingerd.service", ROOT / "examples/systemd/command.conf")
+    service.configure("backend: {type: command, argv: [/usr/local/bin/slow, '{user}']}\n")
+    said = service.run("sh", "-c", "finger x@localhost & sleep 0.4; systemctl stop fingerd; wait; echo stopped")
+    assert "slowly" in said
+    assert service.show("fingerd.service", "Result") == "success"
+    saw("stopped while a program ran: the client got its answer, the service ended with success")
+
+
+def check_a_unix_socket_can_be_listened_at(service: Machine, saw: Saw) -> None:
+    service.configure(f'listen: [":79", "unix:/run/fingerd/socket"]\n{DEFAULT.replace("listen:", "# listen:")}')
+    ask = "import socket; c = socket.socket(socket.AF_UNIX); c.connect('/run/fingerd/socket'); c.send(b'example\\n')"
+    assert EXAMPLE in service.run(
+        "setpriv", "--reuid=nobody", "--clear-groups", "python3", "-c", f"{ask}; print(c.recv(99))"
+    )
+    service.run("systemctl", "stop", "fingerd.service")
+    assert not service.exists("/run/fingerd/socket")
+    saw("unix:/run/fingerd/socket answers nobody, and is gone with the service")

@@ -1,0 +1,267 @@
+"""A machine to install the package on: Debian 12 with systemd as its first process, booted in a container.
+
+The root file system is made once, and kept in a folder outside of the tree;
+a booted machine writes to memory, so it is as new at each start.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fingerd"
+SUITE = "bookworm"
+# Of these, the first that is for this suite tells which mirrors to use.
+SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
+DIST = ROOT / "dist"  # where the package lies
+
+# The machine has no network: what the package depends on must be there already.
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "init"),
+    *("python3", "python3-daemon", "python3-requests", "python3-yaml"),
+    *("ca-certificates", "finger", "iproute2", "netbase", "procps"),
+    *("apparmor", "autopkgtest", "dpkg-dev", "logrotate"),
+)
+OLD = ("fingerd", "openbsd-inetd")  # Debian's own, to be replaced by ours; they lie in /root/old, with what they need
+
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+}
+
+
+def root_file_system() -> Path:
+    """The folder with the machine's root file system, which takes a minute to be made for the first time."""
+    fetch = "apt-get -q -y -o APT::Sandbox::User=root -o Dir::Cache::archives=/root/old --download-only install"
+    hooks = (
+        "echo finger-machine > $1/etc/hostname",
+        f"mkdir -p $1/root/old/partial && chroot $1 {fetch} {' '.join(OLD)}",
+    )
+    return made_once("machine", PACKAGES, hooks)
+
+
+def made_once(name: str, packages: Sequence[str], hooks: Sequence[str] = ()) -> Path:
+    """A root file system with these packages, made by mmdebstrap: a folder, or an archive where the name says so."""
+    sources = next((path for path in map(Path, SOURCES) if path.exists() and SUITE in path.read_text()), None)
+    recipe = repr((SUITE, packages, hooks, sources and sources.read_text()))
+    stem, dot, suffix = name.partition(".")
+    path = CACHE / f"{stem}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}{dot}{suffix}"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob(f"{stem}-*"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            new = Path(folder, f"root{dot}{suffix}")
+            print(f"making {path}", flush=True)
+            command = [
+                *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt"),
+                f"--include={','.join(packages)}",
+                '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may be a snapshot
+                '--aptopt=Acquire::Languages "none"',
+                *(f"--customize-hook={hook}" for hook in hooks),
+                *(SUITE, str(new), *([str(sources)] if sources else [])),
+            ]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT})
+            new.rename(path)
+    return path
+
+
+class Machine:
+    """A booted machine; its commands run as root."""
+
+    def __init__(self, packages: Path = DIST) -> None:
+        """Boot; the folder with the package is to be found at /root/deb."""
+        self._log = tempfile.TemporaryFile("w+")
+        self._nspawn = subprocess.Popen(
+            [
+                *("systemd-nspawn", "--quiet", f"--directory={root_file_system()}", "--volatile=overlay"),
+                *("--boot", f"--machine=fingerd-{os.getpid()}", "--private-network", "--console=pipe"),
+                *("--register=no", "--keep-unit"),  # the host may have no systemd to be told of it
+                *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),  # nothing is shared with the host
+                f"--bind-ro={packages}:/root/deb",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            self._init = self._wait_for_init()
+            self.wait("test", "-S", "/run/systemd/private")
+            self.state = self.run("systemctl", "is-system-running", "--wait", check=False).strip()
+        except BaseException:
+            self._nspawn.kill()
+            self._nspawn.wait()
+            raise
+        self.root = Path(f"/proc/{self._init}/root")  # its files, as they are seen from here
+
+    def _wait_for_init(self) -> int:
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
+        end = time.monotonic() + 30
+        while time.monotonic() < end and self._nspawn.poll() is None:
+            if found := children.read_text().split():
+                return int(found[0])
+            time.sleep(0.05)
+        self._log.seek(0)
+        raise AssertionError(f"systemd-nspawn boots no machine here:\n{self._log.read()}")
+
+    def close(self) -> None:
+        """Power off."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._init, signal.SIGRTMIN + 4)
+        try:
+            self._nspawn.wait(20)
+        except subprocess.TimeoutExpired:
+            self._nspawn.kill()
+            self._nspawn.wait()
+        self._log.close()
+
+    def command(self, *command: str) -> list[str]:
+        """The command line here that runs this one there."""
+        inside = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        return [*inside, "--", "env", "-i", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), *command]
+
+    def run(self, *command: str, check: bool = True, seconds: float = 60) -> str:
+        """What the command says on both its outputs; AssertionError where it fails."""
+        done = subprocess.run(
+            self.command(*command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def status(self, *command: str) -> int:
+        """The command's exit status."""
+        return subprocess.run(self.command(*command), capture_output=True, timeout=60, check=False).returncode
+
+    def wait(self, *command: str, seconds: float = 20) -> float:
+        """Run the command until it succeeds; how many seconds that took."""
+        return self.wait_until(lambda: self.status(*command) == 0, " ".join(command), seconds)
+
+    def wait_until(self, condition: Callable[[], object], what: str, seconds: float = 20) -> float:
+        """Wait for the condition; how many seconds that took."""
+        start = time.monotonic()
+        while not condition():
+            assert time.monotonic() < start + seconds, f"not within {seconds} seconds: {what}\n{self.journal()}"
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Put a file there, as root's."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def read(self, path: str) -> str:
+        """What is in a file there."""
+        return (self.root / path.lstrip("/")).read_text()
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something of this name there."""
+        return os.path.lexists(self.root / path.lstrip("/"))
+
+    def copy(self, path: Path, to: str) -> None:
+        """Put a file of the source tree there."""
+        self.write(to, path.read_text(), path.stat().st_mode & 0o777)
+
+    def install(self, package: str = "/root/deb/fingerd_*_all.deb", *options: str) -> None:
+        """Install a package with apt, as an administrator would."""
+        self.run("sh", "-c", f"exec apt-get install -q -y {' '.join(options)} {package}")
+
+    def drop_in(self, unit: str, source: str | Path) -> None:
+        """Give a unit a drop-in: one of the examples, or some lines of one's own."""
+        name, text = (source.name, source.read_text()) if isinstance(source, Path) else ("check.conf", source)
+        self.write(f"/etc/systemd/system/{unit}.d/{name}", text)
+        self.run("systemctl", "daemon-reload")
+
+    def configure(self, text: str, restart: bool = True) -> None:
+        """Give the service another configuration."""
+        self.write("/etc/fingerd.yaml", text)
+        if restart:
+            self.run("systemctl", "restart", "fingerd.service")
+
+    def show(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
+
+    def journal(self, unit: str = "fingerd*", lines: int = 60) -> str:
+        """The end of what the unit has logged since the boot."""
+        return self.run("journalctl", "--quiet", "--no-pager", f"--lines={lines}", "--unit", unit, check=False)
+
+    def cursor(self) -> str:
+        """Where the journal ends now, for ``wait_for_lines``."""
+        self.run("journalctl", "--sync")
+        said = self.run("journalctl", "--quiet", "--lines=0", "--show-cursor")
+        return said.strip().removeprefix("-- cursor: ")
+
+    def wait_for_lines(self, cursor: str, text: str, least: int = 1) -> list[tuple[str, str]]:
+        """What units of fingerd have logged from there on and holds the text, once that is enough: (unit, message)."""
+        found: list[tuple[str, str]] = []
+
+        def are_there() -> bool:
+            self.run("journalctl", "--sync")
+            # All of the journal: where journalctl picks a unit, it may pass over the first line after the cursor.
+            said = self.run("journalctl", "--quiet", "--output=json", f"--after-cursor={cursor}", check=False)
+            entries = map(json.loads, said.splitlines())
+            lines = [(entry.get("_SYSTEMD_UNIT", ""), str(entry.get("MESSAGE"))) for entry in entries]
+            found[:] = [(unit, line) for unit, line in lines if unit.startswith("fingerd") and text in line]
+            return len(found) >= least
+
+        self.wait_until(are_there, f"{least} times {text!r} in the journal")
+        return found
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator["Load"]:
+        """Clients that ask as long as this lasts; what they saw is known afterwards."""
+        self.copy(Path(__file__).parent / "clients.py", "/root/clients.py")
+        clients = subprocess.Popen(
+            self.command("python3", "/root/clients.py"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        load = Load()
+        time.sleep(0.4)
+        try:
+            yield load
+            time.sleep(0.4)
+        finally:
+            said, _ = clients.communicate(timeout=60)
+        load.asked, load.answers, load.lost, load.slowest = json.loads(said)
+
+
+Saw = Callable[..., None]  # tells what a check has seen
+
+
+@dataclass
+class Load:
+    """What clients saw."""
+
+    asked: int = 0
+    answers: dict[str, int] | None = None  # an answer to how often it came
+    lost: list[str] | None = None  # why there was none
+    slowest: float = 0  # seconds
+
+    def __str__(self) -> str:
+        return f"{self.asked} asked, {len(self.lost or ())} lost, the slowest took {self.slowest:.2f} s"
+
+
+def lacks(*tools: str) -> str:
+    """What is missing here; empty for nothing."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    return f"needs {', '.join(missing)} (README.md names the packages)" if missing else ""
