@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
@@ -90,41 +90,49 @@ class Command(Backend):
         """What the program prints, cut at ``output_bytes``; BackendError for all but exit status 0."""
         deadline = min(deadline, time.monotonic() + self.timeout)
         try:
-            program = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_ENVIRONMENT,
-                start_new_session=True,  # a process group of its own, to end all of it at once
-            )
-        except (OSError, ValueError) as error:
-            raise BackendError(f"command {argv[0]}: {error}") from error
-        self._running.add(program.pid)
-        try:
-            output, cause = self._hear(program, deadline)
+            with _pipe() as output_pipe, _pipe() as errors_pipe:
+                program = self._start(argv, output_pipe, errors_pipe)
+                try:
+                    output, cause = self._hear(program, output_pipe[0], errors_pipe[0], deadline)
+                finally:
+                    status = self._end(program)
         except TimeoutError as error:
             raise BackendError(f"command {argv[0]}: not done in time") from error
-        except OSError as error:  # no more descriptors
+        except (OSError, ValueError) as error:
             raise BackendError(f"command {argv[0]}: {error}") from error
-        finally:
-            status = self._end(program)
         if len(output) > self.output_bytes:
             return read_cut(output, self.output_bytes)
         if status:
             raise BackendError(f"command {argv[0]}: {_how_it_ended(status)}{cause and ': '}{cause}")
         return read_text(output)
 
-    def _hear(self, program: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, str]:
+    def _start(self, argv: list[str], output_pipe: "_Pipe", errors_pipe: "_Pipe") -> "subprocess.Popen[bytes]":
+        """The program, which holds the pipes' other ends then, and nobody else."""
+        program = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output_pipe[1],
+            stderr=errors_pipe[1],
+            env=_ENVIRONMENT,
+            start_new_session=True,  # a process group of its own, to end all of it at once
+        )
+        self._running.add(program.pid)
+        for _, told in (output_pipe, errors_pipe):
+            told.close()
+        return program
+
+    def _hear(
+        self, program: "subprocess.Popen[bytes]", output_pipe: BinaryIO, errors_pipe: BinaryIO, deadline: float
+    ) -> tuple[bytes, str]:
         """Standard output, and the end of standard error, until the program ends or has said too much; TimeoutError."""
         output, errors = bytearray(), bytearray()
         ended = os.pidfd_open(program.pid)
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(ended, selectors.EVENT_READ)
-                for pipe, heard in ((program.stdout, output), (program.stderr, errors)):
-                    os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]  # both are pipes
-                    selector.register(pipe, selectors.EVENT_READ, heard)  # type: ignore[arg-type]
+                for pipe, heard in ((output_pipe, output), (errors_pipe, errors)):
+                    os.set_blocking(pipe.fileno(), False)
+                    selector.register(pipe, selectors.EVENT_READ, heard)
                 running = True
                 while running and len(output) <= self.output_bytes:
                     ready = selector.select(max(deadline - time.monotonic(), 0))
@@ -152,17 +160,25 @@ class Command(Backend):
                 return bool(data)
 
     def _end(self, program: "subprocess.Popen[bytes]") -> int:
-        """End the program's whole process group, and give its pipes back; its exit status, 0 where that is unknown."""
+        """End the program's whole process group; its exit status, 0 where that is unknown."""
         _kill(program.pid)  # while it has not been waited for, so that the number is still its own
-        for pipe in (program.stdout, program.stderr):
-            if pipe:
-                pipe.close()
         try:
             return program.wait(END_SECONDS)
         except subprocess.TimeoutExpired:  # it became another user, and cannot be ended
             return 0
         finally:
             self._running.discard(program.pid)
+
+
+_Pipe = tuple[BinaryIO, BinaryIO]  # what is heard, and what is told
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[_Pipe]:
+    """A pipe of our own: where Popen of Python 3.11.2 cannot make its last one, it loses those that it has made."""
+    here, there = os.pipe()
+    with open(here, "rb", buffering=0) as heard, open(there, "wb", buffering=0) as told:
+        yield heard, told
 
 
 def _from_here(argv: tuple[str, ...]) -> tuple[str, ...]:
