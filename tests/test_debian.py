@@ -39,7 +39,7 @@ def test_every_drop_in_is_explained(drop_in: Path) -> None:
     assert drop_in.name in (DEBIAN / "README.Debian").read_text()
     text = drop_in.read_text()
     assert text.startswith("# For ")
-    assert f"install -D -m 644 {drop_in.name} /etc/systemd/system/fingerd" in text
+    assert f".service.d {drop_in.name}\n" in text
 
 
 def test_nothing_may_be_executed_in_a_folder_that_can_be_written_to() -> None:
