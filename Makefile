@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
-WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_settings.py test_steps.py fuzz)
+WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_settings.py test_steps.py test_report.py fuzz)
 # Debian's own tools, whatever is first on the PATH here; and what a package is not made of.
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
+from bench import people
 from bench.kinds import Kind, all_kinds
 from bench.load import Beside, Run, forget_closed_connections, measure, measure_beside_idle, planned
 from bench.peers import SOURCE, NotHereError
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--shared-socket", action="store_true", help="measure two processes on one socket, too")
     result.add_argument("--only", metavar="NAMES", default="", help='some servers only: "limit,two of ours"')
     result.add_argument("--no-idle", action="store_true", help="without the idle clients")
+    result.add_argument("--people", action="store_true", help="people as records, and nothing else")
     return result
 
 
@@ -38,6 +40,20 @@ def main() -> int:
     rounds, share = (1, 0.1) if options.quick else (options.rounds, 1.0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what was started
     allow_descriptors()
+    report, new_people, wrong = "", "", 0
+    if not options.people:
+        report, wrong = measure_servers(options, rounds, share)
+    if options.people or not options.only:
+        found = measure_people(rounds, share)
+        new_people, wrong = people.document(found), wrong + found.lost
+    print(*filter(None, (report, new_people)), sep="\n")
+    if options.write:
+        RESULTS.write_text(merged(report, new_people, RESULTS.read_text() if RESULTS.exists() else ""))
+    return 1 if wrong else 0
+
+
+def measure_servers(options: argparse.Namespace, rounds: int, share: float) -> tuple[str, int]:
+    """Everything but people: the report, and how many answers were lost."""
     kinds, complaints = all_kinds(options.shared_socket, [name for name in options.only.split(",") if name])
     for complaint in complaints:
         say(complaint)
@@ -45,11 +61,16 @@ def main() -> int:
     runs = measure_all(kinds, rounds, share)
     besides = [] if options.no_idle else measure_idle(rounds, options.quick)
     missing = [complaint.partition(" is left out")[0] for complaint in complaints]
-    report = document(Measurement(rounds, kinds, missing, runs, besides))
-    print(report)
-    if options.write:
-        RESULTS.write_text(merged(report, RESULTS.read_text() if RESULTS.exists() else ""))
-    return 1 if lost(runs, besides) else 0
+    return document(Measurement(rounds, kinds, missing, runs, besides)), lost(runs, besides)
+
+
+def measure_people(rounds: int, share: float) -> people.People:
+    """People as records."""
+    say("folders of people are made, unless they are there already")
+    runs = measure_all(people.kinds(), rounds, share, (people.CLIENTS,))
+    listing = people.measure_list(max(int(people.LISTS * share), 1))
+    say(f"a list of {people.LISTED:,}: {min(listing.seconds):.2f} s")
+    return people.People(rounds, runs, listing, people.measure_times(int(people.HIDDEN_QUERIES * share)))
 
 
 def starts(kind: Kind, complaints: list[str]) -> bool:
@@ -65,12 +86,14 @@ def starts(kind: Kind, complaints: list[str]) -> bool:
         return False
 
 
-def measure_all(kinds: Sequence[Kind], rounds: int, share: float) -> dict[tuple[int, str], list[Run]]:
+def measure_all(
+    kinds: Sequence[Kind], rounds: int, share: float, crowds: Sequence[int] = CLIENTS
+) -> dict[tuple[int, str], list[Run]]:
     """Every server's runs, by clients and name; the order turns, so that none always comes first."""
     runs: dict[tuple[int, str], list[Run]] = defaultdict(list)
     for number in range(rounds):
         first = number % max(len(kinds), 1)
-        for clients in CLIENTS:
+        for clients in crowds:
             for kind in (*kinds[first:], *kinds[:first]):
                 forget_closed_connections(planned(kind, clients, share))
                 run = measure(kind, clients, share)

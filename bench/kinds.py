@@ -21,6 +21,7 @@ WITHOUT_LOG = "limits: {{per_client: 2000}}\nlog: {{to: '{log}', level: warning}
 WITH_IDLE = "limits: {{connections: 12000, per_client: 20000, read_seconds: 5m}}\nlog: {{to: '{log}'}}\n"
 
 
+STATIC = "{type: static, users: {alice: Happy and well}}"
 PATIENT = '''\
 """A backend that knows what static knows but, as far as the server can tell, may have to wait for it."""
 from fingerd.backends.static import Static
@@ -61,7 +62,7 @@ def limit() -> Kind:
     return Kind(LIMIT, lambda port: (program, str(port)), FAST)
 
 
-def ours(name: str, more: str, backend: str = "static", path: Path | None = None, processes: int = 1) -> Kind:
+def ours(name: str, more: str, backend: str = STATIC, path: Path | None = None, processes: int = 1) -> Kind:
     """fingerd with an access log, and whatever the configuration's lines in ``more`` say; it is this very Python's."""
 
     def command(port: int) -> Sequence[str]:
@@ -69,8 +70,7 @@ def ours(name: str, more: str, backend: str = "static", path: Path | None = None
         base.with_suffix(".log").unlink(missing_ok=True)
         listen = f'"127.0.0.1:{port}"' if processes == 1 else "systemd"
         base.with_suffix(".yaml").write_text(
-            f"listen: {listen}\nbackend: {{type: {backend}, users: {{alice: Happy and well}}}}\n"
-            + more.format(log=base.with_suffix(".log"))
+            f"listen: {listen}\nbackend: {backend}\n" + more.format(log=base.with_suffix(".log"))
         )
         return sys.executable, "-m", "fingerd", "-n", "-c", str(base.with_suffix(".yaml"))
 
@@ -85,7 +85,7 @@ def crew() -> Kind:
     (folder / "fingerd_patient.py").write_text(PATIENT)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-patient\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[fingerd.backends]\npatient = fingerd_patient:Patient\n")
-    return ours(CREW, SHIPPED, "patient", folder)
+    return ours(CREW, SHIPPED, STATIC.replace("static", "patient"), folder)
 
 
 def twisted() -> Kind:

@@ -12,7 +12,7 @@ from bench.kinds import LIMIT, OURS, Kind
 from bench.load import Beside
 from bench.targets import Figure, Runs, Target, cpu, memory, p50, p99, rate, ratio, targets
 
-BY_HAND = "<!-- by hand below -->"
+PEOPLE, BY_HAND = "<!-- people below -->", "<!-- by hand below -->"
 
 COLUMNS: tuple[tuple[str, Figure, str], ...] = (
     ("queries/s", rate, ",.0f"),
@@ -25,7 +25,7 @@ COLUMNS: tuple[tuple[str, Figure, str], ...] = (
 HEAD = """\
 # What fingerd costs
 
-Written by `make bench`, {date}: {machine}. {versions}.
+Written by `make bench`, {origin}. {versions}.
 
 Every server has its turn on the same load, each time as a fresh process: {rounds} rounds, each beginning with another.
 The limit is a C program that does nothing but accept, read, write a fixed answer and close. Ours is fingerd as shipped,
@@ -54,14 +54,16 @@ def document(measured: Measurement) -> str:
     parts += [_load_table(measured, clients) for clients in sorted({clients for clients, _ in measured.runs})]
     if measured.besides:
         parts.append(_idle_table(measured.besides))
-    parts.append(_targets_table(targets(measured.runs, measured.besides)))
+    parts.append(targets_table(targets(measured.runs, measured.besides)))
     return "\n".join(parts)
 
 
-def merged(new: str, old: str) -> str:
-    """The new report, with what somebody wrote by hand below the old one."""
-    _, mark, by_hand = old.partition(BY_HAND)
-    return f"{new}\n{BY_HAND}{by_hand if mark else chr(10)}"
+def merged(new: str, new_people: str, old: str) -> str:
+    """The new report, the old one's part where there is no new one, and what somebody wrote by hand below it."""
+    old, mark, by_hand = old.partition(BY_HAND)
+    servers, _, people = (part.strip() for part in old.partition(PEOPLE))
+    parts = (new.strip() or servers, PEOPLE, new_people.strip() or people, BY_HAND)
+    return "\n\n".join(filter(None, parts)) + (by_hand if mark else "\n")
 
 
 def _head(measured: Measurement) -> str:
@@ -69,17 +71,18 @@ def _head(measured: Measurement) -> str:
     if any(kind.forks for kind in measured.kinds):
         notes.append("The memory of Debian's fingerd is that of the process that starts one of it for each query.\n")
     return HEAD.format(
-        date=datetime.datetime.now(datetime.UTC).date(),
-        machine=_machine(),
+        origin=origin(),
         versions=", ".join(dict.fromkeys(kind.version for kind in measured.kinds if kind.version)),
         rounds=measured.rounds,
         notes="\n" + "".join(notes) if notes else "",
     )
 
 
-def _machine() -> str:
+def origin() -> str:
+    """When and where this is measured."""
     kernel = re.match(r"[\d.]*\d", platform.release())
-    return f"{os.cpu_count()} cores, Linux {kernel[0] if kernel else ''}, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, Linux {kernel[0] if kernel else ''}, Python {platform.python_version()}"
+    return f"{datetime.datetime.now(datetime.UTC).date()}: {machine}"
 
 
 def _load_table(measured: Measurement, clients: int) -> str:
@@ -87,15 +90,18 @@ def _load_table(measured: Measurement, clients: int) -> str:
     for kind in measured.kinds:
         runs = measured.runs.get((clients, kind.name))
         if runs:
-            cells = [_cell(measured.runs, clients, kind.name, figure, form) for _, figure, form in COLUMNS]
+            cells = [
+                cell(measured.runs, clients, kind.name, figure, form, (LIMIT, OURS)) for _, figure, form in COLUMNS
+            ]
             rows.append((kind.name, *cells, f"{sum(run.lost for run in runs):,}"))
     title = f"## {clients:,} client{'s' if clients > 1 else ''} at a time\n\n"
-    return title + _table(("server", *(name for name, *_ in COLUMNS), "lost"), rows)
+    return title + table(("server", *(name for name, *_ in COLUMNS), "lost"), rows)
 
 
-def _cell(runs: Runs, clients: int, name: str, figure: Figure, form: str) -> str:
+def cell(runs: Runs, clients: int, name: str, figure: Figure, form: str, bases: Sequence[str]) -> str:
+    """The median of a figure, and its ratio to each of the bases."""
     value = statistics.median(figure(run) for run in runs[clients, name])
-    ratios = (ratio(runs, clients, figure, name, base) for base in (LIMIT, OURS))
+    ratios = (ratio(runs, clients, figure, name, base) for base in bases)
     return f"{value:{form}} ({', '.join('–' if each is None else f'{each:.2f}' for each in ratios)})"  # noqa: RUF001
 
 
@@ -116,22 +122,22 @@ def _idle_table(besides: Iterable[Beside]) -> str:
         "fingerd as shipped, with room for that many connections: its memory, what one good client sees, and what it\n"
         "takes of a core while nobody asks. Dripping clients send a byte every second.\n\n"
     )
-    return title + _table(("idle", "dripping", "MB", "good client's p99 ms", "idle CPU %", "lost"), rows)
+    return title + table(("idle", "dripping", "MB", "good client's p99 ms", "idle CPU %", "lost"), rows)
 
 
-def _targets_table(wanted: Iterable[Target]) -> str:
+def targets_table(wanted: Iterable[Target]) -> str:
     rows = []
     for target in wanted:
         value = "" if target.measured is None else f"{_short(target.measured)}{target.unit}"
         rows.append((target.what, f"{target.relation} {target.bound:g}{target.unit}", value, target.verdict))
-    return "## Targets\n\n" + _table(("what", "target", "measured", ""), rows)
+    return "## Targets\n\n" + table(("what", "target", "measured", ""), rows)
 
 
 def _short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; the first column left, the others right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -45,6 +45,17 @@ def is_from(client: str, source: Source) -> bool:
     return address.is_loopback if source == "local" else address in source
 
 
+def is_within(inner: Source, outer: Source) -> bool:
+    """Whether everyone whom ``inner`` means is meant by ``outer`` too."""
+    if outer in ("any", inner):
+        return True
+    if isinstance(inner, str):
+        return False
+    if isinstance(outer, str):
+        return inner.is_loopback
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
 def counted_as(client: str) -> str:
     """The name under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
     return client if client == UNIX else _network(client, 32, 64)

@@ -28,3 +28,11 @@ class StartError(Exception):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class OptionError(ValueError):
+    """The option at the end of ``keys``, below the options that are being made something of, does not fit the rest."""
+
+    def __init__(self, what: str, *keys: str) -> None:
+        super().__init__(what)
+        self.keys = keys

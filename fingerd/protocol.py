@@ -18,6 +18,7 @@ LIST_DENIED = "Finger online user list denied"
 SERVICE_DENIED = "Finger service denied"
 QUERY_TOO_LONG = "Query too long"
 MALFORMED_QUERY = "Malformed query"
+AMBIGUOUS_NAME = "Ambiguous name, ask for a login"
 TOO_MANY_QUERIES = "Too many queries, try again later"
 SERVICE_BUSY = "Finger service is busy, try again later"
 ANSWER_CUT = "[answer cut]"
@@ -31,6 +32,7 @@ _TELNET = re.compile(rb"\xff(?:(\xff)|[\xfb-\xfe].?|\xfa.*?(?:\xff\xf0|\Z)|[\xf0
 
 _CONTROLS = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f]")  # all but tab: no query may hold one
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what no terminal and no log should get
+_BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")  # what ends a line, or moves in it
 _UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and the line feed: masked in answers
 
 
@@ -150,6 +152,11 @@ def read_cut(data: bytes, limit: int) -> str:
     while end > max(limit - 4, 0) and end < len(data) and data[end] & 0xC0 == 0x80:
         end -= 1
     return mark_cut(read_text(data[:end]))
+
+
+def one_line(text: str) -> str:
+    """The text as a part of one line: line ends and tabs as blanks, other control characters as ``?``."""
+    return text if text.isprintable() else _UNSAFE.sub("?", _BREAKS.sub(" ", text))
 
 
 def escape_controls(text: str) -> str:

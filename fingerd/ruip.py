@@ -8,8 +8,7 @@ nothing of it.
 import logging
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Literal, NamedTuple
@@ -18,6 +17,8 @@ from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError, QueryError
 from fingerd.policy import Policy, Rule
 from fingerd.protocol import (
+    AMBIGUOUS_NAME,
+    BLANKS,
     FORWARDING_DENIED,
     INTERNAL_ERROR,
     LIST_DENIED,
@@ -31,13 +32,16 @@ from fingerd.protocol import (
     parse_query,
     strip_line_end,
 )
-from fingerd.report import records, table
+from fingerd.report import LISTED, records, separated, table
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_ANSWERS = 4096  # of backends that hold their texts in memory anyway
-REMEMBERED_BYTES = 256  # of a line; clients choose them, so longer ones are not kept
+REMEMBERED_TEXTS = 4096  # of instant backends
+REMEMBERED_CHARACTERS = 1024  # of the longest of these; clients may put long ones together in any number of ways
+REMEMBERED_BYTES = 4 << 20  # of what constant backends were asked and answered; all is forgotten beyond
+REMEMBERING_BYTES = 300  # that each of these takes besides
 
+_BLANKS = re.compile(f"[{BLANKS}]+")
 _PLACEHOLDER = re.compile(r"\{(user|client|time)\}")
 
 
@@ -78,12 +82,13 @@ class Ruip:
         self._query_bytes = query_bytes
         self._reply_bytes = reply_bytes
         # Not a method of its own: a cache of that would keep the backend until the garbage collector comes.
-        encode = partial(_encode, wording.charset, reply_bytes)
-        # An instant backend's texts recur, so each is encoded once.
-        self._encoded: Callable[[str], bytes] = lru_cache(REMEMBERED_ANSWERS)(encode) if backend.instant else encode
+        self._encode = partial(_encode, wording.charset, reply_bytes)
+        # An instant backend's texts recur, so each that is not long is encoded once.
+        self._encode_short = lru_cache(REMEMBERED_TEXTS)(self._encode) if backend.instant else self._encode
         # What a constant one has been asked is not asked again, under the same rule.
         self._constant = backend.constant and not wording.header and not wording.footer
         self._remembered: dict[tuple[int, bytes], Answer] = {}
+        self._room = REMEMBERED_BYTES
 
     def answer_line(self, line: bytes, asker: Asker) -> Answer:
         """What becomes of a client's line, as it came in; no line and no failing backend raises anything."""
@@ -92,13 +97,16 @@ class Ruip:
         rule = self._policy.rule_for(asker.client)
         if rule.deny:
             return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
-        if not self._constant or len(line) > REMEMBERED_BYTES:
+        if not self._constant:
             return self._answer_line(line, rule, asker)
         answer = self._remembered.get((id(rule), line))
         if answer is None:
-            if len(self._remembered) >= REMEMBERED_ANSWERS:
+            answer = self._answer_line(line, rule, ANYBODY)
+            self._room -= len(line) + len(answer.reply) + REMEMBERING_BYTES
+            if self._room < 0:
                 self._remembered.clear()
-            answer = self._remembered[id(rule), line] = self._answer_line(line, rule, ANYBODY)
+                self._room = REMEMBERED_BYTES
+            self._remembered[id(rule), line] = answer
         return answer
 
     def _answer_line(self, line: bytes, rule: Rule, asker: Asker) -> Answer:
@@ -117,23 +125,46 @@ class Ruip:
             return self.say("refused", FORWARDING_DENIED, asker, query.username)
         if query.is_list and not rule.list:  # RFC 1288 3.2.2
             return self.say("refused", LIST_DENIED, asker)
-        ask = Ask(query.username, query.verbose, asker.client, asker.deadline)
+        ask = Ask(query.username, query.verbose, asker.client, asker.deadline, rule.match == "name")
         try:
-            outcome, text = self._list(ask) if query.is_list else self._user(ask)
+            outcome, text = self._list(ask, rule, asker) if query.is_list else self._users(ask, rule, asker)
         except BackendError as error:
             log.warning("backend failed: %s", error)
             outcome, text = "error", INTERNAL_ERROR
         return self.say(outcome, text, asker, query.username)
 
-    def _user(self, ask: Ask) -> tuple[str, str]:
+    def _users(self, ask: Ask, rule: Rule, asker: Asker) -> tuple[str, str]:
+        """{U}, or several users where the rule says so."""
+        if rule.users_per_query == 1:
+            return self._user(ask, rule, asker)
+        names = _BLANKS.split(ask.username)
+        if len(names) > rule.users_per_query:
+            return "malformed", MALFORMED_QUERY
+        told = [self._user(replace(ask, username=name), rule, asker) for name in names]
+        outcomes = [outcome for outcome, _ in told]
+        outcome = "answered" if "answered" in outcomes else outcomes[0]
+        return outcome, separated(text for _, text in told)
+
+    def _user(self, ask: Ask, rule: Rule, asker: Asker) -> tuple[str, str]:
         """{U}: RFC 1288 2.5.2."""
         people = self._backend.find(ask)
-        return ("answered", records(people)) if people else ("unknown", NO_SUCH_USER)
+        if not people and rule.match == "unique":  # RFC 1288 2.5.3: a login, or an alias, is never ambiguous
+            people = self._backend.find(replace(ask, by_name=True))
+            if len(people) > 1:
+                return "refused", AMBIGUOUS_NAME
+        if not people:
+            return "unknown", NO_SUCH_USER
+        told = [person if person.text is not None else person.only(rule.atoms) for person in people]
+        return "answered", records(told, asker.now, ask.verbose)
 
-    def _list(self, ask: Ask) -> tuple[str, str]:
+    def _list(self, ask: Ask, rule: Rule, asker: Asker) -> tuple[str, str]:
         """{C}: RFC 1288 2.5.1."""
         people = self._backend.listed(ask)
-        return ("refused", LIST_DENIED) if people is None else ("answered", table(people, self._reply_bytes))
+        if people is None:
+            return "refused", LIST_DENIED
+        atoms = rule.atoms & LISTED
+        told = (person.only(atoms) if person.login else person for person in people)
+        return "answered", table(told, asker.now, self._reply_bytes)
 
     def say(self, outcome: str, text: str, asker: Asker, username: str = "") -> Answer:
         """The answer that tells ``text``, between the header and the footer."""
@@ -147,8 +178,12 @@ class Ruip:
         ]
         return Answer(outcome, self._encoded(text).join(parts))
 
+    def _encoded(self, text: str) -> bytes:
+        return self._encode_short(text) if len(text) <= REMEMBERED_CHARACTERS else self._encode(text)
+
 
 def _encode(charset: str, reply_bytes: int, text: str) -> bytes:
+    """The text as it goes out, as much of it as may."""
     return cut_reply(encode_reply(text, charset), reply_bytes)
 
 

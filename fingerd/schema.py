@@ -18,12 +18,13 @@ Types of other kinds have a reader of their own, handed in by the caller.
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from fingerd.document import Document, join
+from fingerd.errors import OptionError
 from fingerd.scalars import convert, describe, did_you_mean, read_scalar, to_text
 
 REQUIRED = "required, but not given"
@@ -123,8 +124,17 @@ class Reader:
             return FAILED
         try:
             return kind(**values)
+        except OptionError as error:  # what is wrong with one of them, or below it
+            return self.fail(*self._below(node, path, error.keys), str(error))
         except ValueError as error:  # what is wrong with the options together
             return self.fail(node, path, str(error))
+
+    def _below(self, node: yaml.Node, path: str, keys: Sequence[str]) -> tuple[yaml.Node, str]:
+        """The node at the end of the keys, as far as there are any, and its path."""
+        for key in keys:
+            node = self.entries(node, path).get(key, (node, node))[1]
+            path = join(path, key)
+        return node, path
 
     def entries(self, node: yaml.Node, path: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """The nodes of each key and its value; none where the node is empty, or a problem."""

@@ -15,7 +15,7 @@ from fingerd.limits import Limits
 from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 from fingerd.logs import Log
 from fingerd.owner import Process
-from fingerd.policy import ANYONE, Rule
+from fingerd.policy import ANYONE, Rule, doubts
 from fingerd.ruip import Wording
 from fingerd.scalars import did_you_mean, read_scalar, to_text
 from fingerd.schema import FAILED, REQUIRED, Reader
@@ -59,10 +59,18 @@ def read_config(
             backends.append((node, path, backend))
         return backend
 
-    reader = Reader(document, {Backend: read_backend, Address: _read_address})
+    rule_nodes: list[yaml.Node] = []
+
+    def read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
+        rule_nodes.append(node)
+        return reader.read_fields(node, Rule, path)
+
+    reader = Reader(document, {Backend: read_backend, Address: _read_address, Rule: read_rule})
     settings: Any = FAILED if document.root is None else reader.read(document.root, Settings, "")
     if settings is not FAILED:
         _check_surroundings(document, settings, backends)
+        for number, option, what in doubts(settings.policy) if rule_nodes else ():
+            document.warn(rule_nodes[number], f"policy[{number}].{option}", what)
     document.raise_problems()
     return settings, document.warnings
 

@@ -12,7 +12,7 @@ from tests.daemons import EXAMPLES, Daemon, Host
 
 def pytest_report_header() -> str:
     """The versions of the libraries that fingerd is made with."""
-    names = ("python-daemon", "PyYAML", "requests", "urllib3")
+    names = ("python-daemon", "PyYAML", "requests", "urllib3", "wcwidth")
     return "with " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 

@@ -30,11 +30,13 @@ def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> No
         time.sleep(0.01)
 
 
-def ask(address: tuple[str, int] | str, query: bytes, hang_up: bool = False) -> bytes:
+def ask(address: tuple[str, int] | str, query: bytes, hang_up: bool = False, source: str = "") -> bytes:
     """Everything that a server says to these bytes, up to its FIN; ConnectionResetError where it resets."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as client:
         client.settimeout(PATIENCE)
+        if source:
+            client.bind((source, 0))
         client.connect(address)
         client.sendall(query)
         if hang_up:
@@ -48,6 +50,13 @@ def hear(client: socket.socket) -> bytes:
     while data := client.recv(65536):
         heard += data
     return bytes(heard)
+
+
+def let_everybody_in(folder: Path) -> None:
+    """Let a daemon that is not root any more go into the folder, as pytest's own parents of it do not."""
+    for parent in (folder, *folder.parents):
+        if parent != Path("/") and parent.stat().st_uid == os.getuid():
+            parent.chmod(parent.stat().st_mode | 0o711)
 
 
 class Daemon:
@@ -95,9 +104,9 @@ class Daemon:
         assert found, self.listening
         return "127.0.0.1", int(found[1])
 
-    def ask(self, query: bytes) -> bytes:
-        """What it answers."""
-        return ask(self.address, query)
+    def ask(self, query: bytes, source: str = "") -> bytes:
+        """What it answers, to a client at that address of loopback."""
+        return ask(self.address, query, source=source)
 
     def connect(self) -> socket.socket:
         """A client that has not said anything."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fingerd import host
 from fingerd.backends import Ask
 from fingerd.backends.command import Command
 from fingerd.errors import BackendError
@@ -45,10 +46,9 @@ def test_a_name_that_begins_with_a_dash_runs_nothing(tmp_path: Path) -> None:
 def test_a_program_may_be_named_from_where_the_daemon_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(host, "_started_in", str(tmp_path))
     (tmp_path / "bin").symlink_to("/bin")
     backend = Command(argv=("bin/echo", "{user}"), list_argv=("bin/echo", "all"))
-    monkeypatch.chdir("/")
     assert backend.argv[0] == str(tmp_path / "bin/echo")
     assert not list(backend.missing(Path("/")))
     assert find(backend) == "alice\n"

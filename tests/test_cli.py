@@ -34,7 +34,7 @@ QUERIES = {
     "nobody": (("bob",), b"No such user\r\n"),
     "the list from here": (
         ("",),
-        "Login           Name\r\nalice           alice\r\nZoë             Zoë\r\n".encode(),
+        "Login       Name\r\nalice    alice\r\nZoë      Zoë\r\n".encode(),
     ),
     "the list from elsewhere": (("", "--from", "203.0.113.9"), b"Finger online user list denied\r\n"),
     "the list over a unix socket": (("", "--from", "unix"), None),

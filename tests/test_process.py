@@ -17,7 +17,7 @@ from fingerd.host import raise_descriptor_limit
 from fingerd.owner import Owner, Process
 from fingerd.process import PidFile
 from tests.conftest import Start
-from tests.daemons import FINGERD, PATIENCE, Host, ask, eventually, status
+from tests.daemons import FINGERD, PATIENCE, Host, ask, eventually, let_everybody_in, status
 
 STATIC = "backend: {type: static, users: {moshez: Happy and well}}\n"
 NOBODY = 65534
@@ -63,9 +63,7 @@ Detach = Callable[..., Detached]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that a daemon can still see when it is nobody any more."""
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent != Path("/") and parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o711)
+    let_everybody_in(tmp_path)
     return tmp_path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.daemons import FINGERD, Daemon, descriptors, eventually, hear, status
+from tests.daemons import FINGERD, Daemon, descriptors, eventually, hear, let_everybody_in, status
 
 FIRST = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: first}}\n'
 
@@ -173,9 +173,7 @@ def test_in_a_jail_that_shows_the_file_it_is_read(start: Start, tmp_path: Path) 
 
 @pytest.mark.root
 def test_a_log_file_is_opened_again_by_the_user_whom_the_daemon_became(start: Start, tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent != Path("/") and parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o711)
+    let_everybody_in(tmp_path)
     folder = tmp_path / "log"
     folder.mkdir()
     os.chown(folder, 65534, 65534)

@@ -1,12 +1,14 @@
 """What becomes of a query: policy, backend, report and wording, with every outcome."""
 
 import gc
+import itertools
 import logging
+import tracemalloc
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -18,11 +20,10 @@ from fingerd.backends.empty import Empty
 from fingerd.backends.hold import Hold
 from fingerd.backends.static import Static
 from fingerd.errors import BackendError
-from fingerd.people import Person
+from fingerd.people import Person, Record
 from fingerd.policy import Policy, Rule
 from fingerd.protocol import Query
-from fingerd.report import records, table
-from fingerd.ruip import REMEMBERED_ANSWERS, REMEMBERED_BYTES, Answer, Asker, Ruip, Wording
+from fingerd.ruip import Answer, Asker, Ruip, Wording
 
 PEOPLE = Static({"bob": "Happy and well", "alice": "Here\nand there\n", "jürgen": "grüßt €"})
 STRANGER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
@@ -108,7 +109,7 @@ OUTCOMES = {
         FRIEND,
         b"\r\n",
         "answered",
-        "Login           Name\r\nbob             bob\r\nalice           alice\r\njürgen          jürgen\r\n".encode(),
+        "Login       Name\r\nbob      bob\r\nalice    alice\r\njürgen   jürgen\r\n".encode(),
     ),
 }
 
@@ -250,37 +251,24 @@ def test_several_people_are_told_one_after_the_other() -> None:
     assert ruip(Crowd()).answer_line(b"any\r\n", STRANGER).reply == b"first\r\n\r\nsecond\r\n"
 
 
-RECORDS = {
-    "nobody": ((), ""),
-    "one": ((Person("a", "x"),), "x\n"),
-    "one with a line end": ((Person("a", "x\n"),), "x\n"),
-    "two": ((Person("a", "x\n"), Person("b", "y")), "x\n\ny\n"),
-}
+@dataclass(frozen=True)
+class Fragile(Backend):
+    """Knows everybody but one, and cannot tell of that one."""
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        if ask.username == "broken":
+            raise BackendError("the cause")
+        return (Person(ask.username, f"{ask.username} {ask.by_name}"),)
 
 
-@pytest.mark.parametrize(("people", "text"), RECORDS.values(), ids=RECORDS.keys())
-def test_records_have_an_empty_line_between_them(people: tuple[Person, ...], text: str) -> None:
-    assert records(people) == text
+SEVERAL = Policy((Rule(from_=("any",), users_per_query=8),))
 
 
-TABLES = {
-    "nobody": ((), "No one logged on."),
-    "one": ((Person("bob", "x"),), "Login           Name\nbob             bob"),
-    "a long name": (
-        (Person("a-very-long-username", ""),),
-        "Login           Name\na-very-long-username a-very-long-username",
-    ),
-    "a text as it is": ((Person("", "Here:\n bob\r\n"),), "Here:\n bob"),
-    "a text and a login": (
-        (Person("", "Here:\n"), Person("bob", "")),
-        "Here:\nLogin           Name\nbob             bob",
-    ),
-}
-
-
-@pytest.mark.parametrize(("people", "text"), TABLES.values(), ids=TABLES.keys())
-def test_a_list_is_a_row_for_each_login(people: tuple[Person, ...], text: str) -> None:
-    assert table(iter(people), 1000) == text
+def test_one_of_several_users_whom_nobody_can_tell_of_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    ruip = Ruip(Fragile(), SEVERAL, Wording(), 1024, 1 << 18)
+    assert ruip.answer_line(b"alice bob\r\n", STRANGER) == Answer("answered", b"alice False\r\n\r\nbob False\r\n")
+    assert ruip.answer_line(b"alice broken bob\r\n", STRANGER) == Answer("error", b"Internal error in server\r\n")
+    assert [record.getMessage() for record in caplog.records] == ["backend failed: the cause"]
 
 
 @dataclass(frozen=True)
@@ -308,13 +296,13 @@ def test_only_a_constant_backend_is_not_asked_again(kind: type[Waiting], wording
 
 
 def test_what_is_remembered_is_bounded_whatever_clients_ask() -> None:
-    asked = ruip(Carved(), query_bytes=1 << 16)
-    for number in range(REMEMBERED_ANSWERS + 10):
-        asked.answer_line(b"%d\r\n" % number, STRANGER)
-        if number < 10:
-            asked.answer_line(b"%d\r\n" % number + b"x" * REMEMBERED_BYTES, STRANGER)
-    assert len(asked._remembered) <= REMEMBERED_ANSWERS
-    assert max(len(line) for _, line in asked._remembered) <= REMEMBERED_BYTES
+    asked = ruip(PEOPLE, query_bytes=1 << 16)
+    tracemalloc.start()
+    for number in range(400):
+        asked.answer_line(b"%d" % number + b"x" * 60_000, STRANGER)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 6_000_000
 
 
 @pytest.mark.parametrize("kind", [Carved, Crowd])
@@ -329,3 +317,33 @@ def test_nothing_is_left_of_one_that_is_not_needed_any_more(kind: type[Backend])
         assert [each() for each in left] == [None] * 3
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("match", "by_name"), [("login", False), ("name", True), ("unique", False)])
+def test_a_backend_hears_whether_parts_of_names_count(match: Literal["login", "name", "unique"], by_name: bool) -> None:
+    ruip = Ruip(Fragile(), Policy((Rule(from_=("any",), match=match),)), Wording(), 1024, 1 << 18)
+    assert ruip.answer_line(b"bob\r\n", STRANGER).reply == f"bob {by_name}\r\n".encode()
+
+
+def test_several_users_share_a_header() -> None:
+    ruip = Ruip(Fragile(), SEVERAL, Wording(header="[{user}]", footer="."), 1024, 1 << 18)
+    assert ruip.answer_line(b"a  b\r\n", STRANGER).reply == b"[a  b]\r\na False\r\n\r\nb False\r\n.\r\n"
+
+
+def test_answers_that_clients_put_together_take_no_memory_for_good() -> None:
+    users = Static({name: f"{name}\n" * 2000 for name in "abcdefgh"})
+    ruip = Ruip(users, SEVERAL, Wording(), 1024, 1 << 18)
+    tracemalloc.start()
+    for names in itertools.islice(itertools.permutations("abcdefgh"), 200):
+        assert len(ruip.answer_line(" ".join(names).encode(), STRANGER).reply) > 8 * 6000
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 6_000_000
+
+
+def test_a_person_of_whom_there_is_a_record_is_told_anew_at_each_time() -> None:
+    backend = Static({"bob": Record(name="Bob Example")})
+    told = Ruip(backend, POLICY, Wording(), 1024, 1 << 18).answer_line(b"bob\r\n", STRANGER)
+    assert told == Answer(
+        "answered", b"Login name: bob                         In real life: Bob Example\r\nNo Plan.\r\n"
+    )

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fingerd.document import Document, Place, join, read_document, set_options
-from fingerd.errors import ConfigError
+from fingerd.errors import ConfigError, OptionError
 from fingerd.scalars import Scalar, Seconds, Size, Whole, convert, describe, did_you_mean, read_scalar, to_text
 from fingerd.schema import FAILED, Reader
 
@@ -41,6 +41,13 @@ class Cart:
     def __post_init__(self) -> None:
         if self.name == self.from_:
             raise ValueError("the name may not be the place")
+        if self.from_ in self.stops:
+            raise OptionError("a cart does not stop where it comes from", "stops")
+        for name, price in self.prices.items():
+            if price > 99:
+                raise OptionError("nobody pays that", "prices", name)
+        if self.name == "old" and not self.old:
+            raise OptionError("an old cart is old", "old")
 
 
 def shout(reader: Reader, node: yaml.Node, path: str) -> Any:
@@ -153,6 +160,12 @@ BROKEN_CARTS = {
         ["1:43: wheels[1].inches: must be from 1 to 30"],
     ),
     "options that do not go together": ("{name: a, from: a}", ["1:1: the name may not be the place"]),
+    "an option that does not go with another": (
+        "{name: a, stops: [b, here]}",
+        ["1:18: stops: a cart does not stop where it comes from"],
+    ),
+    "a key that does not go with others": ("{name: a, prices: {x: 1, y: 100}}", ["1:29: prices.y: nobody pays that"]),
+    "an option that is left out and may not be": ("{name: old}", ["1:1: old: an old cart is old"]),
     "a list that holds itself": ("{name: a, stops: &s [b, *s]}", ["1:18: stops[1]: an alias may not hold itself"]),
     "a mapping that holds itself": (
         "{name: a, prices: &p {b: *p}}",

@@ -246,9 +246,9 @@ def test_13_is_a_daemon_with_everything_from_its_configuration(tmp_path: Path, h
         ask(("127.0.0.1", 79), b"moshez\r\n")
 
 
-def test_every_example_passes_the_check() -> None:
+def test_every_step_passes_the_check() -> None:
     numbers = []
-    for path in sorted(EXAMPLES.glob("*.yaml")):
+    for path in sorted(EXAMPLES.glob("[0-9]*.yaml")):
         done = subprocess.run([*FINGERD, "--check", "-c", str(path)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), path
         numbers.append(path.name[:2])

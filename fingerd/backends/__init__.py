@@ -24,12 +24,13 @@ Takes = Literal["query", "line", "anything", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a backend is asked: who is meant, how fully, by whom, and by when."""
+    """What a backend is asked: who is meant, how fully, by whom, by when, and whether parts of full names count."""
 
     username: str
     verbose: bool
     client: str  # an address, or "unix"
     deadline: float  # time.monotonic() seconds
+    by_name: bool = False
 
 
 class Backend(Protocol):
@@ -48,7 +49,10 @@ class Backend(Protocol):
     takes: ClassVar[Takes] = "query"
 
     def find(self, ask: Ask) -> Sequence[Person]:
-        """Everyone whom the name may mean, the exact login first; none for nobody. BackendError when it cannot tell."""
+        """Everyone whom the name may mean, the exact login first; none for nobody. BackendError when it cannot tell.
+
+        With ``by_name``, those count too whose full name has all its words, where the backend knows full names.
+        """
         ...
 
     def listed(self, ask: Ask) -> Iterator[Person] | None:

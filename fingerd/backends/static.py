@@ -6,38 +6,47 @@ from typing import ClassVar
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import QueryError
-from fingerd.people import Person
+from fingerd.people import Person, Record
 from fingerd.protocol import Query, parse_query
 
 
 @dataclass(frozen=True)
 class Static(Backend):
-    """Users in the configuration, each with the text that is told of them."""
+    """Users in the configuration, each with the text that is told of them, or with a record."""
 
     instant: ClassVar[bool] = True
     constant: ClassVar[bool] = True
 
-    users: Mapping[str, str]
+    users: Mapping[str, str | Record]
     _people: Mapping[str, tuple[Person]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in self.users:
-            if not _can_be_asked(name):
+            if not can_be_asked(name):
                 raise ValueError(f"no query can ask for a user called {name!r}")
-        # A line end now saves making a new text of it for every answer.
-        people = {name: (Person(name, text.removesuffix("\n") + "\n"),) for name, text in self.users.items()}
-        object.__setattr__(self, "_people", people)
+        object.__setattr__(self, "_people", {name: (_person(name, user),) for name, user in self.users.items()})
 
     def find(self, ask: Ask) -> Sequence[Person]:
-        """The user of exactly this name."""
-        return self._people.get(ask.username, ())
+        """The user of exactly this name, and those whose full name it is a part of where that counts."""
+        found = self._people.get(ask.username, ())
+        if not ask.by_name:
+            return found
+        others = (person for (person,) in self._people.values() if person.is_called(ask.username))
+        return (*found, *(person for person in others if person not in found))
 
     def listed(self, ask: Ask) -> Iterator[Person]:
         """All users, in the order of the configuration."""
         return (person for (person,) in self._people.values())
 
 
-def _can_be_asked(name: str) -> bool:
+def _person(login: str, user: str | Record) -> Person:
+    if isinstance(user, Record):
+        return Person.of(login, user)
+    return Person(login, user.removesuffix("\n") + "\n")  # a line end now saves a new text for every answer
+
+
+def can_be_asked(name: str) -> bool:
+    """Whether a query can mean this name and no other."""
     try:
         return bool(name) and parse_query(Query(name).encode()) == Query(name)
     except (QueryError, UnicodeEncodeError):

@@ -58,23 +58,23 @@ def words(name: str) -> list[bytes]:
     return sorted({text.encode() for text in (*_words(Settings), *_YAML, *_TEXTS)} if name == "config" else _WIRE)
 
 
-def _words(kind: Any) -> Iterator[str]:
-    """The options of a type, and the words that they may have."""
+def _words(kind: Any, inside: bool = False) -> Iterator[str]:
+    """The options of a type, and the words that they may have; ``inside`` of a backend, the same backends again."""
     if get_origin(kind) is Literal:
         yield from (str(word).lower() for word in get_args(kind))
     elif kind is Backend:
-        for name in backend_names():
+        for name in () if inside else backend_names():
             yield name
-            yield from _words(load_type(name))
+            yield from _words(load_type(name), inside=True)
     elif dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         for field in dataclasses.fields(kind):
             if field.init:
                 yield f"{field.name.rstrip('_')}: "
-                yield from _words(hints[field.name])
+                yield from _words(hints[field.name], inside)
     else:
         for argument in get_args(kind):
-            yield from _words(argument)
+            yield from _words(argument, inside)
 
 
 def dictionary(name: str) -> str:

@@ -1,0 +1,65 @@
+"""``type: vending``: a vending machine on the net (RFC 1288 2.5.5)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from fingerd.backends import Ask, Backend
+from fingerd.backends.static import can_be_asked
+from fingerd.people import Person
+from fingerd.protocol import one_line
+from fingerd.scalars import Whole
+
+SOLD_OUT = "sold out"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What lies in one slot."""
+
+    count: Annotated[int, Whole()]
+    price: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Vending(Backend):
+    """A vending machine: the list of users is what can be bought, a user is a slot. It never eats money."""
+
+    instant: ClassVar[bool] = True
+    constant: ClassVar[bool] = True
+
+    slots: Mapping[str, Slot]
+    _told: Mapping[str, tuple[Person]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in self.slots:
+            if not can_be_asked(name):
+                raise ValueError(f"no query can ask for a slot called {name!r}")
+        told = {name: (Person(name, _detail(name, slot)),) for name, slot in self.slots.items()}
+        object.__setattr__(self, "_told", told)
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        """How many are left in the slot of this name, and what is said of them."""
+        return self._told.get(ask.username, ())
+
+    def listed(self, ask: Ask) -> Iterator[Person]:
+        """All slots, as a table."""
+        width = max(map(len, self.slots), default=0)
+        lines = ["Items available:" if self.slots else "Nothing is for sale here."]
+        lines += [f"  {name:<{width}}  {_short(slot)}" for name, slot in self.slots.items()]
+        return iter((Person("", "\n".join(lines)),))
+
+
+def _short(slot: Slot) -> str:
+    price = f", {one_line(slot.price)} each" if slot.price else ""
+    return f"{slot.count} left{price}" if slot.count else SOLD_OUT
+
+
+def _detail(name: str, slot: Slot) -> str:
+    lines = [f"Slot: {name}", f"Count: {slot.count or SOLD_OUT}"]
+    if slot.price:
+        lines.append(f"Price: {one_line(slot.price)}")
+    if slot.text:
+        lines += ["", slot.text.rstrip()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,135 @@
+"""People: what is known of them, what is left of that when only some atoms may be told, and what they are called."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from fingerd.backends import Ask
+from fingerd.errors import ConfigError
+from fingerd.people import ATOMS, WRITTEN, LastLogin, Mail, Person, Record, Session
+from fingerd.settings import load_config
+
+ANN = Person(
+    "ann",
+    name="Ann Example",
+    office="12 Hill",
+    office_phone="x1",
+    home_phone="2",
+    job="potter",
+    directory="/home/ann",
+    shell="/bin/sh",
+    sessions=(Session("tty1"),),
+    last_login=LastLogin(1.0),
+    mail=Mail(2.0, 1.0),
+    project="Pots",
+    plan="More pots",
+    pgpkey="key",
+    pubkey="public",
+    pronouns="she/her",
+    timezone="UTC",
+)
+
+CALLED = {
+    "the whole name": ("Mark J. Rinehart", "Mark J. Rinehart", True),
+    "the first name": ("Mark J. Rinehart", "mark", True),
+    "the last name": ("Mark J. Rinehart", "RINEHART", True),
+    "words in another order": ("Mark J. Rinehart", "rinehart mark", True),
+    "with a comma, as in a directory": ("Rinehart, Mark J.", "rinehart", True),
+    "blanks between": ("Mark J. Rinehart", " mark \t rinehart ", True),
+    "another case beyond ASCII": ("Jürgen Groß", "JÜRGEN GROSS", True),
+    "half a word": ("Mark J. Rinehart", "rine", False),
+    "one word of another name": ("Mark J. Rinehart", "mark smith", False),
+    "nothing": ("Mark J. Rinehart", "", False),
+    "blanks alone": ("Mark J. Rinehart", " \t", False),
+    "a pattern": ("Mark J. Rinehart", "*", False),
+    "an expression": ("Mark J. Rinehart", "mar.", False),
+    "somebody without a name": ("", "mark", False),
+    "nobody at all": ("", "", False),
+}
+
+USERS = {
+    "a text": ("ann: Hello", Person("ann", "Hello\n")),
+    "a record": ("ann: {name: Ann Example}", Person("ann", name="Ann Example", plan="")),
+    "a record of several lines": (
+        "ann:\n      plan: |\n        one\n        two\n",
+        Person("ann", plan="one\ntwo\n"),
+    ),
+    "a record of nothing": ("ann: {}", Person("ann", plan="")),
+    "digits in quotes": ("ann: {office_phone: '5551234'}", Person("ann", office_phone="5551234", plan="")),
+}
+
+NO_USERS = {
+    "no such atom": ("ann: {offce: x}", "11: backend.users.ann.offce: unknown option (did you mean office?)"),
+    "what is no text": ("ann: {sessions: x}", "11: backend.users.ann.sessions: unknown option"),
+    "digits": (
+        "ann: {office_phone: 5551234}",
+        "25: backend.users.ann.office_phone: YAML reads 5551234 as a number; to mean the text, quote it: "
+        '"5551234"',
+    ),
+    "nothing": (
+        "ann:",
+        "9: backend.users.ann: YAML reads an empty value as nothing; to mean the text, quote it: \"\"",
+    ),
+    "a list": ("ann: [a]", "10: backend.users.ann: must be text"),
+}  # fmt: skip
+
+
+def test_every_field_but_the_text_is_an_atom_and_what_is_written_down_are_some_of_them() -> None:
+    fields = [field.name for field in dataclasses.fields(Person)]
+    assert list(ATOMS) == [name for name in fields if name != "text"]
+    assert set(WRITTEN) < set(ATOMS)
+    assert all(getattr(ANN, atom) for atom in ATOMS)
+
+
+def test_somebody_who_is_only_written_down_is_not_known_to_be_logged_in_or_not() -> None:
+    person = Person.of("ann", Record(**{atom: getattr(ANN, atom) for atom in WRITTEN}))
+    assert person == dataclasses.replace(ANN, sessions=None, last_login=None, mail=None)
+
+
+@pytest.mark.parametrize("atom", ATOMS)
+def test_with_one_atom_all_others_are_unknown(atom: str) -> None:
+    person = ANN.only([atom])
+    told = {name for name in ATOMS if getattr(person, name)}
+    assert told == {atom}
+    assert getattr(person, atom) == getattr(ANN, atom)
+    assert person.text is None
+
+
+@pytest.mark.parametrize("atom", ATOMS)
+def test_without_one_atom_all_others_are_known(atom: str) -> None:
+    person = ANN.only([name for name in ATOMS if name != atom])
+    assert {name for name in ATOMS if not getattr(person, name)} == {atom}
+
+
+def test_who_has_no_full_name_is_told_by_the_login() -> None:
+    assert Person("ann").only(["name"]) == Person("", name="ann")
+    assert Person("ann", name=" \t").only(["name"]) == Person("", name="ann")
+    assert Person("ann").only(["plan"]) == Person("")
+    assert ANN.only(["name"]) == Person("", name="Ann Example")
+
+
+@pytest.mark.parametrize(("name", "asked", "called"), CALLED.values(), ids=CALLED.keys())
+def test_somebody_is_called_by_whole_words_of_the_full_name(name: str, asked: str, called: bool) -> None:
+    assert Person("x", name=name).is_called(asked) is called
+
+
+def test_somebody_is_not_called_by_anything_but_the_full_name() -> None:
+    assert not ANN.is_called("ann potter")
+    assert not Person("mark").is_called("mark")
+
+
+@pytest.mark.parametrize(("text", "person"), USERS.values(), ids=USERS.keys())
+def test_a_user_of_the_configuration_is_a_text_or_a_record(text: str, person: Person, tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(f"backend:\n  type: static\n  users:\n    {text}\n")
+    assert list(load_config(str(path)).backend.find(Ask("ann", False, "unix", 0))) == [person]
+
+
+@pytest.mark.parametrize(("text", "problem"), NO_USERS.values(), ids=NO_USERS.keys())
+def test_a_user_who_cannot_be_read_is_a_problem_at_its_place(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(f"backend:\n  type: static\n  users:\n    {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path))
+    assert [line.removeprefix(f"{path}:4:") for line in caught.value.problems] == [problem]

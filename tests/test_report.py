@@ -1,0 +1,719 @@
+"""What is said of people: RFC 1288's own examples byte for byte, all shapes beside them, and what holds for anybody."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fingerd.backends import Ask, Backend
+from fingerd.moments import date, idle_column, idle_time, weekday
+from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
+from fingerd.policy import PRESETS, Policy, Rule
+from fingerd.protocol import CRLF, encode_reply, one_line
+from fingerd.report import LISTED, SHORT_PLAN, records, separated, table
+from fingerd.ruip import Asker, Ruip, Wording
+
+SUMMER, WINTER = timezone(timedelta(hours=-4)), timezone(timedelta(hours=-5))  # where Rutgers is
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+def at(month: int, day: int, hour: int, minute: int, year: int = 1990, zone: timezone = SUMMER) -> float:
+    """A moment by the clocks of Rutgers."""
+    return datetime(year, month, day, hour, minute, tzinfo=zone).timestamp()
+
+
+MONDAY = at(7, 23, 15, 56)  # when somebody may have asked elbereth
+NOW = at(7, 30, 12, 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rutgers() -> Iterator[None]:
+    """Let the local time be that of RFC 1288's hosts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "EST5EDT,M4.1.0,M10.5.0")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@dataclass(frozen=True)
+class Known(Backend):
+    """Some people, whom any name may mean."""
+
+    instant: ClassVar[bool] = True
+    people: tuple[Person, ...]
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        return self.people
+
+    def listed(self, ask: Ask) -> Iterator[Person]:
+        return iter(self.people)
+
+
+def reply(line: bytes, people: Sequence[Person], *show: str, now: float = NOW) -> bytes:
+    """What a client is told of these people who may learn these atoms."""
+    rule = Rule(from_=("any",), list=True, match="name", show=show or ("everything",))
+    ruip = Ruip(Known(tuple(people)), Policy((rule,)), Wording(), 1024, 1 << 30)
+    return ruip.answer_line(line, Asker("192.0.2.7", 20.0, now)).reply
+
+
+def on_the_wire(text: str) -> bytes:
+    return text.replace("\n", "\r\n").encode()
+
+
+# 4.1: elbereth.rutgers.edu
+
+ELBERETH = """\
+Login       Name               TTY Idle    When            Office
+rinehart Mark J. Rinehart      p0  1:11 Mon 12:15  019 Hill       x3166
+greenfie Stephen J. Greenfiel  p1       Mon 15:46  542 Hill       x3074
+rapatel  Rocky - Rakesh Patel  p3    4d Thu 00:58  028 Hill       x2287
+pleasant Mel Pleasant          p4    3d Thu 21:32  019 Hill    908-932-
+dphillip Dave Phillips         p5  021: Sun 18:24  265 Hill       x3792
+dmk      David Katinsky        p6    2d Thu 14:11  028 Hill       x2492
+cherniss Cary Cherniss         p7    5  Mon 15:42  127 Psychol    x2008
+harnaga  Doug Harnaga          p8  2:01 Mon 10:15  055 Hill       x2351
+brisco   Thomas P. Brisco      pe  2:09 Mon 13:37  h055           x2351
+laidlaw  Angus Laidlaw         q0  1:55 Mon 11:26  E313C       648-5592
+cje      Chris Jarocha-Ernst   q1    8  Mon 13:43  259 Hill       x2413
+"""
+
+ONLINE = (
+    ("rinehart", "Mark J. Rinehart", "p0", 71 * MINUTE, at(7, 23, 12, 15), "019 Hill", "x3166"),
+    ("greenfie", "Stephen J. Greenfiel", "p1", 12.0, at(7, 23, 15, 46), "542 Hill", "x3074"),
+    ("rapatel", "Rocky - Rakesh Patel", "p3", 4.4 * DAY, at(7, 19, 0, 58), "028 Hill", "x2287"),
+    ("pleasant", "Mel Pleasant", "p4", 3.7 * DAY, at(7, 19, 21, 32), "019 Hill", "908-932-"),
+    ("dphillip", "Dave Phillips", "p5", 21.5 * HOUR, at(7, 22, 18, 24), "265 Hill", "x3792"),
+    ("dmk", "David Katinsky", "p6", 2 * DAY, at(7, 19, 14, 11), "028 Hill", "x2492"),
+    ("cherniss", "Cary Cherniss", "p7", 5 * MINUTE, at(7, 23, 15, 42), "127 Psychol", "x2008"),
+    ("harnaga", "Doug Harnaga", "p8", 121 * MINUTE, at(7, 23, 10, 15), "055 Hill", "x2351"),
+    ("brisco", "Thomas P. Brisco", "pe", 129 * MINUTE, at(7, 23, 13, 37), "h055", "x2351"),
+    ("laidlaw", "Angus Laidlaw", "q0", 115 * MINUTE, at(7, 23, 11, 26), "E313C", "648-5592"),
+    ("cje", "Chris Jarocha-Ernst", "q1", 8 * MINUTE + 59, at(7, 23, 13, 43), "259 Hill", "x2413"),
+)
+
+
+def test_rfc_1288_4_1_null_command_line() -> None:
+    people = [
+        Person(login, name=name, office=office, office_phone=phone, sessions=(Session(tty, "", since, idle),))
+        for login, name, tty, idle, since, office, phone in ONLINE
+    ]
+    assert reply(b"\r\n", people, "standard", now=MONDAY) == on_the_wire(ELBERETH)
+
+
+# 4.2: dimacs.rutgers.edu
+
+PIRMANN = """\
+Login name: pirmann                     In real life: David Pirmann
+Office: 016 Hill, x2443                 Home phone: 989-8482
+Directory: /dimacs/u1/pirmann           Shell: /bin/tcsh
+Last login Sat Jun 23 10:47 on ttyp0 from romulus.rutgers.
+No unread mail
+Project:
+Plan:
+                      Work Schedule, Summer 1990
+                 Rutgers LCSR Operations, 908-932-2443
+
+                        Monday       5pm - 12am
+                        Tuesday      5pm - 12am
+                        Wednesday    9am -  5pm
+                        Thursday     9am -  5pm
+                        Saturday     9am -  5pm
+
+                           larf larf hoo hoo
+"""
+
+DIMACS = Person(
+    "pirmann",
+    name="David Pirmann",
+    office="016 Hill",
+    office_phone="x2443",
+    home_phone="989-8482",
+    directory="/dimacs/u1/pirmann",
+    shell="/bin/tcsh",
+    sessions=(),
+    last_login=LastLogin(at(6, 23, 10, 47), "ttyp0", "romulus.rutgers."),
+    mail=Mail(),
+    project="\n",
+    plan=PIRMANN.partition("Plan:\n")[2],
+)
+
+
+def test_rfc_1288_4_2_name_specified() -> None:
+    assert reply(b"/W pirmann\r\n", [DIMACS]) == on_the_wire(PIRMANN)
+
+
+# 4.3: elbereth.rutgers.edu again
+
+RON = """\
+Login name: spinner                     In real life: Ron Spinner
+Office: Ops Cubby,    x2443             Home phone: 463-7358
+Directory: /u1/spinner                  Shell: /bin/tcsh
+Last login Mon May  7 16:38 on ttyq7
+Plan:
+            ught i
+          ca      n
+        m           a
+       '      ...     t
+      I      .   .     i
+             !         m
+      !       !       e
+       p       !pool
+        l
+         e
+          H
+
+Login name: surak                       In real life: Ron Surak
+Office: 000 OMB Dou,    x9256
+Directory: /u2/surak                    Shell: /bin/tcsh
+Last login Fri Jul 27 09:55 on ttyq3
+No Plan.
+
+Login name: etter                       In real life: Ron Etter
+Directory: /u2/etter                    Shell: /bin/tcsh
+Never logged in.
+No Plan.
+"""
+
+SPINNER = Person(
+    "spinner",
+    name="Ron Spinner",
+    office="Ops Cubby",
+    office_phone="   x2443",
+    home_phone="463-7358",
+    directory="/u1/spinner",
+    shell="/bin/tcsh",
+    last_login=LastLogin(at(5, 7, 16, 38), "ttyq7"),
+    plan=RON.partition("Plan:\n")[2].partition("\n\n")[0] + "\n",
+)
+SURAK = Person(
+    "surak",
+    name="Ron Surak",
+    office="000 OMB Dou",
+    office_phone="   x9256",
+    directory="/u2/surak",
+    shell="/bin/tcsh",
+    last_login=LastLogin(at(7, 27, 9, 55), "ttyq3"),
+    plan="",
+)
+ETTER = Person("etter", name="Ron Etter", directory="/u2/etter", shell="/bin/tcsh", last_login=LastLogin(None), plan="")
+
+
+def test_rfc_1288_4_3_ambiguous_name_specified() -> None:
+    assert reply(b"/W ron\r\n", [SPINNER, SURAK, ETTER]) == on_the_wire(RON)
+
+
+# Moments
+
+IDLE = {
+    "nothing": (0.0, "", "    "),
+    "less than a minute": (59.9, "", "    "),
+    "a minute": (60.0, "1", "  1 "),
+    "less than an hour": (3599.0, "59", " 59 "),
+    "an hour": (3600.0, "1:00", "1:00"),
+    "an hour and eleven minutes": (4260.0, "1:11", "1:11"),
+    "less than ten hours": (35999.0, "9:59", "9:59"),
+    "ten hours": (36000.0, "010:", "010:"),
+    "less than a day": (86399.0, "023:", "023:"),
+    "a day": (86400.0, "1d", "  1d"),
+    "four days and a half": (4.5 * DAY, "4d", "  4d"),
+    "half a year": (183 * DAY, "183d", "183d"),
+    "three years": (1096 * DAY, "1096d", "1096d"),
+    "a clock that was put back": (-120.0, "", "    "),
+}
+
+DATES = {
+    "now": (NOW, "Mon 12:00", "Mon Jul 30 12:00"),
+    "this week": (at(7, 24, 9, 5), "Tue 09:05", "Tue Jul 24 09:05"),
+    "less than a week ago": (at(7, 23, 12, 1), "Mon 12:01", "Mon Jul 23 12:01"),
+    "a week ago": (at(7, 23, 12, 0), "Jul 23", "Mon Jul 23 12:00"),
+    "with one digit": (at(5, 7, 16, 38), "May 07", "Mon May  7 16:38"),
+    "in winter, by the clocks of then": (at(3, 1, 23, 30, zone=WINTER), "Mar 01", "Thu Mar  1 23:30"),
+    "less than half a year ago": (NOW - 182 * DAY, "Jan 29", "Mon Jan 29 11:00"),
+    "half a year ago": (NOW - 183 * DAY, "Jan 1990", "Sun Jan 28 11:00 1990"),
+    "years ago": (at(12, 31, 23, 59, 1986, WINTER), "Dec 1986", "Wed Dec 31 23:59 1986"),
+    "in the beginning": (0.0, "Dec 1969", "Wed Dec 31 19:00 1969"),
+    "soon, by another clock": (at(7, 30, 12, 5), "Mon 12:05", "Mon Jul 30 12:05"),
+    "in years": (at(7, 30, 12, 0, 2038), "Jul 2038", "Fri Jul 30 12:00 2038"),
+}
+
+
+@pytest.mark.parametrize(("seconds", "text", "column"), IDLE.values(), ids=IDLE.keys())
+def test_an_idle_time_takes_four_columns(seconds: float, text: str, column: str) -> None:
+    assert idle_time(seconds) == text
+    assert idle_column(seconds) == column
+
+
+def test_an_idle_time_that_nobody_knows_is_blank() -> None:
+    assert idle_column(None) == "    "
+
+
+@pytest.mark.parametrize(("moment", "short", "full"), DATES.values(), ids=DATES.keys())
+def test_a_moment_is_told_by_the_local_clocks_and_with_its_year_where_it_is_long_ago(
+    moment: float, short: str, full: str
+) -> None:
+    assert weekday(moment, NOW) == short
+    assert date(moment, NOW) == full
+
+
+# Records
+
+ANN = Person("ann", name="Ann Example")
+HEAD = "Login name: ann                         In real life: Ann Example\n"
+SINCE = at(7, 30, 9, 15)
+LONG = "".join(f"line {number}\n" for number in range(1, 52))  # one line more than the short form tells
+CUT = "".join(f"line {number}\n" for number in range(1, 51)) + "[more with /W]\n"
+KEYS = "PGP key:\n-----BEGIN\nkey\n-----END\nPublic key:\nssh-ed25519 AAAA ann@host\n"
+
+
+def both(person: Person, text: str) -> tuple[Person, str, str]:
+    """Somebody of whom both forms tell the same."""
+    return person, text, text
+
+
+# Somebody, what the short form tells, and what the long one adds to it or tells instead.
+RECORDS: dict[str, tuple[Person, str, str]] = {
+    "login and name": (ANN, HEAD, HEAD),
+    "no name": both(Person("ann"), "Login name: ann                         In real life: ann\n"),
+    "name alone": both(Person("", name="Ann Example"), "In real life: Ann Example\n"),
+    "office without a phone": both(replace(ANN, office="12 Hill"), HEAD + "Office: 12 Hill\n"),
+    "phone without an office": both(replace(ANN, office_phone="x1"), HEAD + "Office: x1\n"),
+    "home phone alone": both(replace(ANN, home_phone="555"), HEAD + "Home phone: 555\n"),
+    "blanks alone": both(replace(ANN, office=" ", office_phone="\t", job="\n"), HEAD),
+    "job": both(replace(ANN, job="potter"), HEAD + "Job: potter\n"),
+    "pronouns and time zone": both(
+        replace(ANN, pronouns="she/her", timezone="Europe/Lisbon"),
+        HEAD + "Pronouns: she/her                       Timezone: Europe/Lisbon\n",
+    ),
+    "directory and shell are for the long form": (
+        replace(ANN, directory="/home/ann", shell="/bin/sh"),
+        HEAD,
+        HEAD + "Directory: /home/ann                    Shell: /bin/sh\n",
+    ),
+    "shell alone": (replace(ANN, shell="/bin/sh"), HEAD, HEAD + "Shell: /bin/sh\n"),
+    "a long login pushes the name": both(
+        replace(ANN, login="a-login-that-is-longer-than-its-column"),
+        "Login name: a-login-that-is-longer-than-its-column In real life: Ann Example\n",
+    ),
+    "a login that just fits": both(replace(ANN, login="a" * 27), f"Login name: {'a' * 27} In real life: Ann Example\n"),
+    # sessions
+    "logged in": both(
+        replace(ANN, sessions=(Session("tty1", "", SINCE, 5 * MINUTE),)),
+        HEAD + "On since Mon Jul 30 09:15 on tty1, idle 5\n",
+    ),
+    "logged in from elsewhere, and busy": both(
+        replace(ANN, sessions=(Session("pts/3", "host.example.org", SINCE, 10.0),)),
+        HEAD + "On since Mon Jul 30 09:15 on pts/3 from host.example.org\n",
+    ),
+    "logged in, nobody knows since when": both(
+        replace(ANN, sessions=(Session("tty1", "192.0.2.7", None, 2 * DAY),)),
+        HEAD + "Logged in on tty1 from 192.0.2.7, idle 2d\n",
+    ),
+    "logged in, nobody knows how idle": both(
+        replace(ANN, sessions=(Session("tty1", "", SINCE),)), HEAD + "On since Mon Jul 30 09:15 on tty1\n"
+    ),
+    "logged in, and nothing else is known": both(replace(ANN, sessions=(Session(""),)), HEAD + "Logged in\n"),
+    "logged in more than once": both(
+        replace(ANN, sessions=(Session("tty1", "", SINCE), Session("tty2", "", at(1, 1, 8, 0, 1989, WINTER)))),
+        HEAD + "On since Mon Jul 30 09:15 on tty1\nOn since Sun Jan  1 08:00 1989 on tty2\n",
+    ),
+    "logged in, which is more than the last login": both(
+        replace(ANN, sessions=(Session("tty1"),), last_login=LastLogin(SINCE)), HEAD + "Logged in on tty1\n"
+    ),
+    "not logged in": both(replace(ANN, sessions=()), HEAD + "Not logged in.\n"),
+    "nobody knows whether": both(replace(ANN, sessions=None), HEAD),
+    "last login": both(
+        replace(ANN, sessions=(), last_login=LastLogin(SINCE, "tty1")), HEAD + "Last login Mon Jul 30 09:15 on tty1\n"
+    ),
+    "last login long ago": both(
+        replace(ANN, last_login=LastLogin(at(6, 2, 8, 0, 1987), "", "host")),
+        HEAD + "Last login Tue Jun  2 08:00 1987 from host\n",
+    ),
+    "last login never": both(replace(ANN, sessions=(), last_login=LastLogin(None)), HEAD + "Never logged in.\n"),
+    # mail
+    "an empty mailbox": (replace(ANN, mail=Mail()), HEAD, HEAD + "No unread mail\n"),
+    "an empty mailbox that was read": (replace(ANN, mail=Mail(None, SINCE)), HEAD, HEAD + "No unread mail\n"),
+    "mail that was read": (
+        replace(ANN, mail=Mail(at(7, 29, 8, 0), SINCE)),
+        HEAD,
+        HEAD + "Mail last read Mon Jul 30 09:15\n",
+    ),
+    "mail that was read when it came": (
+        replace(ANN, mail=Mail(SINCE, SINCE)),
+        HEAD,
+        HEAD + "Mail last read Mon Jul 30 09:15\n",
+    ),
+    "new mail": (
+        replace(ANN, mail=Mail(SINCE, at(7, 29, 8, 0))),
+        HEAD,
+        HEAD + "New mail received Mon Jul 30 09:15, unread since Sun Jul 29 08:00\n",
+    ),
+    "mail that was never read": (
+        replace(ANN, mail=Mail(SINCE)),
+        HEAD,
+        HEAD + "New mail received Mon Jul 30 09:15\n",
+    ),
+    # project and plan
+    "a project of one line": both(replace(ANN, project="pots\n"), HEAD + "Project: pots\n"),
+    "a project of several lines": both(replace(ANN, project="pots\npans\n"), HEAD + "Project:\npots\npans\n"),
+    "a project that is moved in": both(replace(ANN, project="  pots\n"), HEAD + "Project:   pots\n"),
+    "a project of line ends": both(replace(ANN, project="\r\n\n"), HEAD + "Project:\n"),
+    "a project of blanks": both(replace(ANN, project=" \t\n"), HEAD + "Project:\n"),
+    "no project": both(replace(ANN, project=""), HEAD),
+    "a plan": both(replace(ANN, plan="  More\n\npots\n"), HEAD + "Plan:\n  More\n\npots\n"),
+    "a plan without a line end": both(replace(ANN, plan="More pots"), HEAD + "Plan:\nMore pots\n"),
+    "a plan with blank lines behind": both(replace(ANN, plan="More pots\n\n \n\n"), HEAD + "Plan:\nMore pots\n"),
+    "an empty plan": both(replace(ANN, plan=""), HEAD + "No Plan.\n"),
+    "a plan of blanks": both(replace(ANN, plan=" \n\t\n"), HEAD + "No Plan.\n"),
+    "no word of a plan": both(replace(ANN, plan=None), HEAD),
+    "a plan as long as the short form tells": both(
+        replace(ANN, plan=LONG.removesuffix("line 51\n")), HEAD + "Plan:\n" + CUT.removesuffix("[more with /W]\n")
+    ),
+    "a longer plan": (replace(ANN, plan=LONG), HEAD + "Plan:\n" + CUT, HEAD + "Plan:\n" + LONG),
+    "a longer plan with other line ends": (
+        replace(ANN, plan=LONG.replace("\n", "\r\n")),
+        HEAD + "Plan:\n" + CUT,
+        HEAD + "Plan:\n" + LONG,
+    ),
+    "keys are for the long form": (
+        replace(ANN, pgpkey="-----BEGIN\nkey\n-----END\n", pubkey="ssh-ed25519 AAAA ann@host\n"),
+        HEAD,
+        HEAD + KEYS,
+    ),
+    "keys of blanks": (replace(ANN, pgpkey=" \n", pubkey="\n"), HEAD, HEAD),
+    # what others would have a terminal do
+    "control characters": both(
+        replace(ANN, office="\x1b]0;x\x07", job="\x9b2J\x7f", plan="\x1b[2J\x00\nb\x85c"),
+        HEAD + "Office: ?]0;x?\nJob: ?2J?\nPlan:\n?[2J?\nb?c\n",
+    ),
+    "control characters alone, which Python takes for blanks": both(
+        Person("ann", name="\x1f", office="\x1c", office_phone="\x1d", job="\x1e"),
+        "Login name: ann                         In real life: ann\nOffice: ?, ?\nJob: ?\n",
+    ),
+    "a line end in every atom of one line": both(
+        Person(
+            "a\nnn",
+            name="Ann\r\nExample",
+            office="12\vHill",
+            office_phone="x\f1",
+            home_phone="5\x855",
+            job="pot\u2028ter",
+            pronouns="she\u2029her",
+            timezone="U\tC",
+            sessions=(Session("t\nty", "h\rost"),),
+        ),
+        "Login name: a nn                        In real life: Ann  Example\n"
+        "Office: 12 Hill, x 1                    Home phone: 5 5\n"
+        "Job: pot ter\n"
+        "Pronouns: she her                       Timezone: U C\n"
+        "Logged in on t ty from h ost\n",
+    ),
+    "a text is told as it is": both(Person("ann", "Hello\n  there\n"), "Hello\n  there\n"),
+}
+
+
+@pytest.mark.parametrize(("person", "short", "full"), RECORDS.values(), ids=RECORDS.keys())
+def test_a_record_tells_what_is_known(person: Person, short: str, full: str) -> None:
+    assert reply(b"ann\r\n", [person]) == on_the_wire(short)
+    assert reply(b"/W ann\r\n", [person]) == on_the_wire(full)
+
+
+SEVERAL = {
+    "one": ((Person("a", "x"),), "x"),
+    "one with a line end": ((Person("a", "x\n"),), "x\n"),
+    "two": ((Person("a", "x\n"), Person("b", "y")), "x\n\ny\n"),
+    "a text and a record": ((Person("a", "x"), Person("b", name="B")), "x\n\nLogin name: b                           "
+    "In real life: B\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("people", "text"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_records_have_an_empty_line_between_them(people: tuple[Person, ...], text: str) -> None:
+    assert records(people, NOW, False) == text
+
+
+def test_texts_have_an_empty_line_between_them() -> None:
+    assert separated(["a", "b\n", "c\nd\n"]) == "a\n\nb\n\nc\nd\n"
+
+
+# Tables
+
+NOBODY_KNOWN = Person("ann", name="Ann Example")
+
+TABLES: dict[str, tuple[tuple[Person, ...], str]] = {
+    "nobody": ((), "No one logged on.\n"),
+    "a user of whom there is a text": ((Person("bob", "x"),), "Login       Name\nbob      bob\n"),
+    "a text as it is": ((Person("", "Here:\n bob\r\n"),), "Here:\n bob\n"),
+    "a login and a text": (
+        (Person("", "Here:\n"), Person("bob", "")),
+        "Login       Name\nbob      bob\nHere:\n",
+    ),
+    "login and name": ((NOBODY_KNOWN,), "Login       Name\nann      Ann Example\n"),
+    "nobody is logged in": ((replace(ANN, sessions=()),), "Login       Name\nann      Ann Example\n"),
+    "a row for each session": (
+        (replace(ANN, sessions=(Session("p0"), Session("p1"))), Person("bob", sessions=())),
+        "Login       Name               TTY\n"
+        "ann      Ann Example           p0\n"
+        "ann      Ann Example           p1\n"
+        "bob      bob\n",
+    ),
+    "where they are": (
+        (replace(ANN, sessions=(Session("p0", "host.example.org", SINCE, 3 * HOUR),), job="potter"),),
+        "Login       Name               TTY Idle    When    Where             Job\n"
+        "ann      Ann Example           p0  3:00 Mon 09:15  host.example.org  potter\n",
+    ),
+    "a session without a time": (
+        (replace(ANN, sessions=(Session("p0", "", None, 5 * MINUTE),)),),
+        "Login       Name               TTY Idle\nann      Ann Example           p0    5\n",
+    ),
+    "a session long ago": (
+        (replace(ANN, sessions=(Session("p0", "", at(1, 3, 8, 0, 1988, WINTER)),)),),
+        "Login       Name               TTY    When\nann      Ann Example           p0  Jan 1988\n",
+    ),
+    "office alone": (
+        (replace(ANN, office="12 Hill"),),
+        "Login       Name                       Office\nann      Ann Example           12 Hill\n",
+    ),
+    "phone alone, below its heading all the same": (
+        (replace(ANN, office_phone="x1"),),
+        f"Login       Name                       Office\nann      {'Ann Example':<20}{'x1':>22}\n",
+    ),
+    "what only one of them has": (
+        (ANN, Person("bob", name="Bob", job="miller")),
+        "Login       Name               Job\nann      Ann Example\nbob      Bob                   miller\n",
+    ),
+    "a long login": (
+        (Person("a-very-long-username", name="Ann"), Person("bob", name="Bob")),
+        "Login                   Name\na-very-long-username Ann\nbob                  Bob\n",
+    ),
+    "a long name": (
+        (replace(ANN, name="Ann Example of the Long Names", job="potter"), Person("bob", job="miller")),
+        "Login       Name                        Job\n"
+        "ann      Ann Example of the Long Names  potter\n"
+        "bob      bob                            miller\n",
+    ),
+    "a login that is longer than a column may be": (
+        (Person("a" * 50, name="Ann"), Person("bob", name="Bob")),
+        f"{'Login':<48}    Name\n{'a' * 50} Ann\n{'bob':<48} Bob\n",
+    ),
+    "controls and line ends": (
+        (Person("a\nnn", name="Ann\x1b[2J\r\nExample", office="\x9b\u2028", sessions=(Session("p\t0"),)),),
+        "Login       Name               TTY          Office\na nn     Ann?[2J  Example      p 0  ?\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("people", "text"), TABLES.values(), ids=TABLES.keys())
+def test_a_list_has_a_row_for_each_and_no_column_that_is_empty(people: tuple[Person, ...], text: str) -> None:
+    assert reply(b"\r\n", people) == on_the_wire(text)
+
+
+def test_a_list_ends_where_there_is_no_more_room() -> None:
+    asked = []
+
+    def everybody() -> Iterator[Person]:
+        for number in range(1000):
+            asked.append(number)
+            yield Person("", "x" * 30) if number % 2 else Person(f"user{number}")
+
+    assert len(table(everybody(), NOW, 100)) > 100
+    assert len(asked) < 10
+
+
+# Names of every script and the columns of a terminal that they take
+NAMES = {
+    "ASCII": ("Ann", 3),
+    "Latin": ("Zoë Grüß", 8),
+    "combining accents": ("Zoe\u0308 Gru\u0308ß", 8),
+    "Chinese": ("王小明", 6),
+    "Japanese": ("山田 たろう", 11),
+    "half-width Japanese": ("ﾔﾏﾀﾞ", 4),
+    "full-width Latin": ("\uff21\uff4e\uff4e", 6),
+    "Korean": ("김철수", 6),
+    "Hebrew": ("דוד", 3),
+    "Arabic": ("أحمد", 4),
+    "Devanagari without a vowel sign": ("रमन", 3),
+    "Cyrillic": ("Иван", 4),
+    "emoji": ("😀 Ann", 6),
+    "no width at all": ("A\u200bnn", 3),
+}
+
+
+@pytest.mark.parametrize(("name", "columns"), NAMES.values(), ids=NAMES.keys())
+def test_what_comes_after_a_name_of_any_script_is_aligned(name: str, columns: int) -> None:
+    person = Person(name, name=name, sessions=(Session("p0"),), pronouns=name, timezone="UTC")
+    listed = reply(b"\r\n", [person, Person("bob", sessions=(Session("p1"),))]).decode().splitlines()
+    blanks = max(8 - columns, 0)
+    first = max(columns, 8)
+    assert listed[1] == f"{name}{' ' * blanks} {name}{' ' * (20 - columns)}  p0"
+    assert listed[2] == f"{'bob':<{first}} {'bob':<20}  p1"
+    told = reply(b"x\r\n", [person]).decode().splitlines()
+    assert told[0] == f"Login name: {name}{' ' * (28 - columns)}In real life: {name}"
+    assert told[1] == f"Pronouns: {name}{' ' * (30 - columns)}Timezone: UTC"
+
+
+# What holds for anybody
+
+PIECES = [
+    "\n",
+    "\r\n",
+    "\r",
+    "\t",
+    "\v",
+    "\x1b[2J",
+    "\x1f",
+    "\x9b",
+    "\x85",
+    "\u2028",
+    "日",
+    "e\u0301",
+    "😀",
+    " ",
+    "x",
+    "Ann",
+]
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_categories=()), max_size=30),  # lone surrogates too
+    st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+)
+LONG_TEXTS = st.one_of(TEXTS, st.lists(TEXTS, max_size=80).map("\n".join))
+MOMENTS = st.integers(0, 4_000_000_000).map(float)
+SESSIONS = st.builds(Session, TEXTS, TEXTS, st.none() | MOMENTS, st.none() | st.floats(0, 1e9))
+PEOPLE = st.builds(
+    Person,
+    login=TEXTS.filter(bool),
+    name=TEXTS,
+    office=TEXTS,
+    office_phone=TEXTS,
+    home_phone=TEXTS,
+    job=TEXTS,
+    directory=TEXTS,
+    shell=TEXTS,
+    sessions=st.none() | st.lists(SESSIONS, max_size=3).map(tuple),
+    last_login=st.none() | st.builds(LastLogin, st.none() | MOMENTS, TEXTS, TEXTS),
+    mail=st.none() | st.builds(Mail, st.none() | MOMENTS, st.none() | MOMENTS),
+    project=LONG_TEXTS,
+    plan=st.none() | LONG_TEXTS,
+    pgpkey=LONG_TEXTS,
+    pubkey=LONG_TEXTS,
+    pronouns=TEXTS,
+    timezone=TEXTS,
+)
+SHOWN = st.lists(st.sampled_from([*PRESETS, *ATOMS]), min_size=1, max_size=6).map(tuple)
+LINES_OF_USERS = st.sampled_from([b"ann\r\n", b"/W ann\r\n"])
+
+
+@settings(deadline=None)
+@given(PEOPLE, SHOWN, LINES_OF_USERS)
+def test_a_user_is_told_no_less_of_than_the_list_tells(person: Person, show: tuple[str, ...], line: bytes) -> None:
+    """RFC 1288 2.5.2, for any person and any policy."""
+    shown = person.only(Rule(from_=("any",), show=show).atoms & LISTED)
+    cells = [shown.login, shown.name or shown.login, shown.office, shown.office_phone, shown.job]
+    cells += [cell for session in shown.sessions or () for cell in (session.terminal, session.host)]
+    listed, told = (reply(asked, [person], *show) for asked in (b"\r\n", line))
+    for cell in cells:
+        text = encode_reply(one_line(cell).strip()).removesuffix(CRLF)
+        assert text in listed
+        assert text in told
+    for session in shown.sessions or ():
+        if session.since is not None:
+            assert weekday(session.since, NOW).encode() in listed
+            assert f"On since {date(session.since, NOW)}".encode() in told
+        if session.idle is not None and session.idle >= MINUTE:
+            assert idle_time(session.idle).encode() in listed
+            assert f", idle {idle_time(session.idle)}\r\n".encode() in told
+
+
+@settings(deadline=None)
+@given(st.lists(PEOPLE, max_size=3), SHOWN, st.sampled_from([b"\r\n", b"ann\r\n", b"/W ann\r\n"]))
+def test_every_line_that_is_said_of_anybody_is_clean_and_ended(
+    people: list[Person], show: tuple[str, ...], line: bytes
+) -> None:
+    said = reply(line, people, *show)
+    assert said.endswith(CRLF)
+    for text in said.decode().split("\r\n"):
+        assert not any((character < " " and character != "\t") or "\x7f" <= character <= "\x9f" for character in text)
+
+
+@settings(deadline=None)
+@given(PEOPLE, LINES_OF_USERS)
+def test_nothing_is_lost_that_can_be_printed(person: Person, line: bytes) -> None:
+    said = _ink(reply(line, [person]).decode())
+    texts = [person.login, person.name, person.office, person.office_phone, person.home_phone]
+    texts += [person.job, person.pronouns, person.timezone, person.project]
+    texts += [text for session in person.sessions or () for text in (session.terminal, session.host)]
+    if person.last_login and person.last_login.when is not None and not person.sessions:
+        texts += [person.last_login.terminal, person.last_login.host]
+    plan = (person.plan or "").rstrip()
+    if line.startswith(b"/W"):
+        texts += [person.directory, person.shell, person.pgpkey, person.pubkey, plan]
+    else:
+        texts.append("\n".join(plan.splitlines()[:SHORT_PLAN]))
+    for text in texts:
+        assert _ink(text) in said
+
+
+@settings(deadline=None)
+@given(PEOPLE)
+def test_nothing_is_lost_of_a_list_either(person: Person) -> None:
+    said = _ink(reply(b"\r\n", [person]).decode())
+    for text in (person.login, person.name, person.office, person.office_phone, person.job):
+        assert _ink(text) in said
+
+
+def _ink(text: str) -> str:
+    """What would be seen of a text on paper; ``?``, which stands for what cannot be printed, is not looked at."""
+    return "".join(character for character in text if character.isprintable() and character not in " ?")
+
+
+# Somebody all of whose atoms can be told by a word of their own
+MARKED = {
+    "login": "m-login",
+    "name": "m-name",
+    "office": "m-office",
+    "office_phone": "m-ophone",
+    "home_phone": "m-hphone",
+    "job": "m-job",
+    "directory": "m-directory",
+    "shell": "m-shell",
+    "sessions": (Session("m-terminal", "m-host", NOW, 5 * MINUTE),),
+    "last_login": LastLogin(SINCE, "m-last-terminal", "m-last-host"),
+    "mail": Mail(NOW, SINCE),
+    "project": "m-project",
+    "plan": "m-plan",
+    "pgpkey": "m-pgpkey",
+    "pubkey": "m-pubkey",
+    "pronouns": "m-pronouns",
+    "timezone": "m-timezone",
+}
+WORDS = {atom: (text,) for atom, text in MARKED.items() if isinstance(text, str)} | {
+    "sessions": ("m-terminal", "m-host", "Jul 30 12:00 on", "idle"),
+    "last_login": ("m-last-terminal", "m-last-host", "Last login", "Never"),
+    "mail": ("mail",),
+}
+
+
+@settings(deadline=None)
+@given(
+    SHOWN,
+    st.sampled_from([b"\r\n", b"ann\r\n", b"/W ann\r\n"]),
+    st.sampled_from([MARKED["sessions"], (), None]),
+)
+def test_what_is_hidden_is_never_told(show: tuple[str, ...], line: bytes, sessions: object) -> None:
+    said = reply(line, [Person(**{**MARKED, "sessions": sessions})], *show).decode()  # type: ignore[arg-type]
+    for atom in set(ATOMS) - Rule(from_=("any",), show=show).atoms:
+        for word in WORDS[atom]:
+            assert word not in said
+
+
+@pytest.mark.parametrize("atom", ATOMS)
+def test_what_is_shown_is_told_in_the_long_form(atom: str) -> None:
+    person = Person(**{**MARKED, **({"sessions": ()} if atom == "last_login" else {})})  # type: ignore[arg-type]
+    said = reply(b"/W ann\r\n", [person], atom).decode()
+    for word in WORDS[atom]:
+        assert word in said or word == "Never"
