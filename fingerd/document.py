@@ -90,6 +90,7 @@ def join(path: str, key: str) -> str:
 def read_document(path: str) -> Document:
     """The file at ``path`` as a tree; what keeps it from being read is a problem of the document."""
     document = Document(path)
+    loader = None
     try:
         with open(path, "rb") as file:
             raw = file.read()
@@ -105,8 +106,11 @@ def read_document(path: str) -> Document:
         start = raw[: error.start]
         document.complain(_end_of(path, start.decode()), "", "not UTF-8 text")
     except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML lets these through
-        here = loader.get_mark()
-        document.complain(Place(path, here.line + 1, here.column + 1), "", "a number is too large")
+        if loader is None:  # a path that no file can have
+            document.complain(Place(path), "", "cannot be read: no such file")
+        else:
+            here = loader.get_mark()
+            document.complain(Place(path, here.line + 1, here.column + 1), "", "a number is too large")
     except RecursionError:
         document.complain(Place(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:

@@ -31,6 +31,8 @@ def open_folder(path: str, folder: int | None = None) -> int | None:
     """
     try:
         return os.open(path, _FOLDER if folder is not None else _FOLDER & ~os.O_NOFOLLOW, dir_fd=folder)
+    except ValueError:  # a name that cannot be written in the host's charset
+        return None
     except OSError as error:
         if error.errno in _ABSENT or error.errno == errno.ELOOP:
             return None

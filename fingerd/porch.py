@@ -244,13 +244,14 @@ class Porch:
             request.seat = None
 
     def _make_room(self) -> bool:
-        """Close the client who has been silent longest, or one who has its answer; false where all are being served."""
-        request = next(iter(self._silent.values()), None) or next(iter(self._held.values()), None)
+        """Close one who has its answer, or else who has been silent longest; false where all are being served."""
+        request = next(chain(self._resting.values(), self._lingering.values()), None)
+        if request is None:
+            request = next(chain(self._silent.values(), self._held.values()), None)
+            if request:
+                request.outcome = "dropped"
         if request:
-            request.outcome = "dropped"
-        else:
-            request = next(chain(self._lingering.values(), self._resting.values()), None)
-        if request:
+            request.discard()  # unread bytes would make a reset of the close
             self._close(request)
         return request is not None
 

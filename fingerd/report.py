@@ -22,9 +22,17 @@ SHORT_PLAN = 50  # lines that the short form tells of a plan
 SECOND_COLUMN = 40  # of a record
 
 
-def records(people: Sequence[Person], now: float, verbose: bool) -> str:
-    """Everything that is told of these people (R56), one after the other, an empty line between two."""
-    texts = [_record(person, now, verbose) if person.text is None else person.text for person in people]
+def records(people: Iterable[Person], now: float, verbose: bool, room: int) -> str:
+    """Everything that is told of these people (RFC 1288 4.3), one after the other, an empty line between two.
+
+    Nobody more is laid out once it is longer than ``room`` characters.
+    """
+    texts: list[str] = []
+    for person in people:
+        texts.append(_record(person, now, verbose) if person.text is None else person.text)
+        room -= len(texts[-1])
+        if room < 0:
+            break
     return texts[0] if len(texts) == 1 else separated(texts)
 
 
@@ -158,7 +166,7 @@ def table(people: Iterable[Person], now: float, room: int) -> str:
         else:
             for row in _rows(person, now):
                 rows.append(row)
-                length += sum(map(len, row))
+                length += 1 + sum(map(len, row))
         if length > room:
             break
     return "\n".join([*_laid_out(rows), *texts]) or NOBODY_LISTED
@@ -188,7 +196,10 @@ def _laid_out(rows: Sequence[tuple[str, ...]]) -> list[str]:
     start = 0  # of the column
     for place, (number, column, width) in enumerate(layout):
         gap = " " * (column.gap if place else 0)
-        heading = heading.ljust(start := start + len(gap)) + " " * column.indent + column.heading
+        heading = heading.ljust(start := start + len(gap))
+        if column.heading and heading[-1:].strip():  # the one before is wider than its column
+            heading += gap
+        heading += " " * column.indent + column.heading
         start += width
         for line, text in enumerate(cells[number]):
             lines[line] += gap + _padded(text, width, column.to_the_right)

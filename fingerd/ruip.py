@@ -41,6 +41,7 @@ REMEMBERED_CHARACTERS = 1024  # of the longest of these; clients may put long on
 REMEMBERED_BYTES = 4 << 20  # of what constant backends were asked and answered; all is forgotten beyond
 REMEMBERING_BYTES = 300  # that each of these takes besides
 
+_BLANK_BYTES = BLANKS.encode()
 _BLANKS = re.compile(f"[{BLANKS}]+")
 _PLACEHOLDER = re.compile(r"\{(user|client|time)\}")
 
@@ -99,14 +100,16 @@ class Ruip:
             return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
         if not self._constant:
             return self._answer_line(line, rule, asker)
-        answer = self._remembered.get((id(rule), line))
+        # Blanks at either end mean nothing, and there are many ways to add some; in a line that is too long they count.
+        meant = strip_line_end(line).strip(_BLANK_BYTES) if len(line) <= self._query_bytes else line
+        answer = self._remembered.get((id(rule), meant))
         if answer is None:
             answer = self._answer_line(line, rule, ANYBODY)
-            self._room -= len(line) + len(answer.reply) + REMEMBERING_BYTES
+            self._room -= len(meant) + len(answer.reply) + REMEMBERING_BYTES
             if self._room < 0:
                 self._remembered.clear()
                 self._room = REMEMBERED_BYTES
-            self._remembered[id(rule), line] = answer
+            self._remembered[id(rule), meant] = answer
         return answer
 
     def _answer_line(self, line: bytes, rule: Rule, asker: Asker) -> Answer:
@@ -125,7 +128,8 @@ class Ruip:
             return self.say("refused", FORWARDING_DENIED, asker, query.username)
         if query.is_list and not rule.list:  # RFC 1288 3.2.2
             return self.say("refused", LIST_DENIED, asker)
-        ask = Ask(query.username, query.verbose, asker.client, asker.deadline, rule.match == "name")
+        by_name = rule.match == "name" and self._tells_names(rule)
+        ask = Ask(query.username, query.verbose, asker.client, asker.deadline, by_name)
         try:
             outcome, text = self._list(ask, rule, asker) if query.is_list else self._users(ask, rule, asker)
         except BackendError as error:
@@ -140,7 +144,12 @@ class Ruip:
         names = _BLANKS.split(ask.username)
         if len(names) > rule.users_per_query:
             return "malformed", MALFORMED_QUERY
-        told = [self._user(replace(ask, username=name), rule, asker) for name in names]
+        told: list[tuple[str, str]] = []
+        room = self._reply_bytes
+        for name in names:
+            if room >= 0:  # the rest would be cut
+                told.append(self._user(replace(ask, username=name), rule, asker))
+                room -= len(told[-1][1])
         outcomes = [outcome for outcome, _ in told]
         outcome = "answered" if "answered" in outcomes else outcomes[0]
         return outcome, separated(text for _, text in told)
@@ -148,14 +157,20 @@ class Ruip:
     def _user(self, ask: Ask, rule: Rule, asker: Asker) -> tuple[str, str]:
         """{U}: RFC 1288 2.5.2."""
         people = self._backend.find(ask)
-        if not people and rule.match == "unique":  # RFC 1288 2.5.3: a login, or an alias, is never ambiguous
+        if (
+            not people and rule.match == "unique" and self._tells_names(rule)
+        ):  # RFC 1288 2.5.3: a login, or an alias, is never ambiguous
             people = self._backend.find(replace(ask, by_name=True))
             if len(people) > 1:
                 return "refused", AMBIGUOUS_NAME
         if not people:
             return "unknown", NO_SUCH_USER
-        told = [person if person.text is not None else person.only(rule.atoms) for person in people]
-        return "answered", records(told, asker.now, ask.verbose)
+        told = (person if person.text is not None else person.only(rule.atoms) for person in people)
+        return "answered", records(told, asker.now, ask.verbose, self._reply_bytes)
+
+    def _tells_names(self, rule: Rule) -> bool:
+        """Whether people can be found by their full names: who is not told of these must not guess them either."""
+        return self._backend.knows_names and "name" in rule.atoms
 
     def _list(self, ask: Ask, rule: Rule, asker: Asker) -> tuple[str, str]:
         """{C}: RFC 1288 2.5.1."""

@@ -63,7 +63,10 @@ def read_config(
 
     def read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
         rule_nodes.append(node)
-        return reader.read_fields(node, Rule, path)
+        rule = reader.read_fields(node, Rule, path)
+        if rule is not FAILED and not rule.from_:
+            return reader.fail(node, join(path, "from"), "is empty: it holds nobody")
+        return rule
 
     reader = Reader(document, {Backend: read_backend, Address: _read_address, Rule: read_rule})
     settings: Any = FAILED if document.root is None else reader.read(document.root, Settings, "")

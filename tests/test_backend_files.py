@@ -1,5 +1,6 @@
 """``type: files``: a folder of people, whatever lies in it; most of it asked of a real daemon that is nobody."""
 
+import math
 import os
 import resource
 import shutil
@@ -227,7 +228,6 @@ def test_a_folder_that_is_gone_is_a_failure_of_which_the_log_tells_until_it_is_b
 ) -> None:
     make(people / "ann", plan="here")
     assert daemon.ask(b"ann\r\n") == planned(b"here\r\n")
-    daemon.logged("outcome=answered")
     before = len(daemon.log)
     away = people.parent / "outside" / "people"
     people.rename(away)
@@ -235,7 +235,7 @@ def test_a_folder_that_is_gone_is_a_failure_of_which_the_log_tells_until_it_is_b
         assert daemon.ask(line, source) == FAILED
         warning = daemon.logged("backend failed")
         assert warning.endswith(f" WARNING fingerd.ruip: backend failed: files {people}: there is no such folder")
-        assert "outcome=error" in daemon.logged("client=")
+        daemon.logged("outcome=error")
     people.write_text("a file in its place")
     assert daemon.ask(b"ann\r\n") == FAILED
     daemon.logged("outcome=error")
@@ -607,7 +607,7 @@ def test_a_file_whose_name_has_the_ending_twice_is_somebody_with_a_dot(daemon: D
 
 # In this process
 
-HERE = Ask("ann", False, "unix", 0.0)
+HERE = Ask("ann", False, "unix", math.inf)
 
 
 def test_a_file_may_be_longer_where_the_configuration_says_so(tmp_path: Path) -> None:

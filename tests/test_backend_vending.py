@@ -112,7 +112,7 @@ BROKEN = {
     "a count alone": ("{type: vending, slots: {tea: 5}}", "39: backend.slots.tea: must be a mapping"),
     "a slot nobody can ask for": (
         "{type: vending, slots: {a@b: {count: 1}}}",
-        "10: backend: no query can ask for a slot called 'a@b'",
+        "39: backend.slots.a@b: no query can ask for a slot called 'a@b'",
     ),
     "a typo": (
         "{type: vending, slots: {tea: {count: 1, prize: '1'}}}",

@@ -166,7 +166,7 @@ def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
                 asker = Asker("unix", time.monotonic() + 5, time.time())
                 Ruip(backend, policy, Wording(charset="latin-1"), 1024, 65536).answer_line(name.encode(), asker)
         person = Person("Zo\\u00eb", sessions=(Session("x", "y", 1.0, 1e6),), last_login=LastLogin(1.0), mail=Mail(1.0))
-        records([person], 2.0, True), table([person], 2.0, 1000)
+        records([person], 2.0, True, 1000), table([person], 2.0, 1000)
         try:
             web.find(Ask("Zo\\u00eb", False, "unix", time.monotonic() + 5))
         except Exception as error:

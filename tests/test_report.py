@@ -434,7 +434,7 @@ SEVERAL = {
 
 @pytest.mark.parametrize(("people", "text"), SEVERAL.values(), ids=SEVERAL.keys())
 def test_records_have_an_empty_line_between_them(people: tuple[Person, ...], text: str) -> None:
-    assert records(people, NOW, False) == text
+    assert records(people, NOW, False, 1000) == text
 
 
 def test_texts_have_an_empty_line_between_them() -> None:

@@ -255,6 +255,8 @@ def test_several_people_are_told_one_after_the_other() -> None:
 class Fragile(Backend):
     """Knows everybody but one, and cannot tell of that one."""
 
+    knows_names: ClassVar[bool] = True
+
     def find(self, ask: Ask) -> Sequence[Person]:
         if ask.username == "broken":
             raise BackendError("the cause")

@@ -328,7 +328,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a user whom nobody can ask for": (
         "backend: {type: static, users: {a@b: x}}\n",
-        ["1:10: backend: no query can ask for a user called 'a@b'"],
+        ["1:38: backend.users.a@b: no query can ask for a user called 'a@b'"],
     ),
     "no program in the list": ("backend: {type: command, argv: []}\n", ["1:10: backend: a program is needed"]),
     "a user as the program": (

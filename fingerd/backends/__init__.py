@@ -38,7 +38,8 @@ class Backend(Protocol):
 
     ``instant`` backends answer from memory and never wait: they are asked on
     the thread that watches all connections. ``constant`` ones give the same
-    answer to a query whoever asks, and whenever. ``takes`` says how much of a
+    answer to a query whoever asks, and whenever. Those that ``knows_names``
+    find people by parts of their full names too. ``takes`` says how much of a
     client is wanted: a query to answer; or, for backends that are no source of
     people but a way to treat connections, a line before the close, anything
     until ``read_seconds`` are over, or nothing at all.
@@ -46,6 +47,7 @@ class Backend(Protocol):
 
     instant: ClassVar[bool] = False
     constant: ClassVar[bool] = False
+    knows_names: ClassVar[bool] = False
     takes: ClassVar[Takes] = "query"
 
     def find(self, ask: Ask) -> Sequence[Person]:

@@ -54,6 +54,7 @@ class Aliases(Backend):
         files = any(map(_is_file, (target for targets in self._targets.values() for target in targets)))
         for promise in ("instant", "constant"):
             object.__setattr__(self, promise, getattr(self.backend, promise) and not files)
+        object.__setattr__(self, "knows_names", self.backend.knows_names)
 
     def find(self, ask: Ask) -> Sequence[Person]:
         """Everyone whom the alias means, or the user of this name."""

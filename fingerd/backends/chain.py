@@ -27,6 +27,7 @@ class Chain(Backend):
             raise OptionError("is empty: give at least one", "backends")
         for promise in ("instant", "constant"):
             object.__setattr__(self, promise, all(getattr(backend, promise) for backend in self.backends))
+        object.__setattr__(self, "knows_names", any(backend.knows_names for backend in self.backends))
 
     def find(self, ask: Ask) -> Sequence[Person]:
         """The people of the first member that knows any; where parts of full names count, of all, and nobody twice.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fingerd.backends import Ask, Backend
 from fingerd.backends.static import can_be_asked
@@ -38,6 +38,8 @@ class Files(Backend):
     The folder is read anew for each query, so a change is seen by the next one.
     """
 
+    knows_names: ClassVar[bool] = True
+
     folder: Annotated[str, read_path]
     file_bytes: Annotated[int, Size()] = 64 << 10  # of each file; the rest is not told
 
@@ -54,6 +56,8 @@ class Files(Backend):
         """Everybody, in the order of their names."""
         with self._opened() as folder:
             for login in _names(folder):
+                if time.monotonic() >= ask.deadline:
+                    raise BackendError(f"files {self.folder}: not listed in time")
                 if person := self._person(folder, login, _IN_A_LINE):
                     yield person
 

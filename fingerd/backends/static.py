@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fingerd.backends import Ask, Backend
-from fingerd.errors import QueryError
+from fingerd.errors import OptionError, QueryError
 from fingerd.people import Person, Record
 from fingerd.protocol import Query, parse_query
 
@@ -16,6 +16,7 @@ class Static(Backend):
 
     instant: ClassVar[bool] = True
     constant: ClassVar[bool] = True
+    knows_names: ClassVar[bool] = True
 
     users: Mapping[str, str | Record]
     _people: Mapping[str, tuple[Person]] = field(init=False, repr=False)
@@ -23,7 +24,7 @@ class Static(Backend):
     def __post_init__(self) -> None:
         for name in self.users:
             if not can_be_asked(name):
-                raise ValueError(f"no query can ask for a user called {name!r}")
+                raise OptionError(f"no query can ask for a user called {name!r}", "users", name)
         object.__setattr__(self, "_people", {name: (_person(name, user),) for name, user in self.users.items()})
 
     def find(self, ask: Ask) -> Sequence[Person]:

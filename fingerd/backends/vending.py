@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from fingerd.backends import Ask, Backend
 from fingerd.backends.static import can_be_asked
+from fingerd.errors import OptionError
 from fingerd.people import Person
 from fingerd.protocol import one_line
 from fingerd.scalars import Whole
@@ -35,7 +36,7 @@ class Vending(Backend):
     def __post_init__(self) -> None:
         for name in self.slots:
             if not can_be_asked(name):
-                raise ValueError(f"no query can ask for a slot called {name!r}")
+                raise OptionError(f"no query can ask for a slot called {name!r}", "slots", name)
         told = {name: (Person(name, _detail(name, slot)),) for name, slot in self.slots.items()}
         object.__setattr__(self, "_told", told)
 

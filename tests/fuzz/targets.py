@@ -136,7 +136,7 @@ def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
     """All that may be answered at all."""
     people = list(_PEOPLE.listed(Ask("", False, _ASKER.client, _ASKER.deadline)))
     texts = {*_WORDS.items(), ("refused", protocol.FORWARDING_DENIED)}
-    texts |= {("answered", records([person], _ASKER.now, False)) for person in people}
+    texts |= {("answered", records([person], _ASKER.now, False, _REPLY_BYTES)) for person in people}
     texts.add(("answered", table(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", protocol.LIST_DENIED))
     return frozenset((outcome, cut_reply(encode_reply(text, charset), _REPLY_BYTES)) for outcome, text in texts)
 
