@@ -349,3 +349,10 @@ def test_a_person_of_whom_there_is_a_record_is_told_anew_at_each_time() -> None:
     assert told == Answer(
         "answered", b"Login name: bob                         In real life: Bob Example\r\nNo Plan.\r\n"
     )
+
+
+def test_what_would_be_cut_is_not_asked_for() -> None:
+    backend = Waiting()
+    ruip = Ruip(backend, SEVERAL, Wording(), 1024, 10)
+    assert ruip.answer_line(b"a b c d e", STRANGER).reply.endswith(b"[answer cut]\r\n")
+    assert [ask.username for ask in backend.asked] == ["a", "b"]

@@ -326,6 +326,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend: {type: 1}\n",
         ['1:17: backend.type: YAML reads 1 as a number; to mean the text, quote it: "1"'],
     ),
+    "a rule that holds nobody": (EMPTY + "policy: [{from: []}]\n", ["2:10: policy[0].from: is empty: it holds nobody"]),
     "a user whom nobody can ask for": (
         "backend: {type: static, users: {a@b: x}}\n",
         ["1:38: backend.users.a@b: no query can ask for a user called 'a@b'"],
