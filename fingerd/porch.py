@@ -244,14 +244,20 @@ class Porch:
             request.seat = None
 
     def _make_room(self) -> bool:
-        """Close one who has its answer, or else who has been silent longest; false where all are being served."""
-        request = next(chain(self._resting.values(), self._lingering.values()), None)
-        if request is None:
-            request = next(chain(self._silent.values(), self._held.values()), None)
-            if request:
-                request.outcome = "dropped"
+        """Close who has been silent longest, or one who has its answer; false where all are being served.
+
+        Nobody is closed where somebody is gone already, and only was not looked at yet.
+        """
+        before = self._host.connected
+        self._wake_rested(math.inf)
+        if self._host.connected < before:
+            return True
+        request = next(chain(self._silent.values(), self._held.values()), None)
         if request:
-            request.discard()  # unread bytes would make a reset of the close
+            request.outcome = "dropped"
+        else:
+            request = next(iter(self._lingering.values()), None)
+        if request:
             self._close(request)
         return request is not None
 

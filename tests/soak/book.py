@@ -154,7 +154,7 @@ def is_web(name: str, generation: int) -> bool:
 def _list(name: str, generation: int) -> str:
     if name == CREW:
         return LIST_DENIED if is_web(name, generation) else LIST
-    return "".join(f"{login:<15} {user}\n" for login, user in (("Login", "Name"), *zip(TEXTS, TEXTS, strict=True)))
+    return "".join(["Login       Name\n", *(f"{login:<8} {login}\n" for login in TEXTS)])
 
 
 def has_header(generation: int) -> bool:
