@@ -39,8 +39,9 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95
 
-bench: $(VENV)/run  ## Measure fingerd beside other servers (some eight minutes), and write bench/RESULTS.md
+bench: $(VENV)/run  ## Measure fingerd beside other servers (some eight minutes), and write its results
 	$(BIN)/python -m bench --write
+	$(BIN)/python -m bench --accounts --write
 
 fuzz: $(VENV)/fuzz  ## Look for inputs that break the parser, the encoder or the configuration loader (SECONDS=600)
 	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bench import people
+from bench import accounts, people
 from bench.kinds import Kind, all_kinds
 from bench.load import Beside, Run, forget_closed_connections, measure, measure_beside_idle, planned
 from bench.peers import SOURCE, NotHereError
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--only", metavar="NAMES", default="", help='some servers only: "limit,two of ours"')
     result.add_argument("--no-idle", action="store_true", help="without the idle clients")
     result.add_argument("--people", action="store_true", help="people as records, and nothing else")
+    result.add_argument("--accounts", action="store_true", help="the host's accounts, and nothing else (needs root)")
     return result
 
 
@@ -40,6 +41,8 @@ def main() -> int:
     rounds, share = (1, 0.1) if options.quick else (options.rounds, 1.0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what was started
     allow_descriptors()
+    if options.accounts:
+        return accounts.main(rounds, options.quick, options.write)
     report, new_people, wrong = "", "", 0
     if not options.people:
         report, wrong = measure_servers(options, rounds, share)

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.report import table
 from bench.servers import Server
 
 HIDDEN, ABSENT, OTHERS, THERE = "hidden", "absent", "absent, other names", "there"
@@ -37,6 +38,12 @@ class Times:
     def slower(self, sort: str) -> float:
         """How often one query for this sort takes longer than one for an absent name; 0.5 is what a guess gets."""
         return _longer(self.seen[sort], self.seen[ABSENT])
+
+    @property
+    def guessed(self) -> float:
+        """The share of right guesses whether somebody is hidden or absent, by the time of one query each."""
+        slower = self.slower(HIDDEN)
+        return max(slower, 1 - slower)
 
     def slower_in_batches(self, sort: str) -> float | None:
         """The same for the medians of ``BATCH`` queries each; None where there were too few."""
@@ -79,3 +86,17 @@ def _asked(port: int, name: str) -> tuple[float, bytes]:
         client.sendall(line)
         answer = b"".join(iter(lambda: client.recv(65536), b""))
         return (time.perf_counter_ns() - begun) / 1_000, answer
+
+
+def times_table(times: Times) -> str:
+    """A row for each sort of name."""
+    rows = []
+    for sort in times.seen:
+        batches = times.slower_in_batches(sort)
+        quartiles = (f"{figure:.0f}" for figure in times.quartiles(sort))
+        rows.append((sort, *quartiles, _share(times.slower(sort)), "" if batches is None else _share(batches)))
+    return table(("asked for", "1st quartile µs", "median µs", "3rd quartile µs", "slower", f"by {BATCH}"), rows)
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.1f} %"

@@ -18,6 +18,7 @@ class Session:
     host: str = ""  # where it comes from
     since: float | None = None
     idle: float | None = None
+    messages: bool = True  # whether others may write to the terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Person:
     sessions: tuple[Session, ...] | None = None
     last_login: LastLogin | None = None
     mail: Mail | None = None
+    forward: str = ""  # where their mail goes on to
     project: str = ""
     plan: str | None = None
     pgpkey: str = ""
@@ -104,8 +106,13 @@ class Person:
 
     def is_called(self, name: str) -> bool:
         """Whether every word of ``name`` is one of the full name's words, in any case (RFC 1288 2.5.3)."""
-        wanted = name.casefold().split()
-        return bool(wanted) and set(wanted) <= set(self.name.casefold().replace(",", " ").split())
+        wanted = name_words(name)
+        return bool(wanted) and wanted <= name_words(self.name)
+
+
+def name_words(name: str) -> frozenset[str]:
+    """The words of a full name, as they are compared."""
+    return frozenset(name.casefold().replace(",", " ").split())
 
 
 ATOMS = tuple(field.name for field in dataclasses.fields(Person) if field.name != "text")

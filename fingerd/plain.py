@@ -23,14 +23,16 @@ def is_key(name: str) -> bool:
     return name[:1] not in ("", ".") and "/" not in name and "\0" not in name
 
 
-def open_folder(path: str, folder: int | None = None) -> int | None:
+def open_folder(path: str, folder: int | None = None, to_list: bool = True) -> int | None:
     """A descriptor of the folder, to open files in; None where there is none, RefusedError where it cannot be opened.
 
     ``path`` is inside of the open ``folder`` where one is given, and no link
-    is followed then. OSError where the host fails.
+    is followed then. What is not ``to_list`` need not be readable, as a home
+    of mode 0711. OSError where the host fails.
     """
+    flags = _FOLDER if folder is not None else _FOLDER & ~os.O_NOFOLLOW
     try:
-        return os.open(path, _FOLDER if folder is not None else _FOLDER & ~os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(path, flags if to_list else flags | os.O_PATH, dir_fd=folder)
     except ValueError:  # a name that cannot be written in the host's charset
         return None
     except OSError as error:
@@ -41,14 +43,15 @@ def open_folder(path: str, folder: int | None = None) -> int | None:
         raise RefusedError(f"{path}: {error.strerror}") from error
 
 
-def read_plain(path: str, folder: int | None, limit: int) -> str | None:
+def read_plain(path: str, folder: int | None, limit: int, owner: int | None = None) -> str | None:
     """The text of a regular file, its first ``limit`` bytes; None where there is no such file.
 
     ``path`` is inside of the open ``folder`` where one is given. A link is
     not followed, and nothing is waited for: RefusedError for a link, a pipe, a
     device, a folder, and whatever the process may not read; OSError where the
     host fails. What is looked at is what was opened, so nobody can put another
-    file in its place meanwhile.
+    file in its place meanwhile. With an ``owner`` it has to be that uid's
+    file, or one of root's.
     """
     try:
         descriptor = os.open(path, _READ, dir_fd=folder)
@@ -60,11 +63,19 @@ def read_plain(path: str, folder: int | None, limit: int) -> str | None:
         reason = "is a link" if error.errno == errno.ELOOP else error.strerror
         raise RefusedError(f"{path}: {reason}") from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise RefusedError(f"{path}: is no regular file")
+        if owner is not None and not _is_owned(status, owner):
+            raise RefusedError(f"{path}: belongs to somebody else")
         return _read(descriptor, limit)
     finally:
         os.close(descriptor)
+
+
+def _is_owned(status: os.stat_result, owner: int) -> bool:
+    """Whether it is this uid's, or root's; one of root's with a second name may be a link to a secret."""
+    return status.st_uid == owner or (status.st_uid == 0 and status.st_nlink == 1)
 
 
 def _read(descriptor: int, limit: int) -> str:

@@ -54,6 +54,8 @@ def _record(person: Person, now: float, verbose: bool) -> str:
         cells.insert(2, ("Directory", person.directory, "Shell", person.shell))
     lines = [line for cell in cells if (line := _pair(*cell))]
     lines += _status(person, now)
+    if verbose and person.forward.strip():
+        lines.append(f"Mail forwarded to {one_line(person.forward.strip())}")
     if verbose and person.mail:
         lines.append(_mail(person.mail, now))
     lines += _texts(person, verbose)
@@ -72,17 +74,26 @@ def _status(person: Person, now: float) -> Iterator[str]:
     for session in person.sessions or ():
         yield _session(session, now)
     if person.sessions:
-        return
-    if person.last_login:
+        if person.last_login and _is_news(person.last_login, person.sessions):
+            yield _last_login(person.last_login, now)
+    elif person.last_login:
         yield _last_login(person.last_login, now)
     elif person.sessions is not None:
         yield "Not logged in."
 
 
+def _is_news(login: LastLogin, sessions: Sequence[Session]) -> bool:
+    """Whether the last login is over already, though an older one of these lasts."""
+    began = [session.since for session in sessions if session.since is not None]
+    terminals = [session.terminal for session in sessions]
+    return login.when is not None and bool(began) and min(began) < login.when and login.terminal not in terminals
+
+
 def _session(session: Session, now: float) -> str:
     since = "Logged in" if session.since is None else f"On since {date(session.since, now)}"
     idle = "" if session.idle is None else idle_time(session.idle)
-    return f"{since}{_place(session.terminal, session.host)}{idle and ', idle '}{idle}"
+    silent = "" if session.messages else " (messages off)"
+    return f"{since}{_place(session.terminal, session.host)}{idle and ', idle '}{idle}{silent}"
 
 
 def _last_login(login: LastLogin, now: float) -> str:
@@ -177,7 +188,8 @@ def _rows(person: Person, now: float) -> Iterator[tuple[str, ...]]:
         status = ("", "", "", "")
         if session:
             when = "" if session.since is None else weekday(session.since, now)
-            status = (one_line(session.terminal), idle_column(session.idle), when, one_line(session.host))
+            terminal = one_line(session.terminal) if session.messages else f"*{one_line(session.terminal)}"
+            status = (terminal, idle_column(session.idle), when, one_line(session.host))
         name = person.name or person.login  # RFC 1288 2.5.1 wants one
         office, phone, job = map(one_line, (person.office, person.office_phone, person.job))
         yield one_line(person.login), one_line(name), *status, office, phone, job

@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "files": {"folder": "FOLDER"},
     "hold": {},
     "static": {"users": {"alice": "fine"}},
+    "system": {},
     "vending": {"slots": {"alice": Slot(1)}},
     "web": {"prefix": "http://127.0.0.1:1/~"},
 }
@@ -41,7 +42,7 @@ FAILING: dict[str, tuple[dict[str, Any], str]] = {
     "files": ({"folder": "FOLDER/none"}, "files "),
     "web": ({"prefix": "http://127.0.0.1:1/~"}, "web "),
 }
-KNOWS = sorted(set(OPTIONS) - {"discard", "drop", "empty", "hold", "web"})  # alice
+KNOWS = sorted(set(OPTIONS) - {"discard", "drop", "empty", "hold", "system", "web"})  # alice
 HOSTILE = [
     "nobody",
     "Zoë",

@@ -22,6 +22,7 @@ ANN = Person(
     sessions=(Session("tty1"),),
     last_login=LastLogin(1.0),
     mail=Mail(2.0, 1.0),
+    forward="ann@example.org",
     project="Pots",
     plan="More pots",
     pgpkey="key",
@@ -84,7 +85,7 @@ def test_every_field_but_the_text_is_an_atom_and_what_is_written_down_are_some_o
 
 def test_somebody_who_is_only_written_down_is_not_known_to_be_logged_in_or_not() -> None:
     person = Person.of("ann", Record(**{atom: getattr(ANN, atom) for atom in WRITTEN}))
-    assert person == dataclasses.replace(ANN, sessions=None, last_login=None, mail=None)
+    assert person == dataclasses.replace(ANN, sessions=None, last_login=None, mail=None, forward="")
 
 
 @pytest.mark.parametrize("atom", ATOMS)

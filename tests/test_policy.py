@@ -217,8 +217,8 @@ NO_SHOW = {
     "like nothing else": (
         "show: xyz",
         f"3:23: policy[0].show: {NO_ATOM} xyz (there are minimal, office, standard, everything, login, name, "
-        "office_phone, home_phone, job, directory, shell, sessions, last_login, mail, project, plan, pgpkey, pubkey, "
-        "pronouns, timezone)",
+        "office_phone, home_phone, job, directory, shell, sessions, last_login, mail, forward, project, plan, pgpkey, "
+        "pubkey, pronouns, timezone)",
     ),
     "the text, which is no atom": ("show: text", f"3:23: policy[0].show: {NO_ATOM} text"),
     "no word": ("show: []", "3:23: policy[0].show: is empty: give at least the name"),

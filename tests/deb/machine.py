@@ -26,8 +26,8 @@ DIST = ROOT / "dist"  # where the package lies
 
 # The machine has no network: what the package depends on must be there already.
 PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "init"),
-    *("python3", "python3-daemon", "python3-requests", "python3-wcwidth", "python3-yaml"),
+    *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
+    *("python3", "python3-daemon", "python3-jeepney", "python3-requests", "python3-wcwidth", "python3-yaml"),
     *("ca-certificates", "finger", "iproute2", "netbase", "procps"),
     *("apparmor", "autopkgtest", "dpkg-dev", "logrotate"),
 )
