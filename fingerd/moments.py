@@ -28,13 +28,21 @@ def idle_column(seconds: float | None) -> str:
 
 def weekday(moment: float, now: float) -> str:
     """``Mon 12:15``, or ``Jan 03`` and from half a year on ``Jan 1990`` where that is long ago; local time."""
-    then = datetime.fromtimestamp(moment)
+    then = _local(moment)
     age = abs(now - moment)
     return then.strftime("%a %H:%M" if age < WEEK else "%b %d" if age < HALF_A_YEAR else "%b %Y")
 
 
 def date(moment: float, now: float) -> str:
     """``Sat Jun 23 10:47``, with the year where that is half a year ago or more; local time."""
-    then = datetime.fromtimestamp(moment)
+    then = _local(moment)
     text = f"{then:%a %b} {then.day:2} {then:%H:%M}"
     return text if abs(now - moment) < HALF_A_YEAR else f"{text} {then.year}"
+
+
+def _local(moment: float) -> datetime:
+    """The moment by the local clock; one that no calendar has, as users can give to their files, is far away."""
+    return datetime.fromtimestamp(min(max(moment, _FIRST), _LAST))
+
+
+_FIRST, _LAST = -2e9, 2e11  # the years 1906 and 8307

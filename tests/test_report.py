@@ -544,6 +544,31 @@ NAMES = {
 }
 
 
+def test_who_wants_no_messages_is_marked() -> None:
+    ann = Person("ann", sessions=(Session("tty1", messages=False), Session("tty2")))
+    assert records([ann], NOW, False, 1000) == "Login name: ann\nLogged in on tty1 (messages off)\nLogged in on tty2"
+    assert [row.split()[2] for row in table([ann], NOW, 1000).splitlines()[1:]] == ["*tty1", "tty2"]
+
+
+def test_a_last_login_that_is_over_is_told_beside_an_older_one_that_lasts() -> None:
+    lasts = Session("tty1", since=NOW - DAY)
+    for last, is_told in (
+        (LastLogin(NOW - HOUR, "tty2"), True),
+        (LastLogin(NOW - HOUR, "tty1"), False),  # the one that lasts, by another clock
+        (LastLogin(NOW - 2 * DAY, "tty2"), False),
+        (LastLogin(None), False),
+    ):
+        told = records([Person("ann", sessions=(lasts,), last_login=last)], NOW, False, 1000)
+        assert ("Last login" in told) == is_told
+
+
+@pytest.mark.parametrize("moment", [-1e18, -1e11, 0.0, 1e12, 1e18])
+def test_a_moment_that_no_calendar_has_breaks_nothing(moment: float) -> None:
+    ann = Person("ann", sessions=(Session("tty1", since=moment, idle=1e18),), mail=Mail(moment))
+    assert "On since" in records([ann, Person("bob", last_login=LastLogin(moment))], NOW, True, 1000)
+    assert "tty1" in table([ann], NOW, 1000)
+
+
 @pytest.mark.parametrize(("name", "columns"), NAMES.values(), ids=NAMES.keys())
 def test_what_comes_after_a_name_of_any_script_is_aligned(name: str, columns: int) -> None:
     person = Person(name, name=name, sessions=(Session("p0"),), pronouns=name, timezone="UTC")
@@ -583,7 +608,7 @@ TEXTS = st.one_of(
 )
 LONG_TEXTS = st.one_of(TEXTS, st.lists(TEXTS, max_size=80).map("\n".join))
 MOMENTS = st.integers(0, 4_000_000_000).map(float)
-SESSIONS = st.builds(Session, TEXTS, TEXTS, st.none() | MOMENTS, st.none() | st.floats(0, 1e9))
+SESSIONS = st.builds(Session, TEXTS, TEXTS, st.none() | MOMENTS, st.none() | st.floats(0, 1e9), st.booleans())
 PEOPLE = st.builds(
     Person,
     login=TEXTS.filter(bool),
@@ -597,6 +622,7 @@ PEOPLE = st.builds(
     sessions=st.none() | st.lists(SESSIONS, max_size=3).map(tuple),
     last_login=st.none() | st.builds(LastLogin, st.none() | MOMENTS, TEXTS, TEXTS),
     mail=st.none() | st.builds(Mail, st.none() | MOMENTS, st.none() | MOMENTS),
+    forward=TEXTS,
     project=LONG_TEXTS,
     plan=st.none() | LONG_TEXTS,
     pgpkey=LONG_TEXTS,
@@ -626,7 +652,8 @@ def test_a_user_is_told_no_less_of_than_the_list_tells(person: Person, show: tup
             assert f"On since {date(session.since, NOW)}".encode() in told
         if session.idle is not None and session.idle >= MINUTE:
             assert idle_time(session.idle).encode() in listed
-            assert f", idle {idle_time(session.idle)}\r\n".encode() in told
+            silent = "" if session.messages else " (messages off)"
+            assert f", idle {idle_time(session.idle)}{silent}\r\n".encode() in told
 
 
 @settings(deadline=None)
@@ -651,7 +678,7 @@ def test_nothing_is_lost_that_can_be_printed(person: Person, line: bytes) -> Non
         texts += [person.last_login.terminal, person.last_login.host]
     plan = (person.plan or "").rstrip()
     if line.startswith(b"/W"):
-        texts += [person.directory, person.shell, person.pgpkey, person.pubkey, plan]
+        texts += [person.directory, person.shell, person.forward, person.pgpkey, person.pubkey, plan]
     else:
         texts.append("\n".join(plan.splitlines()[:SHORT_PLAN]))
     for text in texts:
@@ -684,6 +711,7 @@ MARKED = {
     "sessions": (Session("m-terminal", "m-host", NOW, 5 * MINUTE),),
     "last_login": LastLogin(SINCE, "m-last-terminal", "m-last-host"),
     "mail": Mail(NOW, SINCE),
+    "forward": "m-forward",
     "project": "m-project",
     "plan": "m-plan",
     "pgpkey": "m-pgpkey",
