@@ -11,12 +11,14 @@ import pwd
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fingerd.errors import BackendError
+from fingerd.nss import everybody
 from fingerd.people import name_words
 from fingerd.protocol import read_text
-from fingerd.sources import signature
+from fingerd.sources import leave_out, signature
 
 LOCAL = "/etc/passwd"
 
@@ -30,6 +32,7 @@ SHELL = "/bin/sh"  # where passwd has none, passwd(5)
 
 # Not people, whatever min_uid is. systemd (its UIDS-GIDS document) gives 61184 to 65519 to services that run as users
 # made for them; 65534 is nobody's; 65535 and the highest one mean "no user" to the kernel.
+UIDS = range((1 << 32) - 1)
 _NOBODY = "nobody"
 _NOT_PEOPLE = (range(61184, 65536), range((1 << 32) - 2, 1 << 32))
 
@@ -55,15 +58,15 @@ class Accounts:
         self._min_uid = min_uid
         self._also = frozenset(also)
         self._passwd = passwd
-        self._local: tuple[object, Mapping[str, Account]] = (None, {})
+        self._local = _Local(None, {}, {})
         self._remembered: dict[str, tuple[float, Account | None]] = {}
-        self._words: tuple[object, float, Mapping[str, tuple[Account, ...]]] = (None, 0.0, {})
-        self._reading, self._listing = threading.Lock(), threading.Lock()
+        self._reading = threading.Lock()
+        self._elsewhere = _Elsewhere()
         self._nobody = secrets.token_hex(8)
 
     def find(self, login: str) -> Account | None:
         """The account of this login; None where there is none, and where it may not be told of."""
-        account = self._in_passwd().get(login) or self._in_name_service(login)
+        account = self._in_passwd().accounts.get(login) or self._in_name_service(login)
         if self._is_told(account or _ABSENT):
             return account
         if account:
@@ -71,15 +74,26 @@ class Accounts:
         return None
 
     def find_nobody(self, login: str) -> None:
-        """Spend the time that a login takes that nobody has: who is hidden takes no less than who is absent."""
-        self._in_name_service(f"{login}{self._nobody}")
+        """Spend what a login costs that nobody has: who is hidden takes no less than who is absent.
 
-    def called(self, name: str) -> Iterator[Account]:
-        """The accounts whose full name has all the words of ``name``, in the order of passwd."""
+        Whoever does not stand in passwd has cost a question to the name service already.
+        """
+        if login in self._in_passwd().accounts:
+            self._in_name_service(f"{login}{self._nobody}")
+
+    def called(self, name: str, deadline: float) -> Iterator[Account]:
+        """The accounts whose full name has all the words of ``name``, those of passwd first, and nobody twice.
+
+        BackendError where the name service does not list its accounts by the deadline, in ``time.monotonic()`` seconds.
+        """
         wanted = name_words(name)
-        words = self._by_word() if wanted else {}
-        for account in words.get(next(iter(wanted), ""), ()):
-            if wanted <= name_words(account.name):
+        if not wanted:
+            return
+        word = next(iter(wanted))
+        logins = [*self._in_passwd().logins.get(word, ()), *self._elsewhere.logins(deadline).get(word, ())]
+        for login in dict.fromkeys(logins):
+            account = self.find(login)  # which may be another one than the list has under this login
+            if account and wanted <= name_words(account.name):
                 yield account
 
     def _is_told(self, account: Account) -> bool:
@@ -88,14 +102,15 @@ class Accounts:
         uid = account.uid
         return uid >= self._min_uid and account.login != _NOBODY and not any(uid in ids for ids in _NOT_PEOPLE)
 
-    def _in_passwd(self) -> Mapping[str, Account]:
+    def _in_passwd(self) -> "_Local":
         """What the file says now."""
-        if self._local[0] != signature(self._passwd):
+        if self._local.signature != signature(self._passwd):
             with self._reading:
                 before = signature(self._passwd)
-                if self._local[0] != before:
-                    self._local = before, _read_passwd(self._passwd)
-        return self._local[1]
+                if self._local.signature != before:
+                    accounts = _read_passwd(self._passwd)
+                    self._local = _Local(before, accounts, _by_word(accounts.values()))
+        return self._local
 
     def _in_name_service(self, login: str) -> Account | None:
         """The account that the name service has under this login, or had some seconds ago."""
@@ -112,21 +127,61 @@ class Accounts:
         self._remembered[login] = now + REMEMBERED_SECONDS, account
         return account
 
-    def _by_word(self) -> Mapping[str, tuple[Account, ...]]:
-        """Accounts by each word of their full names."""
-        with self._listing:
-            read, until, words = self._words
-            before, start = signature(self._passwd), time.monotonic()
-            if read != before or start >= until:
-                found: dict[str, list[Account]] = {}
-                for account in filter(None, map(_account, pwd.getpwall())):
-                    if self._is_told(account):
-                        for word in name_words(account.name):
-                            found.setdefault(word, []).append(account)
-                words = {word: tuple(accounts) for word, accounts in found.items()}
-                took = time.monotonic() - start
-                self._words = before, start + max(EVERYBODY_SECONDS, took * SHARE_OF_LISTING), words
-            return words
+
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """What passwd says: accounts by their logins, and logins by the words of full names."""
+
+    signature: object
+    accounts: Mapping[str, Account]
+    logins: Mapping[str, Sequence[str]]
+
+
+class _Elsewhere:
+    """Logins by the words of full names, as the name service lists them.
+
+    A directory may take long for that. So a thread of its own lists them, and
+    the list of before is used meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._logins: Mapping[str, Sequence[str]] | None = None
+        self._until = 0.0
+        self._is_listing = False
+
+    def logins(self, deadline: float) -> Mapping[str, Sequence[str]]:
+        """What was listed last; BackendError where that is nothing by the deadline."""
+        with self._changed:
+            if time.monotonic() >= self._until and not self._is_listing:
+                self._is_listing = True
+                threading.Thread(target=self._list, name="accounts", daemon=True).start()
+            self._changed.wait_for(lambda: self._logins is not None, deadline - time.monotonic())
+            if self._logins is None:
+                raise BackendError("system: the name service did not list its accounts in time")
+            return self._logins
+
+    def _list(self) -> None:
+        start = time.monotonic()
+        logins = self._logins or {}
+        try:
+            logins = _by_word(account for account in map(_account, everybody()) if account)
+        except OSError as error:
+            leave_out("real names of the name service", str(error))
+        finally:
+            now = time.monotonic()
+            with self._changed:
+                self._logins, self._is_listing = logins, False
+                self._until = now + max(EVERYBODY_SECONDS, (now - start) * SHARE_OF_LISTING)
+                self._changed.notify_all()
+
+
+def _by_word(accounts: Iterable[Account]) -> Mapping[str, Sequence[str]]:
+    logins: dict[str, list[str]] = {}
+    for account in accounts:
+        for word in name_words(account.name):
+            logins.setdefault(word, []).append(account.login)
+    return logins
 
 
 _ABSENT = Account(_NOBODY, 65534, "/", SHELL)  # who is looked at as closely as somebody who is there
@@ -142,10 +197,14 @@ def _read_passwd(path: str) -> dict[str, Account]:
         return accounts
     for line in lines:
         fields = line.split(b":")
-        if len(fields) == 7 and fields[0][:1] not in _NO_LOGIN and fields[2].isdigit():
+        if len(fields) == 7 and fields[0][:1] not in _NO_LOGIN and _is_uid(fields[2]):
             login, home = read_text(fields[0]), os.fsdecode(fields[5])
             accounts.setdefault(login, _made(login, int(fields[2]), fields[4], home, read_text(fields[6])))
     return accounts
+
+
+def _is_uid(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= 10 and int(field) in UIDS
 
 
 _NO_LOGIN = (b"", b"+", b"-", b"#")  # a netgroup or NIS line begins with + or -

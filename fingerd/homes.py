@@ -2,14 +2,17 @@
 
 Everything is opened with the daemon's own rights, below a folder that is
 already open, and no link is followed. A file belongs to the person or to root.
+Whoever is hidden is seen to be so before anything of theirs is read.
 """
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fingerd.plain import RefusedError, is_key, open_folder, read_plain
+from fingerd.plain import HOST_FAULTS, RefusedError, is_key, open_folder, read_plain
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +20,13 @@ log = logging.getLogger(__name__)
 SHORT = ("plan", "project", "pronouns")
 TEXTS = (*SHORT, "pgpkey", "pubkey", "forward")
 HIDDEN = "nofinger"
+NO_HOMES = ("/nonexistent", "/dev/null", "/var/empty")  # what passwd says of accounts without one; else it is missing
+
+_NO_HOMES = tuple(f"{path}/" for path in NO_HOMES)
+
+
+class _HiddenError(Exception):
+    """The person is not to be told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,64 +40,83 @@ class Homes:
     def read(self, login: str, uid: int, home: str, atoms: Sequence[str]) -> Mapping[str, str] | None:
         """These texts of a person, as far as there are any; None for somebody who wants to be hidden.
 
-        Where a home cannot be looked into, nobody knows whether ``.nofinger``
-        is there. So the person is hidden, unless they have written something
-        for this daemon into the folder ``plans``.
+        Where a home cannot be looked into, or is not there, nobody knows
+        whether it has a ``.nofinger``. So the person is hidden, unless they
+        have published something for this daemon in the folder ``plans``.
+        OSError where the host fails.
         """
-        texts: dict[str, str] = {}
-        told = False
-        if self.plans is not None:
-            published = self._published(login, uid, atoms)
-            if published is None:
-                return None
-            texts, told = published
-        if not self.homes or not home.startswith("/"):
-            return texts
+        try:
+            with self._published(login, uid) as own, self._home(home) as (at_home, is_known):
+                if not is_known and not self._has_published(login, uid, own):
+                    return None
+                return self._texts(at_home, ".", uid, atoms) | self._published_texts(login, uid, own, atoms)
+        except _HiddenError:
+            return None
+
+    @contextmanager
+    def _home(self, home: str) -> Iterator[tuple[int | None, bool]]:
+        """The home, open, if it is to be read; and whether it is known that it has no ``.nofinger``."""
+        if not self.homes or not home.startswith("/") or f"{home}/".startswith(_NO_HOMES):
+            yield None, True
+            return
         try:
             folder = open_folder(home, to_list=False)
         except RefusedError:
-            return texts if told else None
-        if folder is None:
-            return texts
+            folder = None
         try:
-            there = _is_there(f".{HIDDEN}", folder)
-            if there or (there is None and not told):
-                return None
-            return texts if there is None else self._texts(folder, ".", uid, atoms) | texts
+            there = None if folder is None else _is_there(f".{HIDDEN}", folder)
+            if there:
+                raise _HiddenError
+            yield (None, False) if there is None else (folder, True)
         finally:
-            os.close(folder)
+            if folder is not None:
+                os.close(folder)
 
-    def _published(self, login: str, uid: int, atoms: Sequence[str]) -> tuple[dict[str, str], bool] | None:
-        """What the person has written into the folder ``plans``, and whether it is anything; None for the hidden."""
-        nothing: dict[str, str] = {}
-        if not is_key(login) or self.plans is None:
-            return nothing, False
+    @contextmanager
+    def _published(self, login: str, uid: int) -> Iterator["_Own | None"]:
+        """Where the person publishes, open; None without a folder for it."""
+        if self.plans is None or not is_key(login):
+            yield None
+            return
         try:
             plans = open_folder(self.plans, to_list=False)
         except RefusedError:
-            return None
-        if plans is None:
-            return nothing, False
+            raise _HiddenError from None
+        own = None
         try:
-            own = open_folder(login, plans, to_list=False)
-            if own is None:
-                plan = self._text(login, plans, uid)
-                return ({"plan": plan} if plan is not None and "plan" in atoms else nothing), plan is not None
-        except RefusedError:
-            return None
+            try:
+                own = None if plans is None else open_folder(login, plans, to_list=False)
+            except RefusedError:
+                raise _HiddenError from None
+            if own is not None and os.fstat(own).st_uid not in (0, uid):
+                yield _Own(None, None)
+                return
+            if own is not None and _is_there(HIDDEN, own) is not False:
+                raise _HiddenError
+            yield _Own(plans, own)
         finally:
-            os.close(plans)
-        try:
-            if os.fstat(own).st_uid not in (0, uid):
-                return nothing, False
-            if _is_there(HIDDEN, own) is not False:
-                return None
-            texts = self._texts(own, "", uid, TEXTS)
-            return {atom: text for atom, text in texts.items() if atom in atoms}, bool(texts)
-        finally:
-            os.close(own)
+            for folder in (own, plans):
+                if folder is not None:
+                    os.close(folder)
 
-    def _texts(self, folder: int, before: str, uid: int, atoms: Sequence[str]) -> dict[str, str]:
+    def _has_published(self, login: str, uid: int, own: "_Own | None") -> bool:
+        if own is None or own.plans is None:
+            return False
+        if own.folder is None:
+            return _is_told(login, own.plans, uid)
+        return any(_is_told(atom, own.folder, uid) for atom in TEXTS)
+
+    def _published_texts(self, login: str, uid: int, own: "_Own | None", atoms: Sequence[str]) -> dict[str, str]:
+        if own is None or own.plans is None:
+            return {}
+        if own.folder is not None:
+            return self._texts(own.folder, "", uid, atoms)
+        plan = self._text(login, own.plans, uid) if "plan" in atoms else None
+        return {} if plan is None else {"plan": plan}
+
+    def _texts(self, folder: int | None, before: str, uid: int, atoms: Sequence[str]) -> dict[str, str]:
+        if folder is None:
+            return {}
         texts = {atom: self._text(before + atom, folder, uid) for atom in atoms}
         return {atom: text for atom, text in texts.items() if text is not None}
 
@@ -99,12 +128,33 @@ class Homes:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Where a person publishes, as descriptors: in a folder of their own, or else in a file of the folder of all."""
+
+    plans: int | None
+    folder: int | None
+
+
 def _is_there(name: str, folder: int) -> bool | None:
     """Whether there is anything of this name, a broken link too; None where the folder cannot be looked into."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    except OSError:
+    except OSError as error:
+        if error.errno in HOST_FAULTS:
+            raise
         return None
     return True
+
+
+def _is_told(name: str, folder: int, uid: int) -> bool:
+    """Whether there is a file of the person's."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in HOST_FAULTS:
+            raise
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_uid in (0, uid)

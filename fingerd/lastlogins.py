@@ -9,12 +9,15 @@ import os
 import sqlite3
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from fingerd.people import LastLogin
-from fingerd.sources import leave_out
+from fingerd.plain import HOST_FAULTS
+from fingerd.protocol import read_text
+from fingerd.sources import leave_out, signature
 from fingerd.utmp import TIMES_OF_64_BITS, field_text
 
 LASTLOG = "/var/log/lastlog"
@@ -22,14 +25,17 @@ WTMPDB = ("/var/lib/wtmpdb/wtmp.db", "/var/log/wtmp.db")  # wtmpdb 0.7 moved it,
 LASTLOG2 = ("/var/lib/lastlog/lastlog2.db",)
 
 BUSY_SECONDS = 0.5  # that a database may be locked by who writes to it; a login locks it for some ms
+AGE_SECONDS = 2.0  # for which what was read holds, even if more logins come: a long one takes some 0.1 s to read
+RETRY_SECONDS = 10.0  # after which one that failed is tried again
 
 # bits/utmp.h: ll_time, ll_line[32], ll_host[256]; a record for each uid.
-_RECORD = struct.Struct("=q32s256s" if TIMES_OF_64_BITS else "=I32s256s")
+RECORD = struct.Struct("=q32s256s" if TIMES_OF_64_BITS else "=I32s256s")
 
-# wtmpdb(8): a row for each boot (Type 1) and each login (Type 3), times in microseconds; rows are added at the end.
-_LAST_IN_WTMPDB = "SELECT Login / 1e6, TTY, RemoteHost FROM wtmp WHERE User = ? AND Type = 3 ORDER BY ID DESC LIMIT 1"
+# wtmpdb(8): a row for each boot (Type 1) and each login (Type 3), times in microseconds, rows added at the end. SQLite
+# gives the other columns of the row that has the maximum.
+_IN_WTMPDB = "SELECT MAX(ID), User, Login / 1e6, TTY, RemoteHost FROM wtmp WHERE Type = 3 GROUP BY User"
 # lastlog2(8): a row for each user, times in seconds.
-_LAST_IN_LASTLOG2 = "SELECT Time, TTY, RemoteHost FROM Lastlog2 WHERE Name = ?"
+_IN_LASTLOG2 = "SELECT 0, Name, Time, TTY, RemoteHost FROM Lastlog2"
 
 
 class LastLogins:
@@ -39,29 +45,33 @@ class LastLogins:
         self, lastlog: str = LASTLOG, wtmpdb: Sequence[str] = WTMPDB, lastlog2: Sequence[str] = LASTLOG2
     ) -> None:
         self._lastlog = lastlog
-        self._databases = (_Database(wtmpdb, _LAST_IN_WTMPDB), _Database(lastlog2, _LAST_IN_LASTLOG2))
+        self._databases = (_Database(wtmpdb, _IN_WTMPDB), _Database(lastlog2, _IN_LASTLOG2))
 
     def of(self, login: str, uid: int) -> LastLogin | None:
-        """The last login, which may be ``never``; None where nobody keeps it."""
-        found = [self._in_lastlog(uid), *(database.find(login) for database in self._databases)]
-        return max(filter(None, found), key=lambda login: login.when or 0, default=None)
+        """The last login, which may be ``never``; None where nobody knows. OSError where the host fails.
+
+        "Never" is told by a lastlog that is all there is. A database may have
+        been begun, or shortened, since.
+        """
+        in_databases = [database.find(login) for database in self._databases]
+        in_lastlog = self._in_lastlog(uid)
+        if in_lastlog and in_lastlog.when is None and any(database.is_there for database in self._databases):
+            in_lastlog = None
+        return max(filter(None, [in_lastlog, *in_databases]), key=lambda login: login.when or 0, default=None)
 
     def _in_lastlog(self, uid: int) -> LastLogin | None:
         try:
             with open(self._lastlog, "rb", buffering=0) as file:
-                data = os.pread(file.fileno(), _RECORD.size, uid * _RECORD.size)
+                data = os.pread(file.fileno(), RECORD.size, uid * RECORD.size)
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in HOST_FAULTS:
+                raise
             leave_out("last logins of lastlog", str(error))
             return None
-        when, terminal, host = _RECORD.unpack(data) if len(data) == _RECORD.size else (0, b"", b"")
+        when, terminal, host = RECORD.unpack(data) if len(data) == RECORD.size else (0, b"", b"")
         return LastLogin(when or None, field_text(terminal), field_text(host))
-
-    def close(self) -> None:
-        """Close the databases."""
-        for database in self._databases:
-            database.close()
 
 
 def missing_last_logins(root: Path) -> Iterator[str]:
@@ -72,56 +82,60 @@ def missing_last_logins(root: Path) -> Iterator[str]:
 
 
 class _Database:
-    """A file of SQLite's, at the first of the paths where there is one, asked one thread at a time."""
+    """A file of SQLite's, at the first of the paths where there is one. It is read anew when it has changed."""
 
     def __init__(self, paths: Sequence[str], question: str) -> None:
         self._paths = paths
         self._question = question
         self._lock = threading.Lock()
-        self._open: tuple[object, sqlite3.Connection] | None = None
+        self._read: object = None  # the signature of what was read
+        self._until = 0.0  # how long that holds, or is left alone where it failed; time.monotonic()
+        self._logins: Mapping[str, LastLogin] = {}
+        self.is_there = False
 
     def find(self, login: str) -> LastLogin | None:
-        """What the question finds of this login; None without a database, or where it cannot be read."""
-        place = self._place()
-        if place is None:
+        """The newest login that is known; None for none, without a database, or where it never could be read."""
+        path = next((path for path in self._paths if _size(path)), None)  # an empty one is no database yet
+        self.is_there = path is not None
+        if path is None:
             return None
-        try:
+        now = signature(path)
+        if self._is_due(now):
             with self._lock:
-                rows = self._connected(*place).execute(self._question, (login,)).fetchall()
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            self.close()
-            leave_out(f"last logins of {place[0]}", str(error))
-            return None
-        if not rows:
-            return LastLogin(None)
-        when, terminal, host = rows[0]
-        return LastLogin(float(when) if when else None, str(terminal or ""), str(host or ""))
+                if self._is_due(now):
+                    self._read_all(path, now)
+        return self._logins.get(login)
 
-    def _place(self) -> tuple[str, object] | None:
-        """The path of the file, and what is another when another file lies there; an empty one is no database yet."""
-        for path in self._paths:
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue
-            if status.st_size:
-                return path, (status.st_dev, status.st_ino)
-        return None
+    def _is_due(self, now: object) -> bool:
+        return self._read != now and time.monotonic() >= self._until
 
-    def _connected(self, path: str, identity: object) -> sqlite3.Connection:
-        if self._open is None or self._open[0] != identity:
-            self._close()
-            uri = f"file:{quote(path)}?mode=ro"
-            connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-            self._open = identity, connection
-        return self._open[1]
+    def _read_all(self, path: str, now: object) -> None:
+        try:
+            self._logins = dict(_rows(path, self._question))
+        except sqlite3.Error as error:
+            self._until = time.monotonic() + RETRY_SECONDS
+            leave_out(f"last logins of {path}", str(error))
+        else:
+            self._read, self._until = now, time.monotonic() + AGE_SECONDS
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._close()
 
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+def _rows(path: str, question: str) -> Iterator[tuple[str, LastLogin]]:
+    connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    try:
+        connection.text_factory = read_text
+        for _, login, when, terminal, host in connection.execute(question):
+            if isinstance(when, int | float):  # SQLite holds anything anywhere
+                yield str(login), LastLogin(float(when) or None, _shown(terminal), _shown(host))
+    finally:
+        connection.close()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else ""

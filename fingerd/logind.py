@@ -27,7 +27,7 @@ from jeepney.auth import BEGIN, Authenticator
 from fingerd.utmp import Login, lives
 
 BUS = "/run/dbus/system_bus_socket"
-ANSWER_SECONDS = 2.0  # for all that is asked at one time; sessions not heard of until then are told next time
+ANSWER_SECONDS = 2.0  # for all that is asked at one time; what was heard until then is not asked next time
 MOST_RELATIVES = 32  # processes of a session that are looked at for its terminal
 
 _NAME = "org.freedesktop.login1"
@@ -69,7 +69,7 @@ class Logind:
                 self._connection = _Bus(self._bus, deadline)
             return tuple(self._logins(self._connection, deadline))
         except (OSError, ValueError, LookupError, TypeError, DBusErrorResponse) as error:  # all that jeepney raises
-            self.close()
+            self._leave()
             raise LogindError(f"{type(error).__name__}: {error}") from error
 
     def _logins(self, bus: "_Bus", deadline: float) -> Iterator[Login]:
@@ -78,8 +78,6 @@ class Logind:
         for key in map(tuple, listed):
             session = self._settled.get(key)
             if session is None:
-                if time.monotonic() >= deadline:
-                    return
                 session = _with_terminal(_read_session(bus, str(key[-1]), deadline))
             if session is None:
                 continue
@@ -92,6 +90,9 @@ class Logind:
     def close(self) -> None:
         """Leave the bus."""
         self._settled = {}
+        self._leave()
+
+    def _leave(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -10,7 +10,7 @@ from fingerd.protocol import mark_cut, read_cut, read_text
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
-_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the host, whatever lies there
+HOST_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the host, whatever lies there
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -38,7 +38,7 @@ def open_folder(path: str, folder: int | None = None, to_list: bool = True) -> i
     except OSError as error:
         if error.errno in _ABSENT or error.errno == errno.ELOOP:
             return None
-        if error.errno in _FAULTS:
+        if error.errno in HOST_FAULTS:
             raise
         raise RefusedError(f"{path}: {error.strerror}") from error
 
@@ -58,7 +58,7 @@ def read_plain(path: str, folder: int | None, limit: int, owner: int | None = No
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in _ABSENT:
             return None
-        if error.errno in _FAULTS:
+        if error.errno in HOST_FAULTS:
             raise
         reason = "is a link" if error.errno == errno.ELOOP else error.strerror
         raise RefusedError(f"{path}: {reason}") from error
@@ -74,8 +74,14 @@ def read_plain(path: str, folder: int | None, limit: int, owner: int | None = No
 
 
 def _is_owned(status: os.stat_result, owner: int) -> bool:
-    """Whether it is this uid's, or root's; one of root's with a second name may be a link to a secret."""
-    return status.st_uid == owner or (status.st_uid == 0 and status.st_nlink == 1)
+    """Whether it is this uid's, or root's and for everybody.
+
+    Whoever owns a folder can give a file of root's in it another name, and so
+    has a secret of root's told where the daemon is root. One with a second
+    name may come from anywhere.
+    """
+    for_everybody = status.st_nlink == 1 and status.st_mode & stat.S_IROTH
+    return status.st_uid == owner or bool(status.st_uid == 0 and for_everybody)
 
 
 def _read(descriptor: int, limit: int) -> str:

@@ -20,6 +20,7 @@ MORE_OF_PLAN = "[more with /W]"
 
 SHORT_PLAN = 50  # lines that the short form tells of a plan
 SECOND_COLUMN = 40  # of a record
+SAME_LOGIN = 10.0  # seconds between what two sources say of one login
 
 
 def records(people: Iterable[Person], now: float, verbose: bool, room: int) -> str:
@@ -83,10 +84,16 @@ def _status(person: Person, now: float) -> Iterator[str]:
 
 
 def _is_news(login: LastLogin, sessions: Sequence[Session]) -> bool:
-    """Whether the last login is over already, though an older one of these lasts."""
+    """Whether the last login is over already, though an older one of these lasts.
+
+    One that lasts may have another terminal's name there, and a time that is
+    not the same to the second: different programs wrote them.
+    """
+    when = login.when
     began = [session.since for session in sessions if session.since is not None]
-    terminals = [session.terminal for session in sessions]
-    return login.when is not None and bool(began) and min(began) < login.when and login.terminal not in terminals
+    if when is None or not began or login.terminal in [session.terminal for session in sessions]:
+        return False
+    return min(began) < when and all(abs(since - when) > SAME_LOGIN for since in began)
 
 
 def _session(session: Session, now: float) -> str:

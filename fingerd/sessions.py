@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fingerd.logind import BUS, Logind, LogindError
 from fingerd.people import Session
+from fingerd.plain import HOST_FAULTS
 from fingerd.sources import leave_out, signature
 from fingerd.utmp import NAME_BYTES, UTMP, Login, read_utmp
 
@@ -34,17 +35,20 @@ class Sessions:
         self._read: object = None  # the signature of what was read
         self._until = 0.0  # how long that holds; time.monotonic()
         self._by_login: Mapping[str, Sequence[Login]] | None = None
+        self._are_whole = False  # the logins, which utmp cuts
 
     def of(self, login: str, now: float) -> tuple[Session, ...] | None:
         """The sessions of one user; None where nobody knows who is logged in."""
         by_login = self._now()
         if by_login is None:
             return None
-        found = by_login.get(login) or by_login.get(_cut(login))
+        if login not in by_login and len(os.fsencode(login)) > NAME_BYTES and not self._are_whole:
+            return None  # what utmp has of the login may be somebody else's just as well
+        found = by_login.get(login)
         return tuple(_told(each, now) for each in found) if found else ()
 
     def logins(self) -> Sequence[str] | None:
-        """Who is logged in, each once; None where nobody knows. A login of more than 32 bytes may be cut to these."""
+        """Who is logged in, each once; None where nobody knows. utmp has 32 bytes of a longer login."""
         by_login = self._now()
         return None if by_login is None else tuple(by_login)
 
@@ -72,8 +76,11 @@ class Sessions:
         try:
             found = read_utmp(self._utmp)
         except OSError as error:
+            if error.errno in HOST_FAULTS:
+                raise
             leave_out("sessions of utmp", str(error))
             found = None
+        self._are_whole = found is None
         if found is not None or not os.path.exists(self._bus):
             return found
         try:
@@ -94,11 +101,6 @@ def _grouped(logins: Sequence[Login]) -> Mapping[str, Sequence[Login]]:
     for login in logins:
         by_login.setdefault(login.user, []).append(login)
     return by_login
-
-
-def _cut(login: str) -> str:
-    """The login as utmp holds it."""
-    return login.encode(errors="surrogateescape")[:NAME_BYTES].decode(errors="replace")
 
 
 def _told(login: Login, now: float) -> Session:

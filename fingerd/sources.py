@@ -22,17 +22,19 @@ def leave_out(what: str, why: str) -> None:
 class Shared(Generic[T]):
     """Something that is made when it is asked for, and then told to all who ask for some seconds."""
 
-    def __init__(self, make: Callable[[], T], seconds: float) -> None:
-        self._make = make
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._made: tuple[float, T] | None = None
         self._lock = threading.Lock()
 
-    def get(self) -> T:
-        """It, not older than that. While one thread makes it, the others wait."""
+    def get(self, make: Callable[[], T]) -> T:
+        """It, not older than that. While one thread makes it, the others wait.
+
+        ``make`` is not kept: a method of who has this would be a reference cycle.
+        """
         with self._lock:
             if self._made is None or time.monotonic() >= self._made[0]:
-                self._made = time.monotonic() + self._seconds, self._make()
+                self._made = time.monotonic() + self._seconds, make()
             return self._made[1]
 
 

@@ -17,6 +17,7 @@ from fingerd.protocol import read_text
 UTMP = "/run/utmp"
 USER_PROCESS = 7
 NAME_BYTES = 32  # longer logins are cut
+MOST_BYTES = 16 << 20  # that are read, of some 40,000 records
 
 # bits/utmp.h: times have 32 bits wherever a 32 bit ABI of the same processor is to read the file too, and so on x86,
 # PowerPC, s390x, RISC-V and all that are 32 bits themselves.
@@ -45,7 +46,7 @@ def read_utmp(path: str) -> Sequence[Login] | None:
     """
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(MOST_BYTES)
     except FileNotFoundError:
         return None
     return tuple(_logins(data)) if len(data) >= RECORD.size else None

@@ -3,13 +3,13 @@
 import logging
 import os
 import sqlite3
-import struct
 import threading
 from pathlib import Path
 
 import pytest
 
-from fingerd.lastlogins import LastLogins, missing_last_logins
+from fingerd import lastlogins
+from fingerd.lastlogins import RECORD, LastLogins, missing_last_logins
 from fingerd.people import LastLogin
 from fingerd.sources import leave_out
 
@@ -34,8 +34,8 @@ class Files:
         with open(self.lastlog, "ab") as file:
             os.pwrite(file.fileno(), b"", 0)
         with open(self.lastlog, "r+b") as file:
-            file.seek(uid * 292)
-            file.write(struct.pack("=I32s256s", when, terminal, host))
+            file.seek(uid * RECORD.size)
+            file.write(RECORD.pack(when, terminal, host))
 
     def write_wtmpdb(self, user: str, when: int, terminal: str | None = "pts/1", kind: int = 3) -> None:
         with sqlite3.connect(self.wtmpdb) as database:
@@ -56,8 +56,10 @@ class Files:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     leave_out.cache_clear()
+    for name in ("AGE_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(lastlogins, name, 0.0)
     return Files(tmp_path)
 
 
@@ -81,36 +83,33 @@ def test_lastlog(files: Files, uid: int) -> None:
 
 def test_wtmpdb(files: Files) -> None:
     files.write_wtmpdb("reboot", 1_700_000_000, "~", kind=1)
-    assert files.logins.of("reboot", 0) == LastLogin(None)
+    assert files.logins.of("reboot", 0) is None
     files.write_wtmpdb("ann", 1_700_000_100)
     files.write_wtmpdb("bob", 1_700_000_200, None)
     assert files.logins.of("ann", 1000) == LastLogin(1_700_000_100.25, "pts/1", "192.0.2.7")
     assert files.logins.of("bob", 1001) == LastLogin(1_700_000_200.25)
     files.write_wtmpdb("ann", 1_700_000_300, "tty1")
     assert files.logins.of("ann", 1000) == LastLogin(1_700_000_300.25, "tty1", "192.0.2.7")
-    assert files.logins.of("ann' OR 1 --", 1000) == LastLogin(None)
+    assert files.logins.of("ann' OR 1 --", 1000) is None
     assert files.logins.of("\udcff", 1000) is None
-    files.logins.close()
 
 
 def test_lastlog2(files: Files) -> None:
     files.write_lastlog2("ann", 1_700_000_100)
     assert files.logins.of("ann", 1000) == LastLogin(1_700_000_100, "ssh", "2001:db8::7")
-    assert files.logins.of("bob", 1001) == LastLogin(None)
+    assert files.logins.of("bob", 1001) is None
     files.lastlog2.unlink()  # another file in its place is seen
     files.write_lastlog2("bob", 1_700_000_200)
     assert files.logins.of("bob", 1001) == LastLogin(1_700_000_200, "ssh", "2001:db8::7")
-    assert files.logins.of("ann", 1000) == LastLogin(None)
+    assert files.logins.of("ann", 1000) is None
 
 
 def test_the_newest_of_all_counts(files: Files) -> None:
     files.write_lastlog(1000, 1_700_000_000)  # left over from before the upgrade
     files.write_lastlog2("ann", 1_700_000_200)
     files.write_wtmpdb("ann", 1_700_000_100)
-    for user, when in (("ann", 1_700_000_200), ("bob", None)):
-        found = files.logins.of(user, 1000 if user == "ann" else 1001)
-        assert found is not None
-        assert found.when == when
+    assert files.logins.of("ann", 1000) == LastLogin(1_700_000_200, "ssh", "2001:db8::7")
+    assert files.logins.of("bob", 1001) is None  # lastlog has not been written to since, and so cannot say "never"
     files.write_wtmpdb("ann", 1_700_000_200)  # the same login in both: wtmpdb knows the terminal
     assert files.logins.of("ann", 1000) == LastLogin(1_700_000_200.25, "pts/1", "192.0.2.7")
 
@@ -137,6 +136,34 @@ def test_a_database_that_is_locked_is_left_out_after_a_moment(files: Files) -> N
         assert files.logins.of("ann", 1000) == LastLogin(1_700_000_000, "ssh", "2001:db8::7")
     writer.close()
     assert files.logins.of("ann", 1000) == LastLogin(1_700_000_100.25, "pts/1", "192.0.2.7")
+
+
+def test_one_that_fails_is_left_alone_for_a_while(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lastlogins, "RETRY_SECONDS", 3600.0)
+    files.write_wtmpdb("ann", 1_700_000_100)
+    assert files.logins.of("ann", 1000) is not None
+    with sqlite3.connect(files.wtmpdb) as writer:
+        writer.execute("INSERT INTO wtmp(Type, User, Login) VALUES(3, 'bob', 1)")
+    with sqlite3.connect(files.wtmpdb) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        asked = [files.logins.of("ann", 1000) for _ in range(100)]  # which would take 50 s
+    writer.close()
+    assert set(asked) == {LastLogin(1_700_000_100.25, "pts/1", "192.0.2.7")}  # as it was known
+
+
+def test_values_of_any_type(files: Files) -> None:
+    with sqlite3.connect(files.lastlog2) as database:
+        database.execute(LASTLOG2)
+        rows = [
+            ("ann", "yesterday", 1, 2),
+            ("bob", 1_700_000_000.5, b"\xff\0", b"x"),
+            (7, 5, None, "h"),
+            ("eve", None, "", ""),
+        ]
+        database.executemany("INSERT INTO Lastlog2 VALUES(?, ?, ?, ?, 'sshd')", rows)
+    database.close()
+    found = [files.logins.of(login, 1000) for login in ("ann", "bob", "7", "eve")]
+    assert found == [None, LastLogin(1_700_000_000.5), LastLogin(5.0, "", "h"), None]
 
 
 def test_reading_does_not_hold_up_who_writes(files: Files) -> None:
