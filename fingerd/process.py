@@ -8,6 +8,7 @@ is ready, the shell waits on a pipe of ours.
 """
 
 import contextlib
+import ctypes
 import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
 import errno
 import fcntl
@@ -31,6 +32,11 @@ if _hard == resource.RLIM_INFINITY or _hard > MOST_DESCRIPTORS:
     resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_DESCRIPTORS, MOST_DESCRIPTORS))
 
 import daemon  # noqa: E402
+
+# At the exit, Python ends threads that still wake by pthread_exit, for which the C library wants this one. In a chroot
+# it is not to be found any more, and the process would be aborted.
+with contextlib.suppress(OSError):  # a C library that does without
+    ctypes.CDLL("libgcc_s.so.1")
 
 
 class PidFile:
