@@ -8,8 +8,21 @@ As a library::
         server.serve_forever()
 """
 
-from fingerd.server import FingerServer
-from fingerd.settings import load_config
+from importlib import import_module
 
 __all__ = ["FingerServer", "load_config"]
 __version__ = "1.0.0"
+
+_HOMES = {"FingerServer": "fingerd.server", "load_config": "fingerd.settings"}
+
+TYPE_CHECKING = False  # as typing has it, without importing that
+if TYPE_CHECKING:
+    from fingerd.server import FingerServer
+    from fingerd.settings import load_config
+else:
+
+    def __getattr__(name: str) -> object:
+        """What the library offers, imported when it is asked for: the client must not wait for a server's modules."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)

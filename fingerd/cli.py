@@ -19,6 +19,7 @@ from fingerd.listeners import Passed
 from fingerd.notify import Notifier, passed_listeners
 from fingerd.owner import Owner
 from fingerd.process import Shell, fill_standard_descriptors
+from fingerd.protocol import escape_controls
 from fingerd.ruip import Asker
 from fingerd.service import Service
 from fingerd.settings import Settings, read_config
@@ -42,7 +43,7 @@ signals:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+        self.exit(os.EX_USAGE, f"{self.prog}: {escape_controls(message)}\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*error.problems, sep="\n", file=sys.stderr)
         return error.exit_code
     except StartError as error:
-        print(f"fingerd: {error}", file=sys.stderr)
+        print(f"fingerd: {escape_controls(str(error))}", file=sys.stderr)
         return error.exit_code
     except Exception:
         log.exception("a bug")
@@ -111,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
     settings, warnings = read_config(arguments.config, _overrides(arguments))
     if arguments.check:
         print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
-        print(f"{arguments.config}: no problem found" if not warnings else f"{arguments.config}: can be used")
+        print(f"{escape_controls(arguments.config)}: {'can be used' if warnings else 'no problem found'}")
         return os.EX_OK
     if arguments.query is not None:
         return _print_answer(settings, arguments.query, arguments.client or "127.0.0.1")
@@ -190,7 +191,7 @@ def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence
     try:
         return serve(start, shell)
     except StartError as error:
-        shell.tell(error.exit_code, str(error))
+        shell.tell(error.exit_code, escape_controls(str(error)))
         return error.exit_code
     except Exception as error:
         shell.tell(os.EX_SOFTWARE, f"a bug: {error!r}")

@@ -53,6 +53,14 @@ def test_query_prints_the_bytes_that_a_client_would_get(
     assert capfdbinary.readouterr().out == (printed if printed is not None else QUERIES["the list from here"][1])
 
 
+def test_what_is_wrong_with_the_command_line_cannot_control_the_terminal(config: Path) -> None:
+    odd = config.rename(config.with_name("\x1b]0;owned\x07.yaml"))
+    for arguments in (["--\x1b]0;owned\x07"], ["-c", str(odd), "--check"], ["-c", f"{odd}.not", "--check"]):
+        done = subprocess.run([*FINGERD, *arguments], capture_output=True, check=False)
+        assert rb"\x1b]0;owned\x07" in done.stdout + done.stderr
+        assert set(done.stdout + done.stderr) <= {10, *range(32, 127)}
+
+
 def test_query_tells_of_a_failure_on_standard_error(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text('backend: {type: command, argv: [sh, -c, "echo the cause >&2; exit 4"]}\n')

@@ -82,10 +82,13 @@ def test_it_installs_and_answers(minor: int, wheel: Path, tmp_path: Path) -> Non
     listed = run(fingerd, "--backends", folder=tmp_path)
     for name in filter(lambda name: package_of(name) == "fingerd", backend_names()):
         assert f"{name} (fingerd)\n" in listed
-    answers_one_query(fingerd, tmp_path)
+    pyfinger = programs / "pyfinger"
+    assert run(pyfinger, "--version", folder=tmp_path) == f"pyfinger {__version__}\n"
+    assert run(pyfinger, "--help", folder=tmp_path).startswith("usage: pyfinger ")
+    answers_one_query(fingerd, pyfinger, tmp_path)
 
 
-def answers_one_query(fingerd: Path, folder: Path) -> None:
+def answers_one_query(fingerd: Path, pyfinger: Path, folder: Path) -> None:
     config, log = folder / "fingerd.yaml", folder / "log"
     config.write_text('listen: "127.0.0.1:0"\nbackend: {type: static, users: {bob: Happy and well}}\n')
     command: list[str | Path] = [fingerd, "-n", "-c", config, "-l", log]
@@ -95,6 +98,7 @@ def answers_one_query(fingerd: Path, folder: Path) -> None:
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)\n", log.read_text())
             assert found
             assert ask(("127.0.0.1", int(found[1])), b"bob\r\n") == b"Happy and well\r\n"
+            assert run(pyfinger, f"bob@localhost:{found[1]}", folder=folder) == "Happy and well\n"
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
         finally:

@@ -26,6 +26,14 @@ def check_the_service_answers_debians_finger(service: Machine, saw: Saw) -> None
     saw("active, enabled, no failed unit; finger example@localhost:", EXAMPLE)
 
 
+def check_pyfinger_is_there_for_everybody_and_asks_the_service(service: Machine, saw: Saw) -> None:
+    asked = ("setpriv", "--reuid=nobody", "--clear-groups", "/usr/bin/pyfinger")
+    assert service.run(*asked, "example@localhost") == f"{EXAMPLE}\n"
+    said = service.run(*asked, "@localhost", "example@[::1]")
+    assert said == f"[localhost]\nFinger online user list denied\n\n[::1]\n{EXAMPLE}\n"
+    saw("pyfinger @localhost example@[::1], as nobody:", *said.splitlines())
+
+
 def check_the_process_is_fingerd_with_one_capability(service: Machine, saw: Saw) -> None:
     pid = service.show("fingerd.service", "MainPID")
     status = dict(line.split(":\t", 1) for line in service.read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
@@ -95,9 +103,11 @@ def check_the_documentation_is_there(service: Machine, saw: Saw) -> None:
     doc = "/usr/share/doc/fingerd"
     for name in (
         *("/usr/share/man/man8/fingerd.8.gz", "/usr/share/man/man5/fingerd.yaml.5.gz"),
+        "/usr/share/man/man1/pyfinger.1.gz",
         *(f"{doc}/README.Debian", f"{doc}/NEWS.Debian.gz", f"{doc}/copyright"),
         *(f"{doc}/examples/{path.relative_to(ROOT / 'examples')}" for path in (ROOT / "examples").rglob("*.*")),
         *("/usr/share/bash-completion/completions/fingerd", "/usr/share/zsh/vendor-completions/_fingerd"),
+        *("/usr/share/bash-completion/completions/pyfinger", "/usr/share/zsh/vendor-completions/_pyfinger"),
     ):
         assert name in listed, name
     assert service.read("/var/lib/dpkg/info/fingerd.conffiles").splitlines()[-1]

@@ -1,0 +1,117 @@
+"""Whom the client's user names: targets and URLs, to hosts and queries; and what is no target."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fingerd.protocol import Query
+from fingerd.target import Target, TargetError, read_target
+
+TARGETS = {
+    "nobody-here": ("", Target("localhost", "localhost", None, Query())),
+    "a-user-here": ("bob", Target("localhost", "localhost", None, Query("bob"))),
+    "a-user-there": ("bob@example.org", Target("example.org", "example.org", None, Query("bob"))),
+    "a-list": ("@example.org", Target("example.org", "example.org", None, Query())),
+    "a-port": ("bob@example.org:1079", Target("example.org", "example.org", 1079, Query("bob"))),
+    "ipv4": ("bob@192.0.2.7:79", Target("192.0.2.7", "192.0.2.7", 79, Query("bob"))),
+    "ipv6": ("bob@[2001:db8::1]", Target("2001:db8::1", "2001:db8::1", None, Query("bob"))),
+    "ipv6-with-a-port": ("@[::1]:1079", Target("::1", "::1", 1079, Query())),
+    "ipv6-with-a-zone": ("@[fe80::1%lo]:1079", Target("fe80::1%lo", "fe80::1%lo", 1079, Query())),
+    "forwarding": ("bob@one@two", Target("two", "two", None, Query("bob", ("one",)))),
+    "a-list-forwarded": ("@one@two@three:7", Target("three", "three", 7, Query("", ("one", "two")))),
+    "verbose-by-hand": ("/W bob@one", Target("one", "one", None, Query("bob", (), True))),
+    "several-words": ("bob smith@one", Target("one", "one", None, Query("bob smith"))),
+    "a-name-like-a-url": ("finger:bob", Target("localhost", "localhost", None, Query("finger:bob"))),
+    "no-ascii": ("zoë@bücher.example", Target("bücher.example", "xn--bcher-kva.example", None, Query("zoë"))),
+    "url": ("finger://example.org/bob", Target("example.org", "example.org", None, Query("bob"))),
+    "url-of-a-host": ("finger://example.org", Target("example.org", "example.org", None, Query())),
+    "url-of-a-folder": ("finger://example.org/", Target("example.org", "example.org", None, Query())),
+    "url-with-a-port": ("FINGER://example.org:1079/bob", Target("example.org", "example.org", 1079, Query("bob"))),
+    "url-with-a-user": ("finger://bob@example.org", Target("example.org", "example.org", None, Query("bob"))),
+    "url-with-both-but-one": ("finger://bob@[::1]:7/", Target("::1", "::1", 7, Query("bob"))),
+    "url-verbose": ("finger://one/%2FW%20bob", Target("one", "one", None, Query("bob", (), True))),
+    "url-verbose-unescaped": ("finger://one//W%20bob", Target("one", "one", None, Query("bob", (), True))),
+    "url-forwarding": ("finger://two/bob@one", Target("two", "two", None, Query("bob", ("one",)))),
+    "url-forwarding-escaped": ("finger://two/bob%40one", Target("two", "two", None, Query("bob", ("one",)))),
+    "url-user-forwarding": ("finger://bob@one@two", Target("two", "two", None, Query("bob", ("one",)))),
+    "url-utf-8": ("finger://one/zo%C3%AB", Target("one", "one", None, Query("zoë"))),
+    "url-latin-1": ("finger://one/zo%eb", Target("one", "one", None, Query("zoë"))),
+    "url-percent": ("finger://one/100%25", Target("one", "one", None, Query("100%"))),
+    "url-percent-and-digits": ("finger://one/%250a", Target("one", "one", None, Query("%0a"))),
+    "url-no-ascii": ("finger://b%C3%BCcher.de/zoë", Target("bücher.de", "xn--bcher-kva.de", None, Query("zoë"))),
+    "url-zone": ("finger://[fe80::1%25lo]/", Target("fe80::1%lo", "fe80::1%lo", None, Query())),
+    "url-fragment": ("finger://one/bob#plan", Target("one", "one", None, Query("bob"))),
+    "url-question": ("finger://one/bob?plan", Target("one", "one", None, Query("bob?plan"))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "target"), TARGETS.values(), ids=TARGETS)
+def test_a_target_is_a_host_and_a_query(text: str, target: Target) -> None:
+    assert read_target(text) == target
+
+
+CONTROLS = "control characters"
+REFUSED = {
+    "line-feed": ("bob\n@one", CONTROLS),
+    "line-feed-at-the-end": ("bob\n", CONTROLS),
+    "carriage-return": ("bob@one\r\nDATA", CONTROLS),
+    "nul": ("bob\0@one", CONTROLS),
+    "tab": ("bob\tsmith@one", CONTROLS),
+    "escape": ("\x1b]0;x\x07@one", CONTROLS),
+    "del": ("bob\x7f", CONTROLS),
+    "c1": ("bob\x9b", CONTROLS),
+    "line-separator": ("bob\u2028x", CONTROLS),
+    "bytes-that-are-no-text": ("bob\udce9@one", CONTROLS),
+    "control-in-a-host": ("bob@one\x00two", CONTROLS),
+    "url-line-feed": ("finger://one/bob%0D%0ADATA", CONTROLS),
+    "url-line-feed-at-the-end": ("finger://one/bob%0a", CONTROLS),
+    "url-nul": ("finger://one/%00", CONTROLS),
+    "url-control-in-the-user": ("finger://b%0Aob@one", CONTROLS),
+    "url-control-in-the-host": ("finger://one%0A/bob", CONTROLS),
+    "url-c1": ("finger://one/%C2%9B31m", CONTROLS),
+    "url-c1-latin-1": ("finger://one/%9B31m", CONTROLS),
+    "url-line-separator": ("finger://one/%E2%80%A8", CONTROLS),
+    "no-host": ("bob@", "no host after"),
+    "no-host-but-a-port": ("bob@:79", "no host after"),
+    "no-host-between": ("bob@@one", "no host after an @"),
+    "blank-in-a-host": ("bob@one two", "blank in its host"),
+    "blank-in-a-host-between": ("bob@o ne@two", "no host after an @"),
+    "port-too-high": ("bob@one:65536", "1 to 65535"),
+    "port-zero": ("bob@one:0", "1 to 65535"),
+    "port-of-letters": ("bob@one:http", "brackets"),
+    "port-of-other-digits": ("bob@one:٧٩", "brackets"),
+    "no-port": ("bob@one:", "brackets"),
+    "ipv6-without-brackets": ("bob@::1", "brackets"),
+    "name-in-brackets": ("bob@[one]", "brackets"),
+    "number-in-brackets": ("bob@[1]", "brackets"),
+    "ipv4-in-brackets": ("bob@[192.0.2.1]", "brackets"),
+    "too-much-in-brackets": ("bob@[1:2:3:4:5:6:7:8:9]", "brackets"),
+    "zone-of-no-address": ("bob@[fe80%lo]", "brackets"),
+    "url-with-no-address": ("finger://[::g]/", "brackets"),
+    "empty-label": ("bob@bü..example", "cannot be one"),
+    "label-too-long": ("bob@" + "ü" * 70, "cannot be one"),
+    "url-of-another-kind": ("http://example.org/bob", "no URL like finger://"),
+    "url-with-nothing": ("finger://", "no host"),
+    "url-with-two-users": ("finger://bob@one/alice", "names a user before the host, and one behind it"),
+    "url-with-half-an-escape": ("finger://one/100%", "hexadecimal"),
+    "url-with-a-wrong-escape": ("finger://one/%zz", "hexadecimal"),
+    "url-with-an-escaped-port": ("finger://one%20two", "blank"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "why"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_target_is_refused_with_the_reason(text: str, why: str) -> None:
+    with pytest.raises(TargetError, match=why):
+        read_target(text)
+
+
+@given(st.one_of(st.text(), st.text("finger:/%0123456789ABCDEF@#?[]", max_size=30).map("finger://one/".__add__)))
+def test_any_text_is_one_line_without_controls_or_no_target(text: str) -> None:
+    try:
+        target = read_target(text)
+    except TargetError:
+        return
+    line = target.query.encode().decode()
+    assert line.endswith("\r\n")
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in line[:-2] + target.label)
+    assert target.host.isascii()
