@@ -24,9 +24,18 @@ def parse_source(text: str) -> Source:
     if text == "local":
         return "local"
     try:
-        network = ip_network(text, strict=False)
+        ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f"{text!r} is no address, no network, not any and not local") from None
+    return parse_network(text)
+
+
+def parse_network(text: str) -> Network:
+    """The network, or the single address, that ``text`` spells, IPv4-mapped ones as IPv4; ValueError otherwise."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address and no network") from None
     if "/" in text and str(network.network_address) != str(ip_address(text.partition("/")[0])):
         raise ValueError(f"{text} is an address inside of a network (did you mean {network}?)")
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
@@ -53,6 +62,11 @@ def is_within(inner: Source, outer: Source) -> bool:
         return False
     if isinstance(outer, str):
         return inner.is_loopback
+    return is_part(inner, outer)
+
+
+def is_part(inner: Network, outer: Network) -> bool:
+    """Whether all addresses of one network belong to the other."""
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 import io
 import socket
 import time
+from collections import deque
 from socket import MSG_DONTWAIT, MSG_MORE
 
 from fingerd.service import Service
@@ -13,6 +14,7 @@ READ_BYTES = 1 << 16
 # As plain numbers: joining two flags of an enumeration for each answer takes longer than all of this module.
 _RECEIVE = int(MSG_DONTWAIT)
 _SEND = int(MSG_DONTWAIT | MSG_MORE)
+_SEND_NOW = int(MSG_DONTWAIT)
 
 
 class Connection:
@@ -34,6 +36,7 @@ class Connection:
         "handed_over",  # to the crew
         "leaving",  # answered; only the porch may touch it now
         "outcome",  # the log's word for how it went, "" before that is known
+        "parts",  # of an answer that is still coming, as far as the kernel did not take them; None if there were none
         "received",  # the line, as far as it is there
         "seat",  # where the porch keeps it
         "seconds",  # from the whole line to the answer
@@ -54,6 +57,7 @@ class Connection:
         self.received = b""
         self.unsent: bytes | memoryview = b""
         self.outcome = ""
+        self.parts: deque[bytes] | None = None
         self.service: Service | None = None
         self.seat: dict[int, Connection] | None = None
         self.sent = 0
@@ -104,6 +108,36 @@ class Connection:
             return
         self.sent += sent
         self.unsent = memoryview(self.unsent)[sent:] if sent < len(self.unsent) else b""
+
+    def add_part(self, part: bytes) -> None:
+        """From the crew: have this sent before the rest of the answer."""
+        if self.parts is None:
+            self.parts = deque()
+        self.parts.append(part)
+
+    def send_parts(self) -> None:
+        """Give the kernel what is there of an answer that is still coming, as much as it takes."""
+        while self.parts and not (self.leaving or self.curt):
+            part = self.parts[0]
+            try:
+                sent = self.socket.send(part, _SEND_NOW)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.outcome, self.curt = "hung-up", True
+                return
+            self.sent += sent
+            if sent < len(part):
+                self.parts[0] = part[sent:]
+            else:
+                self.parts.popleft()
+
+    def gather(self) -> None:
+        """Put what is left of the parts before the rest of the answer, which is there now."""
+        left = []
+        while self.parts:
+            left.append(self.parts.popleft())
+        self.unsent = b"".join((*left, self.unsent))
 
     def discard(self) -> bool:
         """Throw away what comes in; false when no more will come, or too much came."""

@@ -12,6 +12,15 @@ class BackendError(Exception):
     """A source of people cannot tell: its operator reads the cause in the log, the client never does."""
 
 
+class HopError(Exception):
+    """The next host is not asked, or says nothing: ``words`` tell the client so, and nothing of the cause."""
+
+    def __init__(self, outcome: str, words: str) -> None:
+        super().__init__(words)
+        self.outcome = outcome  # the log's word for it
+        self.words = words
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; ``problems`` holds one line for each thing that is wrong with it."""
 

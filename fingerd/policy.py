@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from fingerd.addresses import Source, is_from, is_within, parse_source
 from fingerd.errors import OptionError
+from fingerd.hosts import Target, is_any, parse_target
 from fingerd.people import ATOMS
 from fingerd.scalars import Scalar, Whole, did_you_mean, to_text
 
@@ -27,6 +28,13 @@ def read_source(scalar: Scalar) -> Source:
     return parse_source(to_text(scalar))
 
 
+def read_target(scalar: Scalar) -> Target:
+    """One host of ``forward``; ValueError where it is no name, no ``*.name``, no address and no network."""
+    if scalar.kind == "true or false" and not scalar.quoted:
+        raise ValueError("must be false, or the hosts to which queries may be forwarded")
+    return parse_target(to_text(scalar))
+
+
 def read_shown(scalar: Scalar) -> str:
     """One word of ``show``, a preset or an atom; ValueError for any other."""
     word = to_text(scalar)
@@ -41,7 +49,8 @@ class Rule:
     """What clients from some addresses are told.
 
     ``deny`` refuses them everything, in words or ``silently``; ``list``
-    answers {C} (RFC 1288 3.2.2), ``forward`` {Q2} (3.2.1). ``show`` are the
+    answers {C} (RFC 1288 3.2.2), ``forward`` {Q2} (3.2.1) for the hosts that
+    it names; nothing else of the rule is about these. ``show`` are the
     atoms of a person that are told (3.2.3). ``match`` says what a name may
     mean (2.5.3, 3.2.6): an exact login, or parts of full names too, of several
     people or of one.
@@ -51,7 +60,7 @@ class Rule:
     deny: Literal[False, True, "silently"] = False
     show: tuple[Annotated[str, read_shown], ...] = ("standard",)
     list: bool = False
-    forward: Literal[False] = False
+    forward: Literal[False] | tuple[Annotated[Target, read_target], ...] = False
     match: Literal["login", "name", "unique"] = "login"
     users_per_query: Annotated[int, Whole(1, 100)] = 1
     atoms: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -59,6 +68,8 @@ class Rule:
     def __post_init__(self) -> None:
         if not self.show:
             raise OptionError("is empty: give at least the name", "show")
+        if self.forward == ():
+            raise OptionError("is empty: name a host, or say false", "forward")
         alone = len(self.show) == 1  # ``office`` is a preset then, and the atom of that name among others
         told = ((word,) if word in ATOMS and not (alone and word in PRESETS) else PRESETS[word] for word in self.show)
         object.__setattr__(self, "atoms", frozenset(atom for atoms in told for atom in atoms))
@@ -90,6 +101,8 @@ def doubts(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
             yield number, "from", "never comes into play: the rules before it hold all of these clients"
         if rule.deny:
             continue
+        if any(map(is_any, rule.forward or ())) and any(source == "any" or is_any(source) for source in rule.from_):
+            yield number, "forward", "lets anyone have this host ask any other, and so hide who asks (RFC 1288 3.2.1)"
         if "name" not in rule.atoms:
             yield number, "show", "hides the full name, which RFC 1288 wants in every answer (2.5.2)"
         if rule.match != "login" and not rule.list:

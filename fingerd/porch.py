@@ -23,6 +23,7 @@ from fingerd.door import Door, Threshold
 from fingerd.limits import Limits
 
 ASKING = select.EPOLLIN | select.EPOLLONESHOT  # silent again as soon as there is a line, until it is answered
+PASSING = select.EPOLLOUT | select.EPOLLONESHOT
 LATE = 500  # turned out in one go
 IDLE = 3600.0  # seconds between two looks at nothing
 LOOK = 0.005  # seconds between two looks at a crew that has work
@@ -78,6 +79,7 @@ class Porch:
         self._silent: dict[int, Connection] = {}  # the same ones, who has been silent longest first
         self._held: dict[int, Connection] = {}  # nothing that they say is wanted
         self._writing: dict[int, Connection] = {}  # the kernel did not take all of their answer
+        self._passing: dict[int, Connection] = {}  # a part of their answer waits for them; the crew has the rest
         self._resting: dict[int, Connection] = {}  # they have their answer and our FIN, and nobody watches them
         self._lingering: dict[int, Connection] = {}  # they took longer, and are watched
         self._returning: deque[Connection] = deque()  # answered by the crew
@@ -183,6 +185,8 @@ class Porch:
                 self._ignore(request, event)
             elif request := self._writing.get(descriptor):
                 self._write(request, event)
+            elif request := self._passing.get(descriptor):
+                self.pass_on(request)
             elif descriptor == self._bell:
                 self._answer_bell()
         self._look_at_clock(busy)
@@ -230,6 +234,9 @@ class Porch:
 
     def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
         self._sit(request, where, seconds)
+        self._watch(request, events)
+
+    def _watch(self, request: Connection, events: int) -> None:
         if request.watched:
             self._epoll.modify(request.descriptor, events)
         else:
@@ -319,6 +326,15 @@ class Porch:
             for request in where.values():
                 request.deadline += more
 
+    def pass_on(self, request: Connection) -> None:
+        """Send the parts that are there of an answer that is still coming, as fast as the client takes them."""
+        request.send_parts()
+        if request.parts and not (request.leaving or request.curt):
+            self._passing[request.descriptor] = request
+            self._watch(request, PASSING)
+        else:
+            self._passing.pop(request.descriptor, None)
+
     def see_off(self, request: Connection) -> None:
         """Send the answer, half-close, wait for the client's FIN, close: so that no reset overtakes the answer."""
         if request.leaving:
@@ -327,6 +343,9 @@ class Porch:
         self._with_crew -= request.handed_over
         may_rest = request.seat is not self._held  # who asked is not watched after the line
         self._unseat(request)
+        if request.parts is not None:
+            self._passing.pop(request.descriptor, None)
+            request.gather()
         if request.unsent:
             request.send()
             if request.unsent:

@@ -7,13 +7,16 @@ No socket, clock, thread or log is known here. A query line is read by
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from fingerd.errors import QueryError
 
 NO_SUCH_USER = "No such user"
 INTERNAL_ERROR = "Internal error in server"
 FORWARDING_DENIED = "Finger forwarding service denied"
+NO_SUCH_HOST = "No such host"
+HOST_UNREACHABLE = "Host cannot be reached"
+HOST_SILENT = "Host does not answer"
 LIST_DENIED = "Finger online user list denied"
 SERVICE_DENIED = "Finger service denied"
 QUERY_TOO_LONG = "Query too long"
@@ -41,17 +44,23 @@ class Query:
     """One query (RFC 1288 2.3): an empty one is {C}, one without hosts {Q1}, one with hosts {Q2}.
 
     ``username`` is {U}, ``hosts`` the {H} tokens from left to right,
-    ``verbose`` the {W} token.
+    ``verbose`` the {W} token. ``charset`` is the one that its line was in.
     """
 
     username: str = ""
     hosts: tuple[str, ...] = ()
     verbose: bool = False
+    charset: str = field(default="utf-8", compare=False)
 
     @property
     def is_list(self) -> bool:
         """Whether this is {C}, the query for a list of users."""
         return not self.username and not self.hosts
+
+    def forwarded(self) -> tuple[str, "Query"]:
+        """The next RUIP, and what to ask it: the right-most host is used up (RFC 1288 2.4). Only where there is one."""
+        *hosts, next_host = self.hosts
+        return next_host, replace(self, hosts=tuple(hosts))
 
     def encode(self) -> bytes:
         """The line that asks this, with its CR LF; ``parse_query`` reads it back as it was."""
@@ -59,15 +68,19 @@ class Query:
         name = "@".join((self.username, *self.hosts))
         if name:
             words.append(name)
-        return " ".join(words).encode() + CRLF
+        return " ".join(words).encode(self.charset).replace(IAC, IAC + IAC) + CRLF
 
 
 def read_text(line: bytes) -> str:
     """The text of a client's bytes: UTF-8, or Latin-1 where they are not UTF-8."""
+    return _decode(line)[0]
+
+
+def _decode(line: bytes) -> tuple[str, str]:
     try:
-        return line.decode()
+        return line.decode(), "utf-8"
     except UnicodeDecodeError:
-        return line.decode("latin-1")
+        return line.decode("latin-1"), "latin-1"
 
 
 def strip_line_end(line: bytes) -> bytes:
@@ -84,7 +97,7 @@ def parse_query(line: bytes) -> Query:
     line = strip_line_end(line)
     if IAC in line:
         line = _TELNET.sub(rb"\1", line)
-    text = read_text(line)
+    text, charset = _decode(line)
     if not text.isprintable() and _CONTROLS.search(text):
         raise QueryError("control characters")
     text = text.strip(BLANKS)
@@ -92,11 +105,11 @@ def parse_query(line: bytes) -> Query:
     if "/" in text:
         text, verbose = _take_verbose(text)
     if "@" not in text:
-        return Query(text, (), verbose)
+        return Query(text, (), verbose, charset)
     username, *hosts = (part.strip(BLANKS) for part in text.split("@"))
     if not all(hosts) or any(blank in host for host in hosts for blank in BLANKS):
         raise QueryError("not a host name")
-    return Query(username, tuple(hosts), verbose)
+    return Query(username, tuple(hosts), verbose, charset)
 
 
 def _take_verbose(text: str) -> tuple[str, bool]:

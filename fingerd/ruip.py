@@ -2,22 +2,25 @@
 
 It has no socket, no thread and no clock of its own. Policy comes first, then
 the backend, then the report; a backend's failure becomes the words that tell
-nothing of it.
+nothing of it. What is for another host goes to the next RUIP instead.
 """
 
 import logging
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from fingerd.backends import Ask, Backend
-from fingerd.errors import BackendError, QueryError
+from fingerd.errors import BackendError, HopError, QueryError
+from fingerd.forward import Forwarder
 from fingerd.policy import Policy, Rule
 from fingerd.protocol import (
     AMBIGUOUS_NAME,
+    ANSWER_CUT,
     BLANKS,
     FORWARDING_DENIED,
     INTERNAL_ERROR,
@@ -63,11 +66,16 @@ class Answer(NamedTuple):
 
 
 class Asker(NamedTuple):
-    """Who asks, until when there is time to answer (``time.monotonic()``), and what time it is (``time.time()``)."""
+    """Who asks, until when there is time to answer (``time.monotonic()``), and what time it is (``time.time()``).
+
+    ``tell``, where there is one, gives the client a part of the answer before
+    the rest of it is there; false means that nobody listens any more.
+    """
 
     client: str
     deadline: float
     now: float
+    tell: Callable[[bytes], bool] | None = None
 
 
 ANYBODY = Asker("", math.inf, 0.0)  # where it does not matter who asks, and when
@@ -76,7 +84,17 @@ ANYBODY = Asker("", math.inf, 0.0)  # where it does not matter who asks, and whe
 class Ruip:
     """Answers queries from one backend under one policy. Nothing that it is told by changes; all threads share one."""
 
-    def __init__(self, backend: Backend, policy: Policy, wording: Wording, query_bytes: int, reply_bytes: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        policy: Policy,
+        wording: Wording,
+        query_bytes: int,
+        reply_bytes: int,
+        *,
+        forwarder: Forwarder | None = None,
+    ) -> None:
+        self._forwarder = forwarder or Forwarder()
         self._backend = backend
         self._policy = policy
         self._wording = wording
@@ -98,7 +116,7 @@ class Ruip:
         rule = self._policy.rule_for(asker.client)
         if rule.deny:
             return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, asker)
-        if not self._constant:
+        if not self._constant or (rule.forward and b"@" in line):
             return self._answer_line(line, rule, asker)
         # Blanks at either end mean nothing, and there are many ways to add some; in a line that is too long they count.
         meant = strip_line_end(line).strip(_BLANK_BYTES) if len(line) <= self._query_bytes else line
@@ -124,8 +142,8 @@ class Ruip:
 
     def _answer(self, query: Query, asker: Asker, rule: Rule) -> Answer:
         """What a client under this rule is told when it asks this."""
-        if query.hosts:  # RFC 1288 3.2.1
-            return self.say("refused", FORWARDING_DENIED, asker, query.username)
+        if query.hosts:
+            return self._forward(query, asker, rule)
         if query.is_list and not rule.list:  # RFC 1288 3.2.2
             return self.say("refused", LIST_DENIED, asker)
         by_name = rule.match == "name" and self._tells_names(rule)
@@ -136,6 +154,29 @@ class Ruip:
             log.warning("backend failed: %s", error)
             outcome, text = "error", INTERNAL_ERROR
         return self.say(outcome, text, asker, query.username)
+
+    def _forward(self, query: Query, asker: Asker, rule: Rule) -> Answer:
+        """{Q2}: what the next RUIP says, as it comes (RFC 1288 2.4), or the refusal (3.2.1)."""
+        if not rule.forward:
+            return self.say("refused", FORWARDING_DENIED, asker, query.username)
+        header, footer = self._around(asker, query.username)
+        told = bytearray(header)
+        try:
+            with self._forwarder.ask(query, rule.forward, asker.client, asker.deadline) as hop:
+                for piece in hop.answer(self._wording.charset, self._reply_bytes):
+                    told += piece
+                    if told and asker.tell:
+                        if not asker.tell(bytes(told)):
+                            break
+                        told.clear()
+        except HopError as error:
+            return self.say(error.outcome, error.words, asker, query.username)
+        return Answer("answered", bytes(told) + footer)
+
+    def cut_short(self, line: bytes, asker: Asker) -> Answer:
+        """What ends an answer to this line of which a part was told, and of which there will be no more."""
+        _, footer = self._around(asker, parse_query(line).username)
+        return Answer("answered", encode_reply(ANSWER_CUT, self._wording.charset) + footer)
 
     def _users(self, ask: Ask, rule: Rule, asker: Asker) -> tuple[str, str]:
         """{U}, or several users where the rule says so."""
@@ -186,12 +227,17 @@ class Ruip:
         wording = self._wording
         if wording.header is None and wording.footer is None:
             return Answer(outcome, self._encoded(text))
+        return Answer(outcome, self._encoded(text).join(self._around(asker, username)))
+
+    def _around(self, asker: Asker, username: str) -> tuple[bytes, bytes]:
+        """The header and the footer."""
+        wording = self._wording
         values = {"user": username, "client": asker.client, "time": _local_time(asker.now)}
-        parts = [
+        header, footer = (
             encode_reply(_filled(part, values), wording.charset) if part else b""
             for part in (wording.header, wording.footer)
-        ]
-        return Answer(outcome, self._encoded(text).join(parts))
+        )
+        return header, footer
 
     def _encoded(self, text: str) -> bytes:
         return self._encode_short(text) if len(text) <= REMEMBERED_CHARACTERS else self._encode(text)

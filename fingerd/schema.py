@@ -8,6 +8,7 @@ A field's type says what may stand in the file:
 ``Literal["a", True]``                 one of these words
 ``X | None``                           ``null`` is None
 ``X | SomeDataclass``                  a mapping is read as the dataclass, all else as X
+``Literal[False] | X``                 one of these words, all else as X
 ``tuple[T, ...]``                      a list, or a single T
 ``Mapping[str, T]``                    a mapping with keys of any name
 a dataclass                            a mapping whose keys are its fields (``from_`` is the option ``from``)
@@ -81,6 +82,8 @@ class Reader:
             return None
         mappings = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
         others = [kind for kind in kinds if kind not in mappings and kind is not types.NoneType]
+        if len(others) > 1 and not _is_word(node, others[0]):
+            del others[0]
         return self._read(node, (mappings if isinstance(node, yaml.MappingNode) and mappings else others)[0], path)
 
     def _read_list(self, node: yaml.Node, kind: Any, path: str) -> Any:
@@ -165,6 +168,15 @@ class Reader:
 
 
 Special = Callable[[Reader, yaml.Node, str], Any]
+
+
+def _is_word(node: yaml.Node, kind: Any) -> bool:
+    """Whether the node is one of the words of a Literal."""
+    scalar = read_scalar(node)
+    try:
+        return scalar is not None and convert(scalar, kind) in get_args(kind)
+    except ValueError:
+        return False
 
 
 def _is_nothing(node: yaml.Node) -> bool:

@@ -174,7 +174,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def _serve(self, only: Connection | None) -> None:
         self._stopped.clear()
         self._thread = threading.get_ident()
-        if not self.service.instant:
+        if self.service.needs_crew:
             self.crew.start()
         try:
             self.porch.run(self._last_call, only)
@@ -224,7 +224,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self._retired = [other for other in (*self._retired, old) if not other.closed]
         self.porch.change_limits(old.limits, service.limits)
         self.crew.resize(service.limits.threads)
-        if not service.instant:
+        if service.needs_crew:
             self.crew.start()
         old.retire(service)
 
@@ -263,7 +263,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         if service.limits.rate and not self._may_ask(request, service):
             self.reply(request, service.ruip.say("limited", TOO_MANY_QUERIES, self.asker(request)))
             self.shutdown_request(request)
-        elif service.instant:
+        elif service.is_instant(request.received):
             super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         else:
             service.enter()
@@ -293,8 +293,17 @@ class FingerServer(socketserver.ThreadingTCPServer):
         return request.service or self.service
 
     def asker(self, request: Connection) -> Asker:
-        """Who asks, and until when there is time to answer."""
-        return Asker(request.client, request.deadline, time.time())
+        """Who asks, until when there is time to answer, and how to be told a part of the answer."""
+        tell = partial(self.tell, request) if request.handed_over else None
+        return Asker(request.client, request.deadline, time.time(), tell)
+
+    def tell(self, request: Connection, part: bytes) -> bool:
+        """From the crew: have a part of the answer sent now; false where the client has gone, or has its answer."""
+        if request.curt or request not in self._working:
+            return False
+        request.add_part(part)
+        self.porch.call(partial(self.porch.pass_on, request))
+        return True
 
     def reply(self, request: Connection, answer: Answer) -> bool:
         """Give the client this answer; false, and not given, where it has one."""
@@ -361,8 +370,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
                 self._tell_busy(request)
 
     def _tell_busy(self, request: Connection) -> None:
-        """There is no answer in time, unless there has been one."""
-        if self.reply(request, self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request))):
+        """There is no answer in time, unless there has been one; where there was a part of it, it ends here."""
+        if request.parts is None:
+            answer = self.service_of(request).ruip.say("busy", SERVICE_BUSY, self.asker(request))
+        else:
+            answer = self.service_of(request).ruip.cut_short(request.line(), self.asker(request))
+        if self.reply(request, answer):
             self.shutdown_request(request)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fingerd.backends import Backend
+from fingerd.forward import FINGER_PORT, Forwarder
 from fingerd.limits import Limits
-from fingerd.listeners import Address
+from fingerd.listeners import Address, InternetAddress, Passed
 from fingerd.policy import Policy, Rule
 from fingerd.ruip import Ruip, Wording
 
@@ -36,13 +37,23 @@ class Service:
         self.config = config
         self.limits = config.limits
         self.policy = Policy(config.policy)
-        self.ruip = Ruip(config.backend, self.policy, config.reply, self.limits.query_bytes, self.limits.reply_bytes)
-        self.takes = config.backend.takes
-        self.instant = config.backend.instant
+        forwarder = Forwarder(is_served=any(map(_is_finger_port, config.listen)))
+        limits, backend = self.limits, config.backend
+        self.ruip = Ruip(
+            backend, self.policy, config.reply, limits.query_bytes, limits.reply_bytes, forwarder=forwarder
+        )
+        self.takes = backend.takes
+        self.instant = backend.instant
+        self.forwards = backend.takes == "query" and any(rule.forward for rule in config.policy)
+        self.needs_crew = self.forwards or not backend.instant
         self._lock = threading.Lock()
         self._queries = 0  # with the crew
         self._retired = False
         self.closed = False  # the backend is given back, or somebody else's
+
+    def is_instant(self, line: bytes) -> bool:
+        """Whether this line is answered without waiting for anything."""
+        return self.instant and not (self.forwards and b"@" in line)
 
     def enter(self) -> None:
         """A query of this service is handed to the crew."""
@@ -75,3 +86,8 @@ class Service:
                 self.config.backend.close()
             except Exception:
                 log.exception("a bug while closing a backend")
+
+
+def _is_finger_port(address: Address) -> bool:
+    """Whether who asks for this host by its name comes to this listener; of one that is passed to us it is assumed."""
+    return isinstance(address, Passed) or (isinstance(address, InternetAddress) and address.port == FINGER_PORT)

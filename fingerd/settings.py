@@ -11,6 +11,7 @@ import yaml
 from fingerd.backends import Backend, NeedsSystem, UnknownTypeError, backend_names, load_type
 from fingerd.document import Document, join, read_document, set_options
 from fingerd.host import raise_descriptor_limit
+from fingerd.hosts import missing_for_names
 from fingerd.limits import Limits
 from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 from fingerd.logs import Log
@@ -72,6 +73,7 @@ def read_config(
     settings: Any = FAILED if document.root is None else reader.read(document.root, Settings, "")
     if settings is not FAILED:
         _check_surroundings(document, settings, backends)
+        _check_names(document, settings, rule_nodes)
         for number, option, what in doubts(settings.policy) if rule_nodes else ():
             document.warn(rule_nodes[number], f"policy[{number}].{option}", what)
     document.raise_problems()
@@ -138,6 +140,15 @@ def _check_surroundings(document: Document, settings: Settings, backends: list[t
                     document.complain(node, path, what)
                 else:
                     document.warn(node, path, what)
+
+
+def _check_names(document: Document, settings: Settings, rule_nodes: list[yaml.Node]) -> None:
+    """What rules that forward to names do not find in the system, or in the jail."""
+    jail = settings.process.chroot
+    for number, rule in enumerate(settings.policy):
+        if any(isinstance(target, str) for target in rule.forward or ()):
+            for what in missing_for_names(Path(jail or "/")):
+                (document.complain if jail else document.warn)(rule_nodes[number], f"policy[{number}].forward", what)
 
 
 def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:

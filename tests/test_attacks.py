@@ -67,7 +67,14 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
         "an option as a user's name",
         ("tests/test_backend_command.py::test_a_name_that_begins_with_a_dash_runs_nothing",),
     ),
-    9: ("queries that are to be forwarded", ()),
+    9: (
+        "queries that are to be forwarded",
+        (
+            "tests/test_forward.py::test_a_name_that_stands_for_an_address_within_is_refused",
+            "tests/test_forward.py::test_no_query_comes_back_to_the_host_that_sends_it",
+            "tests/test_forward.py::test_no_size_and_no_time_of_an_answer_is_without_a_bound",
+        ),
+    ),
     10: ("names that match more than one user", ()),
     11: (
         "guessing names",

@@ -34,7 +34,7 @@ def moved(text: str, listen: str) -> str:
     return text.replace("127.0.0.1:1079", listen).replace(" examples/", f" {EXAMPLES}/")
 
 
-@pytest.mark.parametrize("name", ["community", "vending"])
+@pytest.mark.parametrize("name", ["community", "forward", "vending"])
 def test_the_examples_have_no_problem_where_they_are_meant_to_be_started(name: str) -> None:
     path = f"examples/{name}.yaml"
     done = subprocess.run([*FINGERD, "--check", "-c", path], capture_output=True, text=True, cwd=ROOT, check=False)
@@ -137,6 +137,13 @@ def test_the_vending_machine_lists_its_items_and_counts_them() -> None:
     assert "crisps    sold out\r\n" in items
     assert "Count: 12\r\n" in printed("tea", STRANGER, vending)
     assert printed("coffee", STRANGER, vending) == "No such user\r\n"
+
+
+def test_strangers_are_refused_every_other_host() -> None:
+    forward = EXAMPLES / "forward.yaml"
+    assert printed("moshez", STRANGER, forward) == "Happy and well\r\n"
+    for query, client in (("moshez@pilot.example.org", STRANGER), ("moshez@other.example.com", "192.0.2.9")):
+        assert printed(query, client, forward) == "Finger forwarding service denied\r\n"
 
 
 PRIVACY = (ROOT / "docs" / "privacy.md").read_text()

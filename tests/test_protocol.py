@@ -173,6 +173,11 @@ def test_a_query_without_user_and_host_is_for_the_list(query: Query, is_list: bo
     assert query.is_list is is_list
 
 
+def test_the_right_most_host_is_used_up_when_a_query_is_forwarded() -> None:
+    assert parse_query(b"/W bob@one@two").forwarded() == ("two", Query("bob", ("one",), verbose=True))
+    assert Query("", ("one",)).forwarded() == ("one", Query())
+
+
 @pytest.mark.parametrize(("line", "stripped"), LINE_ENDS.values(), ids=LINE_ENDS.keys())
 def test_one_line_end_is_stripped(line: bytes, stripped: bytes) -> None:
     assert strip_line_end(line) == stripped

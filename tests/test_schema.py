@@ -35,6 +35,7 @@ class Cart:
     stops: tuple[str, ...] = ()
     wheels: tuple[Wheel, ...] = ()
     spare: str | Wheel = "none"
+    brakes: Literal[False, "all"] | tuple[Annotated[int, Whole(1, 4)], ...] = False
     prices: Mapping[str, Annotated[int, Whole()]] = field(default_factory=lambda: MappingProxyType({}))
     computed: str = field(init=False, default="")
 
@@ -110,6 +111,10 @@ CARTS = {
     "a mapping instead of a list of them": ("{name: a, wheels: {inches: 20}}", Cart("a", wheels=(Wheel(20),))),
     "a text where a mapping may be": ("{name: a, spare: one}", Cart("a", spare="one")),
     "a mapping where a text may be": ("{name: a, spare: {inches: 5}}", Cart("a", spare=Wheel(5))),
+    "a word where a list may be": ("{name: a, brakes: all}", Cart("a", brakes="all")),
+    "false where a list may be": ("{name: a, brakes: false}", Cart("a", brakes=False)),
+    "a list where a word may be": ("{name: a, brakes: [1, 2]}", Cart("a", brakes=(1, 2))),
+    "one of a list where a word may be": ("{name: a, brakes: 3}", Cart("a", brakes=(3,))),
     "keys of any name": ("{name: a, prices: {x: 1, 'no': 2}}", Cart("a", prices={"x": 1, "no": 2})),
     "an empty mapping": ("{name: a, prices: }", Cart("a")),
     "an alias": ("{name: &n a, stops: [*n, *n]}", Cart("a", stops=("a", "a"))),
@@ -142,6 +147,14 @@ BROKEN_CARTS = {
     "a text where true or false should be": ("{name: a, old: 'yes'}", ["1:16: old: must be true or false"]),
     "no such word": ("{name: a, colour: gren}", ["1:19: colour: must be red, green or true (did you mean green?)"]),
     "a list where a word should be": ("{name: a, colour: [red]}", ["1:19: colour: must be red, green or true"]),
+    "neither the word nor anything for the list": (
+        "{name: a, brakes: none}",
+        ["1:19: brakes: must be a whole number"],
+    ),
+    "a word within the list": (
+        "{name: a, brakes: [1, false]}",
+        ["1:23: brakes[1]: must be a whole number"],
+    ),
     "a text where a mapping should be": ("{name: a, prices: b}", ["1:19: prices: must be a mapping"]),
     "a bad part of a list": (
         "{name: a, stops: [b, no, 5]}",

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError
 from fingerd.fetch import CA_BUNDLE, FAILURES, Fetcher, cause_of, without_password
+from fingerd.hosts import missing_for_names
 from fingerd.people import Person
 from fingerd.protocol import mark_cut
 from fingerd.scalars import Seconds, Size
@@ -85,10 +86,8 @@ class Web(Backend):
     def missing(self, root: Path) -> Iterator[str]:
         """What a jail lacks for looking up the host's name, and for checking its certificate."""
         parts = urlsplit(self._address("a"))
-        if not _is_address(parts.hostname or "") and not any(
-            (root / "etc" / name).exists() for name in ("resolv.conf", "hosts")
-        ):
-            yield f"without etc/resolv.conf or etc/hosts in {root} no host name can be looked up"
+        if not _is_address(parts.hostname or ""):
+            yield from missing_for_names(root)
         bundle = CA_BUNDLE
         if parts.scheme == "https" and not (root / bundle.lstrip("/")).exists():
             yield f"without {bundle.lstrip('/')} in {root} no certificate can be checked"
