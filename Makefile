@@ -9,18 +9,18 @@ WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_se
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis ./build ./dist ./*.egg-info __pycache__
-ASK := bash -c 'exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3'
+ASK := $(BIN)/pyfinger moshez@localhost:1079
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz soak format lint types deb test-deb test-piuparts clean python
+.PHONY: help run test check bench conformance fuzz soak format lint types deb test-deb test-piuparts clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, in the foreground
-	@echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal:"
+	@echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal, in this folder:"
 	@echo
-	@echo "    $(subst ",\",$(ASK))"
+	@echo "    $(ASK)"
 	@echo
 	@exec $(BIN)/fingerd --nodaemon --config examples/08-static.yaml
 
@@ -42,6 +42,9 @@ check: $(VENV)/check lint types  ## Everything that must pass before a commit: f
 bench: $(VENV)/run  ## Measure fingerd beside other servers (some eight minutes), and write its results
 	$(BIN)/python -m bench --write
 	$(BIN)/python -m bench --accounts --write
+
+conformance: $(VENV)/run  ## Judge fingerd and other servers by RFC 1288 (root; two minutes), and write docs/conformance.md
+	$(BIN)/python -m bench.conformance --write
 
 fuzz: $(VENV)/fuzz  ## Look for inputs that break the parser, the encoder or the configuration loader (SECONDS=600)
 	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz

@@ -44,18 +44,24 @@ def debian() -> tuple[tuple[str, ...], str]:
     activate = shutil.which("systemd-socket-activate")
     if not activate:
         raise NotHereError("there is no systemd-socket-activate")
-    folder = CACHE / "peers" / "debian"
+    folder, version = unpacked("debian", *DEBIAN)
+    program, finger = folder / "usr/sbin/in.fingerd", folder / "usr/bin/finger"
+    command = (activate, "--accept", "--inetd", "-l", "127.0.0.1:{port}", str(program), "-p", str(finger))
+    return command, f"Debian's fingerd {version}"
+
+
+def unpacked(name: str, *packages: str) -> tuple[Path, str]:
+    """A folder with what these Debian packages hold, and the first one's version; NotHereError without a network."""
+    folder = CACHE / "peers" / name
     if not (folder / "version").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _run("apt-get", "download", *DEBIAN, folder=folder)
+        _run("apt-get", "download", *packages, folder=folder)
         for package in folder.glob("*.deb"):
             _run("dpkg-deb", "-x", str(package), str(folder))
-        version = _run("dpkg-deb", "-f", str(next(folder.glob("fingerd_*.deb"))), "Version")
+        version = _run("dpkg-deb", "-f", str(next(folder.glob(f"{packages[0]}_*.deb"))), "Version")
         (folder / "version").write_text(version)
-    program, finger = folder / "usr/sbin/in.fingerd", folder / "usr/bin/finger"
-    command = (activate, "--accept", "--inetd", "-l", "127.0.0.1:{port}", str(program), "-p", str(finger))
-    return command, f"Debian's fingerd {(folder / 'version').read_text().strip()}"
+    return folder, (folder / "version").read_text().strip()
 
 
 def _environment(name: str, *packages: str) -> Path:

@@ -53,7 +53,7 @@ def running(kind: Kind) -> Iterator[Server]:
     environment = dict(os.environ)
     if kind.path:
         environment["PYTHONPATH"] = str(kind.path)
-    complaints = run_folder() / "complaints"
+    complaints = run_folder() / f"complaints of {kind.name}"
     with socket.socket() as listener, open(complaints, "wb") as errors:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))

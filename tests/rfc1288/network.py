@@ -1,0 +1,141 @@
+"""Three hosts with a network between them, as RFC 1288 4.4 has them: each asks the next one. Needs root."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.daemons import PATIENCE, Daemon, Host, eventually
+
+NAMES = {
+    "10.88.1.1": "inside.example.org",
+    "10.88.1.2": "pilot.njin.net",
+    "10.88.2.3": "math.rutgers.edu",
+    "10.88.2.4": "parrot.example.org",
+    "10.88.2.5": "stranger.example.org",
+}
+
+CONFIG = """\
+backend:
+  type: static
+  users: {users}
+listen: ["{addresses}"]
+policy: [{{from: any, show: everything, forward: {forward}}}]
+limits: {{answer_seconds: 5}}
+log: {{to: stderr}}
+"""
+PILOT = "[math.rutgers.edu, parrot.example.org, inside.example.org, 10.88.2.0/24]"
+HEDRICK = '{hedrick: {name: Charles Hedrick, office: 484 Hill, office_phone: x3088, plan: ""}}'
+
+# Says what the file `answer` holds, and as soon as there is no file `hold`, what `rest` holds, and closes; writes down
+# what it is asked.
+PARROT = """
+import os, socket, sys, time
+os.chdir(sys.argv[1])
+with socket.create_server(("10.88.2.4", 79)) as server:
+    while True:
+        client, _ = server.accept()
+        asked = client.makefile("rb").readline()
+        try:
+            client.sendall(open("answer", "rb").read())
+            open("asked", "wb").write(asked)
+            while os.path.exists("hold"):
+                time.sleep(0.01)
+            client.sendall(open("rest", "rb").read())
+            client.shutdown(socket.SHUT_WR)
+            client.recv(1)
+        except OSError:
+            open("asked", "wb").write(asked)
+        client.close()
+"""
+
+CLIENT = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", 79), 10) as client:
+    client.sendall(bytes.fromhex(sys.argv[1]))
+    while data := client.recv(65536):
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+"""
+
+
+class Network:
+    """dimacs asks pilot, pilot asks math and parrot, which are one machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hosts: list[Host] = []
+        self.daemons: list[Daemon] = []
+        self.parrot: subprocess.Popen[bytes] | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        names = self.folder / "hosts"
+        names.write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for address, name in NAMES.items()))
+        for number in range(3):
+            (self.folder / str(number)).mkdir()
+            self.hosts.append(Host(self.folder / str(number)))
+            assert self.hosts[-1].run("mount", "--bind", str(names), "/etc/hosts").returncode == 0
+        dimacs, pilot, math = self.hosts
+        _link(dimacs, pilot, ("10.88.1.1",), ("10.88.1.2",))
+        _link(pilot, math, ("10.88.2.1",), ("10.88.2.3", "10.88.2.4", "10.88.2.5"))
+        self._serve(math, ("10.88.2.3:79",), "false", HEDRICK)
+        self._serve(pilot, ("127.0.0.1:79", "10.88.1.2:79"), PILOT)
+        self._serve(dimacs, ("127.0.0.1:79",), "[pilot.njin.net, 10.88.0.0/16]")
+        self.say(b"here\r\n")
+        self.parrot = math.start(sys.executable, "-I", "-S", "-c", PARROT, str(self.folder))
+        eventually(lambda: b"here" in self.ask(1, b"a@parrot.example.org\r\n"))
+
+    def _serve(self, host: Host, addresses: Sequence[str], forward: str, users: str = "{}") -> None:
+        path = self.folder / f"{len(self.daemons)}.yaml"
+        path.write_text(CONFIG.format(users=users, addresses='", "'.join(addresses), forward=forward))
+        self.daemons.append(Daemon(path, inside=host.inside))
+
+    def say(self, answer: bytes, rest: bytes = b"") -> None:
+        """Let parrot give this answer from now on, and the rest of it after it was held."""
+        (self.folder / "answer").write_bytes(answer)
+        (self.folder / "rest").write_bytes(rest)
+
+    def asked(self) -> bytes:
+        """What parrot was asked last."""
+        path = self.folder / "asked"
+        eventually(path.exists)
+        asked = path.read_bytes()
+        path.unlink()
+        return asked
+
+    def ask(self, number: int, query: bytes) -> bytes:
+        """What a client on that host is told by the host's own RUIP."""
+        with self.client(number, query) as client:
+            return client.communicate(timeout=PATIENCE)[0]
+
+    def client(self, number: int, query: bytes) -> "subprocess.Popen[bytes]":
+        """The same, going on."""
+        command = (sys.executable, "-I", "-S", "-c", CLIENT, query.hex())
+        return subprocess.Popen([*self.hosts[number].inside, *command], stdout=subprocess.PIPE, cwd="/")
+
+    def close(self) -> None:
+        """End all of it."""
+        if self.parrot:
+            self.parrot.kill()
+            self.parrot.wait()
+        for daemon in self.daemons:
+            daemon.stop()
+        for host in self.hosts:
+            host.close()
+
+
+def _link(one: Host, other: Host, ours: Sequence[str], theirs: Sequence[str]) -> None:
+    pid = re.sub(r"\D", "", other.inside[1])
+    commands = [(one, f"link add name next type veth peer name last netns {pid}")]
+    for host, device, addresses in ((one, "next", ours), (other, "last", theirs)):
+        commands += [(host, f"addr add {address}/24 dev {device}") for address in addresses]
+        commands += [(host, f"link set {device} up")]
+    for host, command in commands:
+        done = host.run("ip", *command.split())
+        assert done.returncode == 0, done.stderr

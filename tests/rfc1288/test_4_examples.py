@@ -1,0 +1,37 @@
+"""RFC 1288 4: the answers of its examples, in their shapes."""
+
+import re
+
+from tests.daemons import Daemon
+from tests.rfc1288.conftest import OPEN
+
+
+def told(daemon: Daemon, query: str) -> list[str]:
+    """The lines of an answer."""
+    return daemon.ask(query.encode() + b"\r\n", source=OPEN).decode().split("\r\n")[:-1]
+
+
+def test_r54_the_example_of_a_list(colony: Daemon) -> None:
+    head, *rows = told(colony, "")
+    assert re.match(r"Login       Name  +TTY +Idle    When .*Office", head)
+    idle = {row.split()[0]: row[head.index("TTY") + 3 : head.index("Idle") + 4].strip() for row in rows}
+    assert idle == {"rinehart": "1:11", "greenfie": "", "rapatel": "4d", "cherniss": "5"}
+    assert re.match(r"rinehart Mark J\. Rinehart +p0  1:11 [A-Z][a-z]{2} \d\d:\d\d .*019 Hill +x3166", rows[0])
+
+
+def test_r55_the_example_of_a_user(colony: Daemon) -> None:
+    lines = told(colony, "/W pirmann")
+    assert lines[0] == "Login name: pirmann                     In real life: David Pirmann"
+    assert lines[1] == "Office: 016 Hill, x2443                 Home phone: 989-8482"
+    assert lines[2] == "Directory: /dimacs/u1/pirmann           Shell: /bin/tcsh"
+    assert re.fullmatch(r"Last login .+ on ttyp0 from romulus\.rutgers\.", lines[3])
+    assert lines[4:] == ["Project: larf", "Plan:", "Work Schedule, Summer 1990", "    Monday    5pm - 12am"]
+
+
+def test_r56_the_example_of_an_ambiguous_name(colony: Daemon) -> None:
+    records = [record.splitlines() for record in "\n".join(told(colony, "ron")).split("\n\n")]
+    assert [record[0].split() for record in records] == [
+        f"Login name: {login} In real life: Ron {login.capitalize()}".split() for login in ("spinner", "surak", "etter")
+    ]
+    assert records[1][-1] == "No Plan."
+    assert records[2][-2:] == ["Never logged in.", "No Plan."]
