@@ -9,6 +9,20 @@ Network = IPv4Network | IPv6Network
 Source = Network | Literal["any", "local"]
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
+UNICAST = IPv6Network("2000::/3")  # all else in IPv6 is of use within a site at most
+NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address stands in its last bits
+# The registries of addresses for special purposes (RFC 6890), as far as these are not for everybody to reach.
+SPECIAL = tuple(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
+            *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            *("2001::/23", "2001:db8::/32", "3fff::/20"),
+        ),
+    )
+)
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address:
@@ -85,3 +99,15 @@ def _network(client: str, ipv4_bits: int, ipv6_bits: int) -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, ipv6_bits), strict=False))
     return str(IPv4Network((address, ipv4_bits), strict=False)) if ipv4_bits < 32 else str(address)
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether everybody can reach the address, also where it wraps an IPv4 address."""
+    if isinstance(address, IPv6Address):
+        if address in NAT64:
+            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.sixtofour is not None:
+            return is_public(address.sixtofour)
+        if address not in UNICAST:
+            return False
+    return not any(address in network for network in SPECIAL)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from fingerd.addresses import parse_address
 from fingerd.errors import HopError
 from fingerd.hosts import Target, goes_round, is_allowed, may_be_asked, parse_host
-from fingerd.lookup import Address, look_up
+from fingerd.lookup import Address, look_up, whole
 from fingerd.protocol import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST, Query
 from fingerd.relay import Relay
 
@@ -94,7 +94,7 @@ class Forwarder:
             raise _denied()
         name = str(host)
         try:
-            found = look_up(host, self._port, client, deadline) if isinstance(host, str) else (host,)
+            found = look_up(whole(host), self._port, client, deadline) if isinstance(host, str) else (host,)
             addresses = [address for address in found if may_be_asked(address, targets) and not self._is_us(address)]
             if not addresses:
                 log.info("not forwarded to %s: its address is not for others, or ours", name)

@@ -9,10 +9,10 @@ import contextlib
 import encodings.idna  # noqa: F401 - found by name when a host is read, which is too late in a chroot
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from fingerd.addresses import Network, is_part, parse_address, parse_network
+from fingerd.addresses import NAT64, SPECIAL, UNICAST, Network, is_part, is_public, parse_address, parse_network
 
 NAME_CHARACTERS = 253  # RFC 1035 2.3.4, in its written form
 
@@ -21,21 +21,6 @@ Target = Network | str  # a name, "*.example.org" for all names below it, "*" fo
 
 _LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")  # in the last place: 0x7f.1 and 2130706433 are addresses to some resolvers
-
-_UNICAST = IPv6Network("2000::/3")  # all else in IPv6 is of use within a site at most
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address stands in its last bits
-# The registries of addresses for special purposes (RFC 6890), as far as these are not for everybody to reach.
-_SPECIAL = tuple(
-    map(
-        ip_network,
-        (
-            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-            *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
-            *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-            *("2001::/23", "2001:db8::/32", "3fff::/20"),
-        ),
-    )
-)
 
 
 def parse_host(text: str) -> Host:
@@ -108,20 +93,9 @@ def may_be_asked(address: IPv4Address | IPv6Address, targets: Sequence[Target]) 
 
     A network that only happens to hold it, as 0.0.0.0/0, does not name it.
     """
-    return _is_public(address) or any(
+    return is_public(address) or any(
         address in target and _is_meant(target) for target in targets if not isinstance(target, str)
     )
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address):
-        if address in _NAT64:
-            return _is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.sixtofour is not None:
-            return _is_public(address.sixtofour)
-        if address not in _UNICAST:
-            return False
-    return not any(address in network for network in _SPECIAL)
 
 
 def _is_meant(network: Network) -> bool:
@@ -129,12 +103,12 @@ def _is_meant(network: Network) -> bool:
     if network.num_addresses == 1:
         return True
     if isinstance(network, IPv6Network):
-        if network.overlaps(_NAT64):  # in which all of IPv4 stands
-            bits = network.prefixlen - _NAT64.prefixlen
+        if network.overlaps(NAT64):  # in which all of IPv4 stands
+            bits = network.prefixlen - NAT64.prefixlen
             return bits >= 0 and _is_meant(IPv4Network((int(network.network_address) & 0xFFFFFFFF, bits)))
-        if not network.overlaps(_UNICAST):
+        if not network.overlaps(UNICAST):
             return True
-    return any(is_part(network, special) for special in _SPECIAL)
+    return any(is_part(network, special) for special in SPECIAL)
 
 
 def is_any(target: Target) -> bool:

@@ -62,16 +62,18 @@ def _done(client: str) -> None:
 def _resolve(name: str, port: int, client: str, results: "SimpleQueue[_Result]") -> None:
     """On a thread of its own, since nothing ends the system's resolver but itself."""
     try:
-        found = socket.getaddrinfo(_whole(name), port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         results.put(tuple(dict.fromkeys(parse_address(str(target[0])) for *_, target in found)))
     except OSError as error:
         results.put(error)
+    except UnicodeError:  # no name of a host, as a..b
+        results.put(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     finally:
         _done(client)
 
 
-def _whole(name: str) -> str:
-    """The name as it is to be asked for: a whole one means itself, and not what a search list makes of it."""
+def whole(name: str) -> str:
+    """The name as it is to be looked up where it must mean itself, and not what a search list makes of it."""
     if "." not in name:
         return name
     with contextlib.suppress(OSError), open(HOSTS, encoding="utf-8", errors="replace") as file:

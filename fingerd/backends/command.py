@@ -5,191 +5,166 @@ begins with ``-`` is run past no program at all, so none can take it for an
 option (the oldest hole of finger daemons that call finger(1)).
 """
 
-import contextlib
+import json
 import os
-import selectors
+import re
 import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from types import MappingProxyType
+from typing import Annotated
 
 from fingerd.backends import Ask, Backend
-from fingerd.errors import BackendError
+from fingerd.documents import check_paths, people_of
+from fingerd.errors import BackendError, OptionError
 from fingerd.host import absolute
+from fingerd.interpreters import code_for
 from fingerd.people import Person
+from fingerd.programs import LIMITER, Programs, limited
 from fingerd.protocol import read_cut, read_text
-from fingerd.scalars import Seconds, Size
-
-END_SECONDS = 1.0  # that a killed program may take to be gone
-CHUNK_BYTES = 1 << 16
-CAUSE_BYTES = 1000  # of what a failing program says on standard error, for the log
+from fingerd.scalars import Seconds, Size, Whole, unreplaced
 
 # All that a program sees of the daemon's environment; a fixed locale, so that answers do not depend on who started it.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)} | {
     name: os.environ[name] for name in ("TZ", "TMPDIR") if name in os.environ
 }
 
+_PLACEHOLDER = re.compile(r"\{(user|client|verbose)\}")
+_TOLD = {"user": "FINGER_USER", "client": "FINGER_CLIENT", "verbose": "FINGER_VERBOSE"}  # the same, as variables
+
 
 @dataclass(frozen=True)
 class Command(Backend):
     """Runs a program for every query.
 
-    In ``argv`` the text ``{user}`` stands for the user's name. Exit status 0
+    In ``argv`` the text ``{user}`` stands for the user's name, ``{client}``
+    for the address of who asks, and ``{verbose}`` for 1 or 0. Exit status 0
     with output is the answer, 0 without any is an unknown user, and
     everything else is a failure. ``list_argv`` is run for the list of users.
+    With ``fields`` the output is JSON, and each names where an atom stands.
     """
 
     argv: tuple[str, ...]
     list_argv: tuple[str, ...] | None = None
     timeout: Annotated[float, Seconds(0.1)] = 10
     output_bytes: Annotated[int, Size()] = 256 << 10  # the rest is cut, and the program ended
-    _running: set[int] = field(default_factory=set, init=False, repr=False, compare=False)  # process groups
+    names: tuple[str, ...] | None = None  # nothing is run for any other name
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)  # may hold secrets
+    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    people: str | None = None
+    list_people: str | None = None
+    cpu_seconds: Annotated[int, Whole(0, 86_400, zero="no limit")] = 0  # any of the three costs one exec a query more
+    memory_bytes: Annotated[int, Size(0, 1 << 40, zero="no limit")] = 0
+    processes: Annotated[int, Whole(zero="no limit")] = 0
+    _programs: Programs = field(default_factory=Programs, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for argv in (self.argv, self.list_argv):
             if argv is not None and (not argv or not argv[0]):
                 raise ValueError("a program is needed")
             if argv and len(argv) == 1 and " " in argv[0]:
-                raise ValueError(f"argv is a list: [{', '.join(argv[0].split())}]")
+                raise ValueError(f"argv is a list: {json.dumps(argv[0].split(), ensure_ascii=False)}")
             if argv and "{user}" in argv[0]:
                 raise ValueError("a user's name may not choose the program")
+            if argv and _PLACEHOLDER.search(argv[0]):
+                raise ValueError("who asks may not choose the program")
+            if any("\0" in part for part in argv or ()):
+                raise ValueError("no argument can hold the character NUL")
+            for interpreter, code in code_for(argv or ()):
+                if "{user}" in code:
+                    raise ValueError(
+                        f"{{user}} would be code that {interpreter} runs:"
+                        ' give {user} as an argument of its own, and use "$1"'
+                    )
+        for name in self.env:
+            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _TOLD.values():
+                raise OptionError(f"no variable may be called {name}", "env", name)
+            if "\0" in self.env[name]:
+                raise OptionError("no variable can hold the character NUL", "env", name)
+        paths = {"people": self.people, "list_people": self.list_people}
+        check_paths(self.fields, self.list_argv is not None, **paths)
         object.__setattr__(self, "argv", _from_here(self.argv))
         object.__setattr__(self, "list_argv", self.list_argv and _from_here(self.list_argv))
 
+    @property
+    def tells_clients(self) -> bool:
+        """Whether the arguments say who asks; a program can see it in the environment all the same."""
+        return any("{client}" in part or _TOLD["client"] in part for part in (*self.argv, *(self.list_argv or ())))
+
     def find(self, ask: Ask) -> Sequence[Person]:
-        """Somebody with the program's output as text; BackendError where it fails or takes too long."""
-        if ask.username.startswith("-"):
+        """Somebody with the program's output as text, or who stands in it; BackendError where it fails or is late."""
+        if ask.username.startswith("-") or (self.names is not None and ask.username not in self.names):
             return ()
-        output = self._run([part.replace("{user}", ask.username) for part in self.argv], ask.deadline)
-        return (Person(ask.username, output),) if output else ()
+        output = self._run(self.argv, ask)
+        if self.fields:
+            return self._people(output, self.people, ask.username) if output.strip() else ()
+        return (Person(ask.username, self._text(output)),) if output else ()
 
     def listed(self, ask: Ask) -> Iterator[Person] | None:
-        """The output of ``list_argv``; None without that."""
+        """The output of ``list_argv``, or who stands in it; None without that."""
         if self.list_argv is None:
             return None
-        return iter((Person("", self._run(list(self.list_argv), ask.deadline)),))
+        output = self._run(self.list_argv, ask)
+        if self.fields:
+            people = self._people(output, self.list_people, "") if output.strip() else ()
+            return (person for person in people if person.login)
+        return iter((Person("", self._text(output)),))
 
     def missing(self, root: Path) -> Iterator[str]:
         """The programs that cannot be found, or not be run, below ``root``."""
-        path = os.pathsep.join(str(root / folder.lstrip("/")) for folder in _ENVIRONMENT["PATH"].split(os.pathsep))
-        for argv in (self.argv, self.list_argv or ()):
+        searched = self._environment()["PATH"].split(os.pathsep)
+        path = os.pathsep.join(str(root / folder.lstrip("/")) for folder in searched)
+        limiter = limited((), self.cpu_seconds, self.memory_bytes, self.processes)
+        for argv in (self.argv, self.list_argv or (), limiter):
             program = argv[0] if argv else ""
             if program and not shutil.which(str(root / program.lstrip("/")) if "/" in program else program, path=path):
-                yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "")
+                wanted = ", which limits the others" if program == LIMITER else ""
+                yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "") + wanted
+
+    def doubts(self) -> Iterator[str]:
+        """Words in braces that are almost those which are replaced."""
+        for argv in (self.argv, self.list_argv or ()):
+            for argument in argv[1:]:
+                yield from unreplaced(argument, tuple(_TOLD))
 
     def close(self) -> None:
         """End the programs that still run."""
-        for group in list(self._running):
-            _kill(group)
+        self._programs.close()
 
-    def _run(self, argv: list[str], deadline: float) -> str:
-        """What the program prints, cut at ``output_bytes``; BackendError for all but exit status 0."""
-        deadline = min(deadline, time.monotonic() + self.timeout)
+    def _environment(self) -> dict[str, str]:
+        return {**_ENVIRONMENT, **self.env}
+
+    def _run(self, argv: Sequence[str], ask: Ask) -> bytes:
+        """What the program prints, or a little more than ``output_bytes``; BackendError for all but exit status 0."""
+        told = {"user": ask.username, "client": ask.client, "verbose": "1" if ask.verbose else "0"}
+        filled = [_PLACEHOLDER.sub(lambda match: told[match[1]], part) for part in argv]
+        command = limited(filled, self.cpu_seconds, self.memory_bytes, self.processes)
+        environment = self._environment() | {_TOLD[key]: value for key, value in told.items()}
+        deadline = min(ask.deadline, time.monotonic() + self.timeout)
         try:
-            with _pipe() as output_pipe, _pipe() as errors_pipe:
-                program = self._start(argv, output_pipe, errors_pipe)
-                try:
-                    output, cause = self._hear(program, output_pipe[0], errors_pipe[0], deadline)
-                finally:
-                    status = self._end(program)
+            said = self._programs.run(command, environment, deadline, self.output_bytes)
         except TimeoutError as error:
             raise BackendError(f"command {argv[0]}: not done in time") from error
         except (OSError, ValueError) as error:
             raise BackendError(f"command {argv[0]}: {error}") from error
-        if len(output) > self.output_bytes:
-            return read_cut(output, self.output_bytes)
-        if status:
-            raise BackendError(f"command {argv[0]}: {_how_it_ended(status)}{cause and ': '}{cause}")
-        return read_text(output)
+        if said.failure:
+            raise BackendError(f"command {argv[0]}: {said.failure}")
+        return said.output
 
-    def _start(self, argv: list[str], output_pipe: "_Pipe", errors_pipe: "_Pipe") -> "subprocess.Popen[bytes]":
-        """The program, which holds the pipes' other ends then, and nobody else."""
-        program = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output_pipe[1],
-            stderr=errors_pipe[1],
-            env=_ENVIRONMENT,
-            start_new_session=True,  # a process group of its own, to end all of it at once
-        )
-        self._running.add(program.pid)
-        for _, told in (output_pipe, errors_pipe):
-            told.close()
-        return program
+    def _text(self, output: bytes) -> str:
+        return read_text(output) if len(output) <= self.output_bytes else read_cut(output, self.output_bytes)
 
-    def _hear(
-        self, program: "subprocess.Popen[bytes]", output_pipe: BinaryIO, errors_pipe: BinaryIO, deadline: float
-    ) -> tuple[bytes, str]:
-        """Standard output, and the end of standard error, until the program ends or has said too much; TimeoutError."""
-        output, errors = bytearray(), bytearray()
-        ended = os.pidfd_open(program.pid)
+    def _people(self, output: bytes, at: str | None, username: str) -> tuple[Person, ...]:
         try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(ended, selectors.EVENT_READ)
-                for pipe, heard in ((output_pipe, output), (errors_pipe, errors)):
-                    os.set_blocking(pipe.fileno(), False)
-                    selector.register(pipe, selectors.EVENT_READ, heard)
-                running = True
-                while running and len(output) <= self.output_bytes:
-                    ready = selector.select(max(deadline - time.monotonic(), 0))
-                    if not ready or time.monotonic() >= deadline:
-                        raise TimeoutError
-                    running = ended not in {key.fd for key, _ in ready}
-                    # What it said before it ended is there by now, even where somebody else holds the pipe open.
-                    for key in [key for key, _ in ready] if running else list(selector.get_map().values()):
-                        if key.data is not None and not self._read(key.fd, key.data, to_the_end=not running):
-                            selector.unregister(key.fileobj)
-                    del errors[:-CAUSE_BYTES]
-        finally:
-            os.close(ended)
-        return bytes(output), " ".join(read_text(bytes(errors)).split())
-
-    def _read(self, pipe: int, heard: bytearray, to_the_end: bool) -> bool:
-        """Add what is there to what was heard, once or as far as it is wanted; false at the end of the pipe."""
-        while True:
-            try:
-                data = os.read(pipe, CHUNK_BYTES)
-            except BlockingIOError:
-                return True
-            heard += data
-            if not data or not to_the_end or len(heard) > self.output_bytes:
-                return bool(data)
-
-    def _end(self, program: "subprocess.Popen[bytes]") -> int:
-        """End the program's whole process group; its exit status, 0 where that is unknown."""
-        _kill(program.pid)  # while it has not been waited for, so that the number is still its own
-        try:
-            return program.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:  # it became another user, and cannot be ended
-            return 0
-        finally:
-            self._running.discard(program.pid)
-
-
-_Pipe = tuple[BinaryIO, BinaryIO]  # what is heard, and what is told
-
-
-@contextlib.contextmanager
-def _pipe() -> Iterator[_Pipe]:
-    """A pipe of our own: where Popen of Python 3.11.2 cannot make its last one, it loses those that it has made."""
-    here, there = os.pipe()
-    with open(here, "rb", buffering=0) as heard, open(there, "wb", buffering=0) as told:
-        yield heard, told
+            if len(output) > self.output_bytes:
+                raise ValueError("longer than output_bytes")
+            return people_of(output, at, self.fields, username)
+        except ValueError as error:
+            raise BackendError(f"command {self.argv[0]}: {error}") from error
 
 
 def _from_here(argv: tuple[str, ...]) -> tuple[str, ...]:
     """The same, with a program that is named by a relative path named by its whole one."""
     return (absolute(argv[0]) if "/" in argv[0] else argv[0], *argv[1:])
-
-
-def _kill(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or not ours to end
-        os.killpg(group, signal.SIGKILL)
-
-
-def _how_it_ended(status: int) -> str:
-    return f"exit status {status}" if status > 0 else f"ended by {signal.Signals(-status).name}"
