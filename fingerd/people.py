@@ -104,6 +104,16 @@ class Person:
         kept.setdefault("login", "")
         return Person(**kept)
 
+    def filled(self, other: "Person") -> "Person":
+        """This person, and what is not known of them as the other one has it; the login stays."""
+        told = {atom: getattr(other, atom) for atom in ("text", *ATOMS) if atom != "login"}
+        missing = {
+            atom: value
+            for atom, value in told.items()
+            if value is not None and getattr(self, atom) in ((None, "") if value else (None,))
+        }
+        return dataclasses.replace(self, **missing)
+
     def is_called(self, name: str) -> bool:
         """Whether every word of ``name`` is one of the full name's words, in any case (RFC 1288 2.5.3)."""
         wanted = name_words(name)

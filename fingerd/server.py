@@ -10,7 +10,8 @@ porch sends what is left, half-closes, and calls ``close_request``. The request
 is a :class:`~fingerd.connection.Connection`.
 
 Backends that answer from memory are asked on the porch's own thread: handing
-a query to another thread costs more than such an answer does.
+a query to another thread costs more than such an answer does. So are those
+that have this answer in memory, and may wait for another one.
 """
 
 import logging
@@ -56,6 +57,8 @@ class FingerHandler(socketserver.StreamRequestHandler):
 
     def answer(self, line: bytes) -> Answer:
         """What the client is told, and the log's word for it; of a bug the client learns no more than of a failure."""
+        if self.request.answer:
+            return self.request.answer
         service, asker = self.server.service_of(self.request), self.server.asker(self.request)
         try:
             answer = service.ruip.answer_line(line, asker)
@@ -263,13 +266,18 @@ class FingerServer(socketserver.ThreadingTCPServer):
         if service.limits.rate and not self._may_ask(request, service):
             self.reply(request, service.ruip.say("limited", TOO_MANY_QUERIES, self.asker(request)))
             self.shutdown_request(request)
-        elif service.is_instant(request.received):
+        elif service.is_instant(request.received) or self._is_at_hand(request, service):
             super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         else:
             service.enter()
             request.handed_over = True
             self._working[request] = None
             self.crew.submit(request.counted, partial(self.process_request_thread, request, client_address))
+
+    def _is_at_hand(self, request: Connection, service: Service) -> bool:
+        """Whether the answer can be given without waiting, though the backend may have to wait for others."""
+        request.answer = service.answer_at_once(request.line(), self.asker(request))
+        return request.answer is not None
 
     def _may_ask(self, request: Connection, service: Service) -> bool:
         """Whether the client has a query left; who is denied, or not listened to, needs none."""

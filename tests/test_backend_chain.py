@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from fingerd.backends import Ask, Backend
-from fingerd.backends.chain import Chain
+from fingerd.backends.aliases import Aliases
+from fingerd.backends.chain import MERGED, NAMESAKES, Chain
 from fingerd.backends.command import Command
 from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
 from fingerd.errors import BackendError, ConfigError
-from fingerd.people import Person, Record
+from fingerd.people import Person, Record, Session
 from fingerd.policy import Policy, Rule
 from fingerd.ruip import Answer, Asker, Ruip, Wording
 from fingerd.settings import load_config, read_config
@@ -250,3 +251,172 @@ backend:
     assert "outcome=answered" in daemon.logged("client=")
     assert daemon.ask(b"\r\n") == b"Login       Name\r\nann      ann\r\n"
     assert daemon.ask(b"bob\r\n") == b"No such user\r\n"
+
+
+# merge
+
+
+@dataclass(frozen=True)
+class Knowing(Backend):
+    """Knows these people, by their logins; lists them."""
+
+    people: tuple[Person, ...]
+    asked: list[str] = field(default_factory=list)
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        self.asked.append(ask.username)
+        return [person for person in self.people if person.login == ask.username]
+
+    def listed(self, ask: Ask) -> Iterator[Person]:
+        return iter(self.people)
+
+
+PHONE_BOOK = Static({"ann": Record(name="Ann Archer", office="7"), "bob": Record(name="Bob Archer"), "eve": "a text"})
+PLANS = Knowing(
+    (
+        Person("ann", name="Somebody Else", office="8", job="potter", plan="Ann's plan", sessions=()),
+        Person("carol", plan=""),
+        Person("eve", name="Eve", plan="Eve's plan"),
+    )
+)
+
+
+def test_what_a_member_does_not_know_the_next_ones_fill_in() -> None:
+    merged = Chain((PHONE_BOOK, PLANS, Static({"ann": Record(job="smith", project="a jar")})), merge=True)
+    (ann,) = merged.find(ask("ann"))
+    assert ann == Person(
+        "ann", name="Ann Archer", office="7", job="potter", plan="Ann's plan", project="a jar", sessions=()
+    )
+    assert merged.find(ask("bob")) == PHONE_BOOK.find(ask("bob"))
+    assert merged.find(ask("carol")) == (PLANS.people[1],)
+    assert list(merged.find(ask("dora"))) == []
+    assert Chain((PHONE_BOOK, PLANS)).find(ask("ann")) == PHONE_BOOK.find(ask("ann"))
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "told"),
+    {
+        "unknown": (None, "a plan", "a plan"),
+        "empty": ("", "a plan", "a plan"),
+        "known": ("mine", "a plan", "mine"),
+        "none of both": ("", None, ""),
+        "none there": (None, "", ""),
+        "unknown to both": (None, None, None),
+    }.values(),
+)
+def test_unknown_and_empty_atoms_are_missing(mine: str | None, others: str | None, told: str | None) -> None:
+    merged = Chain((Knowing((Person("ann", plan=mine),)), Knowing((Person("ann", plan=others),))), merge=True)
+    assert merged.find(ask("ann")) == (Person("ann", plan=told),)
+
+
+def test_who_is_known_not_to_be_logged_in_is_not_filled_in() -> None:
+    here, away = Person("ann", sessions=(Session("tty1"),)), Person("ann", sessions=())
+    assert away.filled(here) == away
+    assert Person("ann").filled(here) == here
+    assert Person("ann").filled(away) == away
+
+
+def test_the_first_text_wins_and_is_the_whole_answer() -> None:
+    later = Knowing((Person("eve", "another text"),))
+    for members in ((PHONE_BOOK, PLANS, later), (PLANS, PHONE_BOOK, later)):
+        later.asked.clear()
+        assert [person.text for person in Chain(members, merge=True).find(ask("eve"))] == ["a text\n"]
+        assert later.asked == []
+
+
+@dataclass(frozen=True)
+class Nicknamed(Backend):
+    """Finds ann by whatever name; with fields that have no login, as somebody of that name."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        return (Person(ask.username if self.fields else "ann", plan="Ann's plan", home_phone="555-0101"),)
+
+
+def test_two_logins_are_two_people_and_nobody_gets_what_is_somebody_else_s() -> None:
+    bob = Person("bob", name="Bob Archer", plan="")
+    assert Chain((PHONE_BOOK, Nicknamed()), merge=True).find(ask("bob")) == (bob,)
+    assert [person.login for person in Chain((Nicknamed(), PHONE_BOOK), merge=True).find(ask("bob"))] == ["ann"]
+    assert Chain((PHONE_BOOK, Nicknamed()), merge=True).find(ask("ann"))[0].plan == "Ann's plan"
+
+
+def test_who_has_no_login_in_a_member_is_who_was_asked_for() -> None:
+    unnamed = Nicknamed({"plan": "plan"})
+    called = Aliases(PHONE_BOOK, {"boss": ("bob",)})
+    for members in ((called, unnamed), (called, Aliases(unnamed, {"x": ("y",)}))):
+        (boss,) = Chain(members, merge=True).find(ask("boss"))
+        assert (boss.login, boss.name, boss.plan) == ("bob", "Bob Archer", "Ann's plan")
+    (boss,) = Chain((unnamed, called), merge=True).find(ask("boss"))
+    assert (boss.login, boss.name, boss.plan) == ("boss", "Bob Archer", "Ann's plan")
+
+
+def test_nobody_is_told_twice_whom_one_member_finds_twice() -> None:
+    twice = Knowing((Person("ann", job="potter"), Person("ann", office="7")))
+    found = Chain((twice,)).find(ask("ann", by_name=True))
+    assert found == [Person("ann", job="potter")]
+    assert Chain((twice,), merge=True).find(ask("ann", by_name=True))[0].login == "ann"
+
+
+def test_several_people_of_an_alias_are_merged_by_their_logins() -> None:
+    staff = Aliases(PHONE_BOOK, {"staff": ("ann", "bob")})
+    plans = Aliases(PLANS, {"staff": ("carol", "ann")})
+    people = Chain((staff, plans), merge=True).find(ask("staff"))
+    assert [(person.login, person.plan) for person in people] == [("ann", "Ann's plan"), ("bob", "")]
+
+
+def test_names_are_merged_by_login_and_members_without_names_are_asked_for_the_login() -> None:
+    merged = Chain((PHONE_BOOK, PLANS), merge=True)
+    assert [(person.login, person.plan) for person in merged.find(ask("archer", by_name=True))] == [
+        ("ann", "Ann's plan"),
+        ("bob", ""),
+    ]
+    assert merged.find(ask("ann", by_name=True)) == list(merged.find(ask("ann")))
+    crowd = Static({f"user{number}": Record(name="Ann Archer") for number in range(NAMESAKES + 1)})
+    PLANS.asked.clear()
+    assert len(Chain((crowd, PLANS), merge=True).find(ask("archer", by_name=True))) == NAMESAKES + 1
+    assert PLANS.asked == ["archer"]
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_member_that_fails_fails_a_merging_chain_or_is_skipped(
+    by_name: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BackendError, match=CAUSE):
+        Chain((PHONE_BOOK, FAILING, PLANS), merge=True).find(ask("ann", by_name))
+    skipping = Chain((PHONE_BOOK, FAILING, PLANS), "skip", merge=True)
+    with caplog.at_level(logging.WARNING):
+        assert [person.plan for person in skipping.find(ask("ann", by_name))] == ["Ann's plan"]
+    assert f"backend skipped: {CAUSE}" in caplog.messages
+
+
+def test_a_list_tells_what_all_members_know_as_far_as_it_can_be_held() -> None:
+    merged = Chain((PHONE_BOOK, Halting(), PLANS, Halting()), "skip", merge=True).listed(ask(""))
+    assert merged is not None
+    people = {person.login: person for person in merged}
+    assert list(people) == ["ann", "bob", "eve", "dora", "carol"]
+    assert (people["ann"].office, people["ann"].plan) == ("7", "Ann's plan")
+    many = Knowing(tuple(Person(f"user{number}") for number in range(MERGED + 5)))
+    more = Knowing((Person("user1", job="potter"), Person("user2"), Person("last")))
+    short = Chain((Knowing(many.people[:5]), more), merge=True).listed(ask(""))
+    long = Chain((many, more), merge=True).listed(ask(""))
+    assert short is not None
+    assert long is not None
+    assert [person.job for person in short] == ["", "potter", "", "", "", ""]
+    people = {person.login: person for person in long}
+    assert len(people) == MERGED + 6
+    assert (people["user1"].job, list(people)[-1]) == ("", "last")
+
+
+def test_a_daemon_merges_and_shows_what_a_rule_allows(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann" / "plan").write_text("Back on Monday.\n")
+    (tmp_path / "ann" / "home_phone").write_text("555-0102\n")
+    daemon = start(
+        'listen: "127.0.0.1:0"\npolicy: [{from: any, show: [name, plan], match: name, list: true}]\n'
+        "backend:\n  type: chain\n  merge: true\n  backends:\n"
+        f"    - {{type: static, users: {{ann: {{name: Ann Archer}}}}}}\n    - {{type: files, folder: {tmp_path}}}\n"
+    )
+    told = b"In real life: Ann Archer\r\nPlan:\r\nBack on Monday.\r\n"
+    assert daemon.ask(b"ann\r\n") == daemon.ask(b"archer\r\n") == told
+    assert b"Ann Archer" in daemon.ask(b"\r\n")

@@ -19,6 +19,9 @@ from fingerd.people import Person
 
 ENTRY_POINTS = "fingerd.backends"
 
+# Ours that need a library which fingerd does without else: Debian's package of it. pip's extra is named as the backend.
+EXTRAS = {"ldap": "python3-ldap3", "sql": "python3-sqlalchemy"}
+
 Takes = Literal["query", "line", "anything", "nothing"]
 
 
@@ -75,6 +78,24 @@ class NeedsSystem(Protocol):
         ...
 
 
+@runtime_checkable
+class HasDoubts(Protocol):
+    """A backend with options that may do what nobody wants."""
+
+    def doubts(self) -> Iterator[str]:
+        """What may not be meant as it is written, each as a warning."""
+        ...
+
+
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """A backend that has some of its answers in memory: those are given on the thread that watches all connections."""
+
+    def at_once(self, ask: Ask) -> Sequence[Person] | None:
+        """What ``find`` would give, without waiting for anything; None where that would have to wait."""
+        ...
+
+
 class UnknownTypeError(LookupError):
     """No backend has this name."""
 
@@ -92,14 +113,30 @@ def _entry_points() -> Mapping[str, importlib.metadata.EntryPoint]:
 def load_type(name: str) -> type[Any]:
     """The class of the backends called ``name``.
 
-    UnknownTypeError where there is none; ImportError where something it is made with is not installed.
+    UnknownTypeError where there is none; ImportError where something it is made with is not installed, or the
+    package that brings it is broken.
     """
     if _is_ours(name):
-        return getattr(importlib.import_module(f"{__name__}.{name}"), name.capitalize())  # type: ignore[no-any-return]
+        return _load_ours(name)
     point = _entry_points().get(name)
     if point is None:
         raise UnknownTypeError(name)
-    return point.load()  # type: ignore[no-any-return]
+    try:
+        return point.load()  # type: ignore[no-any-return]
+    except ImportError:
+        raise
+    except Exception as error:  # whatever a stranger's module does: it takes nothing else down
+        raise ImportError(f"{point.value}: {error!r}") from error
+
+
+def _load_ours(name: str) -> type[Any]:
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except ImportError as error:
+        if name not in EXTRAS:
+            raise
+        raise ImportError(f"{error} (pip install 'fingerd[{name}]', or Debian's {EXTRAS[name]})") from error
+    return getattr(module, name.capitalize())  # type: ignore[no-any-return]
 
 
 def _is_ours(name: str) -> bool:

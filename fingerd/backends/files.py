@@ -62,10 +62,12 @@ class Files(Backend):
                     yield person
 
     def missing(self, root: Path) -> Iterator[str]:
-        """The folder, where it is not there."""
+        """The folder, where it is not there, or closed to us."""
         path = root / self.folder.lstrip("/")
         if not path.is_dir():
             yield f"there is no folder {path}"
+        elif not os.access(path, os.R_OK | os.X_OK):
+            yield f"the folder {path} is closed to uid {os.getuid()}"
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
