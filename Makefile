@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
-WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_web.py test_settings.py test_steps.py test_report.py fuzz)
+WITH_LIBRARIES := $(addprefix tests/,test_process.py test_backend_cache.py test_backend_ldap.py test_backend_sql.py test_backend_web.py test_web_hosts.py test_settings.py \
+    test_steps.py test_report.py fuzz)
 # Debian's own tools, whatever is first on the PATH here; and what a package is not made of.
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
-NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis ./build ./dist ./*.egg-info __pycache__
+NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis build ./dist ./people.db ./pages *.egg-info __pycache__
 ASK := $(BIN)/pyfinger moshez@localhost:1079
 
 .DEFAULT_GOAL := help
@@ -39,9 +40,10 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95
 
-bench: $(VENV)/run  ## Measure fingerd beside other servers (some eight minutes), and write its results
+bench: $(VENV)/test  ## Measure fingerd beside other servers, and backends beside libraries (twenty minutes), and write the results
 	$(BIN)/python -m bench --write
 	$(BIN)/python -m bench --accounts --write
+	$(BIN)/python -m bench --backends --write
 
 conformance: $(VENV)/run  ## Judge fingerd and other servers by RFC 1288 (root; two minutes), and write docs/conformance.md
 	$(BIN)/python -m bench.conformance --write

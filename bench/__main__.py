@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bench import accounts, people
+from bench import accounts, backends, people
 from bench.kinds import Kind, all_kinds
 from bench.load import Beside, Run, forget_closed_connections, measure, measure_beside_idle, planned
 from bench.peers import SOURCE, NotHereError
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--no-idle", action="store_true", help="without the idle clients")
     result.add_argument("--people", action="store_true", help="people as records, and nothing else")
     result.add_argument("--accounts", action="store_true", help="the host's accounts, and nothing else (needs root)")
+    result.add_argument("--backends", action="store_true", help="backends that ask somebody else, and nothing else")
     return result
 
 
@@ -43,6 +44,8 @@ def main() -> int:
     allow_descriptors()
     if options.accounts:
         return accounts.main(rounds, options.quick, options.write)
+    if options.backends:
+        return backends.main(rounds, share, options.write)
     report, new_people, wrong = "", "", 0
     if not options.people:
         report, wrong = measure_servers(options, rounds, share)

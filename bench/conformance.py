@@ -31,7 +31,7 @@ HEAD = """\
 
 Each is asked what can be judged from outside, by
 
-    python -m fingerd.conformance HOST[:PORT] --user LOGIN --name "FULL NAME"
+    python3 -m fingerd.conformance HOST[:PORT] --user LOGIN --name "FULL NAME"
 
 which tells the same of any finger server, and needs nothing but fingerd's own package. It makes some thirty
 connections, one after the other, reads at most 64 KiB on each, waits 5 seconds at most for an answer (`--timeout`),

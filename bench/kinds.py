@@ -9,6 +9,7 @@ from bench import peers
 from bench.peers import CACHE, NotHereError
 
 LIMIT, OURS, NO_LOG, CREW, SHARED = "limit", "ours", "ours without log", "ours through the crew", "two of ours"
+CACHED = "ours from the cache"
 TWISTED, PYFINGERD, DEBIAN = "Twisted", "pyfingerd", "Debian's"
 
 # Queries of a run, by clients; each has to stay well under what TIME_WAIT holds.
@@ -77,7 +78,7 @@ def ours(name: str, more: str, backend: str = STATIC, path: Path | None = None, 
     return Kind(name, command, FAST, path=path, processes=processes, version=peers.our_version())
 
 
-def crew() -> Kind:
+def crew(name: str = CREW, backend: str = "{}") -> Kind:
     """fingerd with a backend that answers at once but does not promise to: the way of all backends that wait."""
     folder = CACHE / "patient"
     info = folder / "fingerd_patient-1.dist-info"
@@ -85,7 +86,12 @@ def crew() -> Kind:
     (folder / "fingerd_patient.py").write_text(PATIENT)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-patient\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[fingerd.backends]\npatient = fingerd_patient:Patient\n")
-    return ours(CREW, SHIPPED, STATIC.replace("static", "patient"), folder)
+    return ours(name, SHIPPED, backend.format(STATIC.replace("static", "patient")), folder)
+
+
+def cached() -> Kind:
+    """The same backend behind a cache, which has the answer after the first query."""
+    return crew(CACHED, "{{type: cache, backend: {}}}")
 
 
 def twisted() -> Kind:
@@ -123,6 +129,7 @@ def all_kinds(shared_socket: bool, only: Sequence[str] = ()) -> tuple[list[Kind]
         OURS: lambda: ours(OURS, SHIPPED),
         NO_LOG: lambda: ours(NO_LOG, WITHOUT_LOG),
         CREW: crew,
+        CACHED: cached,
         TWISTED: twisted,
         PYFINGERD: pyfingerd,
         DEBIAN: debian,

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.kinds import CREW, DEBIAN, LIMIT, NO_LOG, OURS, PYFINGERD, TWISTED
+from bench.kinds import CACHED, CREW, DEBIAN, LIMIT, NO_LOG, OURS, PYFINGERD, TWISTED
 from bench.load import Beside, Run
 
 Runs = Mapping[tuple[int, str], Sequence[Run]]  # by clients and server; one a round
@@ -93,6 +93,7 @@ def targets(runs: Runs, besides: Sequence[Beside]) -> list[Target]:
             "through the crew: queries a second at 50 clients, to the limit's", "≥", 0.45, to(50, rate, LIMIT, CREW)
         ),
         Target("through the crew: CPU per query at 50 clients, to the limit's", "≤", 4.5, to(50, cpu, LIMIT, CREW)),
+        Target("from the cache: queries a second at 50 clients, to ours", "≥", 0.9, to(50, rate, OURS, CACHED)),
         Target("queries a second at 1 client, to the limit's", "≥", 0.75, to(1, rate, LIMIT)),
         Target("lost or wrong answers in all runs", "≤", 0, lost(runs, besides)),
         Target("memory with 10,000 idle clients", "<", 80, idle.memory if idle else None, " MB"),
