@@ -1,24 +1,23 @@
 """The command line."""
 
 import argparse
-import dataclasses
 import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from fingerd import __version__
 from fingerd.addresses import UNIX, parse_address
-from fingerd.backends import backend_names, load_type, package_of
+from fingerd.catalogue import catalogue
 from fingerd.errors import ConfigError, StartError
 from fingerd.host import absolute, start_here
 from fingerd.inetd import silence_if_client_listens, take_client
 from fingerd.listeners import Passed
 from fingerd.notify import Notifier, passed_listeners
 from fingerd.owner import Owner
-from fingerd.process import Shell, fill_standard_descriptors
+from fingerd.process import Shell, become, fill_standard_descriptors
 from fingerd.protocol import escape_controls
 from fingerd.ruip import Asker
 from fingerd.service import Service
@@ -78,7 +77,10 @@ def parser() -> argparse.ArgumentParser:
     look.add_argument("--check", action="store_true", help="read everything, report every problem, and exit")
     look.add_argument("--query", metavar="LINE", help="print what a client would get that asks LINE, and exit")
     looks.add_argument(
-        "--from", metavar="ADDRESS", dest="client", help="the client that --query is about (default: 127.0.0.1)"
+        "--from",
+        metavar="ADDRESS",
+        dest="client",
+        help="the client that --query is about: an address, or unix (default: 127.0.0.1)",
     )
     look.add_argument("--backends", action="store_true", help="list the backend types and their options, and exit")
     look.add_argument("--version", action="version", version=f"fingerd {__version__}")
@@ -108,9 +110,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.client is not None and arguments.query is None:
         parser().error("--from goes with --query")
     if arguments.backends:
-        return _print_backends()
+        print(*catalogue(), sep="\n")
+        return os.EX_OK
     settings, warnings = read_config(arguments.config, _overrides(arguments))
     if arguments.check:
+        warnings = (*warnings, *_warnings_of_owner(arguments, settings, warnings))
         print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
         print(f"{escape_controls(arguments.config)}: {'can be used' if warnings else 'no problem found'}")
         return os.EX_OK
@@ -134,39 +138,38 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, tuple[str, str]]:
     return {path: (flag, text) for path, (flag, text) in given.items() if text is not None}
 
 
+def _warnings_of_owner(arguments: argparse.Namespace, settings: Settings, known: Sequence[str]) -> Iterator[str]:
+    """What else is wrong for the user whom root would have the daemon become, and who reads all of it at a reload.
+
+    In a chroot the daemon reads other files than we do here, or none: nothing is said about that.
+    """
+    user = settings.process.user
+    if os.getuid() != 0 or user is None or settings.process.chroot:
+        return
+    become(Owner.of(settings.process))
+    who = user.name or f"uid {user.uid}"
+    try:
+        found = read_config(arguments.config, _overrides(arguments))[1]
+    except ConfigError as error:
+        yield from (f"{problem} (for {who}, so a reload would be refused)" for problem in error.problems)
+    else:
+        yield from (f"{warning} (for {who})" for warning in found if warning not in known)
+
+
 def _print_answer(settings: Settings, line: str, client: str) -> int:
-    """Write the bytes that a client would get."""
+    """Write the bytes that a client would get; what root would have the daemon become, we become first."""
     try:
         client = client if client == UNIX else str(parse_address(client))
     except ValueError:
-        parser().error(f"--from: {client} is no address")
+        parser().error(f"--from: {client} is no address, and not {UNIX}")
     logging.basicConfig(format="fingerd: %(message)s")
+    if os.getuid() == 0:
+        become(Owner.of(settings.process))
     asker = Asker(client, time.monotonic() + settings.limits.answer_seconds, time.time())
     first = os.fsencode(line).partition(b"\n")[0]  # what comes after it is ignored on the wire too
     sys.stdout.buffer.write(Service(settings).ruip.answer_line(first + b"\n", asker).reply)
     sys.stdout.flush()
     settings.backend.close()
-    return os.EX_OK
-
-
-def _print_backends() -> int:
-    for name in backend_names():
-        print(f"{name} ({package_of(name)})")
-        try:
-            kind = load_type(name)
-        except ImportError as error:
-            print(f"    not usable: {error}")
-            continue
-        if not dataclasses.is_dataclass(kind):
-            print("    not usable: it is no dataclass, so it has no options")
-            continue
-        print(*(f"    {text}".rstrip() for text in (kind.__doc__ or "").strip().splitlines()[:1]), sep="\n")
-        for field in dataclasses.fields(kind):
-            if field.init:
-                required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-                given = None if field.default is dataclasses.MISSING else field.default
-                default = "required" if required else "default: none" if given is None else f"default: {given}"
-                print(f"    - {field.name.rstrip('_')} ({default})")
     return os.EX_OK
 
 

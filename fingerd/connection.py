@@ -6,6 +6,7 @@ import time
 from collections import deque
 from socket import MSG_DONTWAIT, MSG_MORE
 
+from fingerd.ruip import Answer
 from fingerd.service import Service
 
 DRAIN_BYTES = 1 << 20  # read and thrown away at the most, after the line or instead of one
@@ -26,6 +27,7 @@ class Connection:
 
     __slots__ = (
         "address",  # the client and its port, 0 for a unix socket
+        "answer",  # where it could be given at once
         "asked",  # when the line was whole
         "client",  # who it is: an address, or "unix"
         "counted",  # the name under which it is counted, "" if it is not
@@ -59,6 +61,7 @@ class Connection:
         self.outcome = ""
         self.parts: deque[bytes] | None = None
         self.service: Service | None = None
+        self.answer: Answer | None = None
         self.seat: dict[int, Connection] | None = None
         self.sent = 0
         self.seconds = 0.0

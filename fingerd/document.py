@@ -118,12 +118,21 @@ def read_document(path: str) -> Document:
         parts = [error.problem, error.context]
         if isinstance(error, yaml.composer.ComposerError):  # its problem goes on where its context ends
             parts.reverse()
-        reason = ", ".join(str(part) for part in parts if part)
+        reason = ", ".join(str(part) for part in parts if part) + _advice(error.problem or "")
         document.complain(Place(path, mark.line + 1, mark.column + 1) if mark else Place(path), "", reason)
     except yaml.reader.ReaderError as error:
         character = f"U+{ord(text[error.position]):04X}"
         document.complain(_end_of(path, text[: error.position]), "", f"{character} may not stand in a YAML file")
     return document
+
+
+def _advice(problem: str) -> str:
+    """What PyYAML's words mean to who writes a text that YAML does not take for one."""
+    if problem == "mapping values are not allowed here":
+        return " (a text with a colon must be in quotes)"
+    if problem.endswith("that cannot start any token") and "\\t" not in problem:
+        return " (a text that begins with it must be in quotes)"
+    return ""
 
 
 def _end_of(name: str, text: str) -> Place:

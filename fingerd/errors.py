@@ -1,7 +1,10 @@
 """The failures that fingerd knows, sorted by whose fault they are and who must act."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+LATE = "not done in time"  # the cause of a failure, as the log has it
 
 
 class QueryError(ValueError):
@@ -45,3 +48,12 @@ class OptionError(ValueError):
     def __init__(self, what: str, *keys: str) -> None:
         super().__init__(what)
         self.keys = keys
+
+
+@contextmanager
+def of_option(option: str) -> Iterator[None]:
+    """Let a ValueError be about this option."""
+    try:
+        yield
+    except ValueError as error:
+        raise OptionError(str(error), option) from error

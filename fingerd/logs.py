@@ -35,7 +35,8 @@ def read_destination(scalar: Scalar) -> str:
     """``syslog``, ``stderr`` or the absolute path of a file; ValueError where its folder is missing."""
     if scalar.text in ("syslog", "stderr"):
         return scalar.text
-    hint = did_you_mean(scalar.text.lower(), ("syslog", "stderr"))
+    hint = " (did you mean stderr?)" if scalar.text.lower() == "stdout" else ""
+    hint = hint or did_you_mean(scalar.text.lower(), ("syslog", "stderr"))
     if hint and scalar.text.isalpha():  # it would make a file of that name, wherever the daemon was started
         raise ValueError(f"must be syslog, stderr or the path of a file{hint}")
     return read_file(scalar)

@@ -100,6 +100,9 @@ def doubts(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
         if all(any(is_within(source, other) for other in earlier) for source in rule.from_):
             yield number, "from", "never comes into play: the rules before it hold all of these clients"
         if rule.deny:
+            for option in ("show", "list", "forward", "match", "users_per_query"):
+                if getattr(rule, option) != getattr(ANYONE, option):
+                    yield number, option, "says nothing: the rule denies everything"
             continue
         if any(map(is_any, rule.forward or ())) and any(source == "any" or is_any(source) for source in rule.from_):
             yield number, "forward", "lets anyone have this host ask any other, and so hide who asks (RFC 1288 3.2.1)"

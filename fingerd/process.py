@@ -1,4 +1,4 @@
-"""Becoming a daemon: the only importer of python-daemon, and the only place where root is given away.
+"""Becoming a daemon: the only importer of python-daemon, and the only place where root is given up.
 
 python-daemon does the chroot, the working directory, the umask, the uid and
 the detaching. It is not trusted with groups, which it leaves with root's
@@ -186,6 +186,19 @@ def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequen
         context.open()
     except (daemon.daemon.DaemonError, OSError) as error:
         raise StartError(str(error), os.EX_NOPERM) from error
+    verify(owner)
+
+
+def become(owner: Owner) -> None:
+    """Change groups and user for good, and nothing else; StartError where that is not allowed, or could be undone."""
+    if owner.groups is None:
+        return
+    try:
+        os.setgroups(owner.groups)
+        os.setresgid(owner.gid, owner.gid, owner.gid)
+        os.setresuid(owner.uid, owner.uid, owner.uid)
+    except OSError as error:
+        raise StartError(f"cannot become uid {owner.uid}, gid {owner.gid}: {error.strerror}", os.EX_NOPERM) from error
     verify(owner)
 
 

@@ -83,6 +83,15 @@ def _decode(line: bytes) -> tuple[str, str]:
         return line.decode("latin-1"), "latin-1"
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written in UTF-8, which has no half of a character (a lone surrogate)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def strip_line_end(line: bytes) -> bytes:
     """The line without its CR LF or bare LF, where it has one."""
     return line.removesuffix(b"\n").removesuffix(b"\r")

@@ -46,7 +46,8 @@ REMEMBERING_BYTES = 300  # that each of these takes besides
 
 _BLANK_BYTES = BLANKS.encode()
 _BLANKS = re.compile(f"[{BLANKS}]+")
-_PLACEHOLDER = re.compile(r"\{(user|client|time)\}")
+REPLACED = ("user", "client", "time")  # in braces, in header and footer
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(REPLACED)})\}}")
 
 
 @dataclass(frozen=True, slots=True)

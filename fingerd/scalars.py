@@ -8,7 +8,7 @@ quote; one that wants a number takes only what reads as that number to a person.
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
@@ -66,6 +66,7 @@ class Whole:
 
     least: int = 0
     most: int = 1_000_000
+    zero: str = ""  # what 0 means, where it is more than a number
     described = "a whole number"
 
     def __call__(self, scalar: Scalar) -> int:
@@ -81,6 +82,7 @@ class Size:
 
     least: int = 1
     most: int = 1 << 30
+    zero: str = ""  # what 0 means, where it is more than a size
     described = "a size in bytes, as 65536 or 64KiB"
 
     def __call__(self, scalar: Scalar) -> int:
@@ -161,6 +163,13 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """`` (did you mean …?)`` with the one of the words that is most like this one, or nothing."""
     close = difflib.get_close_matches(word, list(words), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def unreplaced(text: str, words: Collection[str]) -> Iterator[str]:
+    """A doubt about each ``{word}`` of the text that is almost one of the words which are replaced there."""
+    for word in re.findall(r"\{([A-Za-z_]+)\}", text):
+        if word not in words and (hint := did_you_mean(word, words)):
+            yield f"{{{word}}} is told as it is{hint}"
 
 
 def _is_text(word: object) -> bool:

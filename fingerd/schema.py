@@ -18,9 +18,10 @@ Types of other kinds have a reader of their own, handed in by the caller.
 """
 
 import dataclasses
+import re
 import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -31,6 +32,43 @@ from fingerd.scalars import convert, describe, did_you_mean, read_scalar, to_tex
 REQUIRED = "required, but not given"
 
 FAILED = object()  # read where there was a problem, which stands in the document then
+
+
+def foreign_types(kind: Any, special: Collection[Any] = ()) -> Iterator[str]:
+    """What is wrong with the types of a dataclass's fields, and of those that it holds: none of them can be read."""
+    left, seen = [kind], [*special, str, bool, types.NoneType]
+    while left:
+        holder = left.pop()
+        seen.append(holder)
+        try:
+            hints = get_type_hints(holder, include_extras=True)
+        except Exception as error:  # a name that is there for type checkers only, or whatever else it may be
+            yield f"the types of its options cannot be read: {error}"
+            continue
+        for field in dataclasses.fields(holder):
+            for part in _parts(hints[field.name]) if field.init else ():
+                if dataclasses.is_dataclass(part) and part not in seen:
+                    left.append(part)
+                elif part not in seen:
+                    name = getattr(part, "__name__", part) if isinstance(part, type) else part
+                    yield f"{field.name.rstrip('_')}: no option can be of type {name}{_INSTEAD.get(part, '')}"
+
+
+_INSTEAD = {int: ": use Annotated[int, Whole()]", float: ": use Annotated[float, Seconds()]"}
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """The types that a type is made of; none of those that have a converter or are words."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        for part in parts:
+            yield from _parts(part)
+    elif origin is tuple and parts[1:] == (...,):
+        yield from _parts(parts[0])
+    elif origin is Mapping:
+        yield from _parts(parts[1])
+    elif origin not in (Annotated, Literal):
+        yield kind
 
 
 class Reader:
@@ -71,7 +109,8 @@ class Reader:
         scalar = read_scalar(node)
         if scalar is None:
             foreign = isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:")
-            return self.fail(node, path, f"the tag {node.tag} is not known" if foreign else f"must be {describe(kind)}")
+            what = f"must be {describe(kind)}{_in_braces(node) if kind is str else ''}"
+            return self.fail(node, path, f"the tag {node.tag} is not known" if foreign else what)
         try:
             return convert(scalar, kind)
         except ValueError as error:
@@ -168,6 +207,13 @@ class Reader:
 
 
 Special = Callable[[Reader, yaml.Node, str], Any]
+
+
+def _in_braces(node: yaml.Node) -> str:
+    """``; to mean the text, quote it: "{user}"`` for a mapping that looks like that; nothing for all else."""
+    start, end = node.start_mark, node.end_mark
+    source = start.buffer[start.pointer : end.pointer] if start.buffer else ""
+    return f'; to mean the text, quote it: "{source}"' if re.fullmatch(r"\{[a-z]+\}", source) else ""
 
 
 def _is_word(node: yaml.Node, kind: Any) -> bool:

@@ -1,14 +1,14 @@
 """The configuration: a YAML file, with command line options over it, as one frozen value."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fingerd.backends import Backend, NeedsSystem, UnknownTypeError, backend_names, load_type
+from fingerd.backends import Backend, HasDoubts, NeedsSystem, UnknownTypeError, backend_names, load_type, package_of
 from fingerd.document import Document, join, read_document, set_options
 from fingerd.host import raise_descriptor_limit
 from fingerd.hosts import missing_for_names
@@ -17,9 +17,9 @@ from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, par
 from fingerd.logs import Log
 from fingerd.owner import Process
 from fingerd.policy import ANYONE, Rule, doubts
-from fingerd.ruip import Wording
-from fingerd.scalars import did_you_mean, read_scalar, to_text
-from fingerd.schema import FAILED, REQUIRED, Reader
+from fingerd.ruip import REPLACED, Wording
+from fingerd.scalars import did_you_mean, read_scalar, to_text, unreplaced
+from fingerd.schema import FAILED, REQUIRED, Reader, foreign_types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,11 @@ def read_config(
         _check_names(document, settings, rule_nodes)
         for number, option, what in doubts(settings.policy) if rule_nodes else ():
             document.warn(rule_nodes[number], f"policy[{number}].{option}", what)
+        if not settings.policy:
+            document.warn(document.below("policy"), "policy", "there is no rule: everybody is denied")
+        for option in ("header", "footer"):
+            for what in unreplaced(getattr(settings.reply, option) or "", REPLACED):
+                document.warn(document.below("reply", option), f"reply.{option}", what)
     document.raise_problems()
     return settings, document.warnings
 
@@ -101,11 +106,15 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         hint = did_you_mean(name, names) or f" ({known})"
         return reader.fail(type_node, join(path, "type"), f"there is no backend {name}{hint}")
     except ImportError as error:
-        return reader.fail(
-            type_node, join(path, "type"), f"the backend {name} needs something that is not installed: {error}"
-        )
+        package = package_of(name)
+        whose = "" if package == "fingerd" else f" ({package})"
+        is_missing = isinstance(error.__cause__ or error, ModuleNotFoundError)
+        how = "needs something that is not installed" if is_missing else "cannot be loaded"
+        return reader.fail(type_node, join(path, "type"), f"the backend {name}{whose} {how}: {error}")
     if not dataclasses.is_dataclass(kind):
         return reader.fail(type_node, join(path, "type"), f"the backend {name} is no dataclass, so it has no options")
+    if foreign := next(foreign_types(kind, special=(Backend,)), ""):
+        return reader.fail(type_node, join(path, "type"), f"the backend {name} cannot be used: {foreign}")
     return reader.read_fields(node, kind, path, beside=("type",))
 
 
@@ -135,11 +144,22 @@ def _check_surroundings(document: Document, settings: Settings, backends: list[t
         if backend is not settings.backend and backend.takes != "query":
             document.complain(node, path, "stands alone, and cannot be a part of another backend")
         if isinstance(backend, NeedsSystem):
-            for what in backend.missing(Path(jail or "/")):
+            for what in _missing(backend, Path(jail or "/")):
                 if jail:
                     document.complain(node, path, what)
                 else:
                     document.warn(node, path, what)
+        if isinstance(backend, HasDoubts):
+            for what in backend.doubts():
+                document.warn(node, path, what)
+
+
+def _missing(backend: NeedsSystem, root: Path) -> Iterator[str]:
+    """What the backend does not find, and what we may not look into for it."""
+    try:
+        yield from backend.missing(root)
+    except OSError as error:
+        yield f"{error.filename}: {error.strerror}"
 
 
 def _check_names(document: Document, settings: Settings, rule_nodes: list[yaml.Node]) -> None:

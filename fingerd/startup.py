@@ -60,6 +60,8 @@ def serve(start: Start, shell: Shell) -> int:
                 *([pidfile.fileno()] if pidfile else []),
             ]
             become_daemon(settings.process, owner, not start.foreground, keep, keep_stderr=settings.log.to == "stderr")
+            if not settings.process.chroot and not os.access(start.path, os.R_OK):
+                doubts.append(f"uid {os.getuid()} cannot read {start.path}: changes of it need a restart")
             writer = Writer(sink, settings.log)
             reloader = Reloader(start.path, start.options, settings, server, writer, start.notifier, start.talks)
             _handle_signals(server, reloader)

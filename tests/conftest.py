@@ -12,14 +12,14 @@ from tests.daemons import EXAMPLES, Daemon, Host
 
 def pytest_report_header() -> str:
     """The versions of the libraries that fingerd is made with."""
-    names = ("python-daemon", "PyYAML", "requests", "urllib3", "wcwidth")
+    names = ("cachetools", "python-daemon", "PyYAML", "requests", "urllib3", "wcwidth")
     return "with " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs root for anyone else."""
     if item.get_closest_marker("root") and os.getuid() != 0:
-        pytest.skip("needs root: it makes namespaces, and daemons that give root away")
+        pytest.skip("needs root: it makes namespaces, and daemons that give up root")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -43,7 +43,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
         "a file's name as a user's",
         (
             "tests/test_steps.py::test_11_tells_the_page_of_the_user",
-            "tests/test_backends.py::test_an_unknown_name_is_nobody_however_hostile",
+            "tests/test_backends.py::test_it_knows_no_hostile_name_and_finds_a_login_in_many_threads_at_once",
             "tests/test_backend_web.py::test_nothing_of_a_name_reaches_the_server_but_one_segment",
         ),
     ),

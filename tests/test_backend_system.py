@@ -21,7 +21,7 @@ from fingerd.mailspool import mail_of, missing_mail
 from fingerd.people import Mail
 from fingerd.sources import leave_out
 from tests.conftest import Start
-from tests.daemons import EXAMPLES, FINGERD, Daemon, ask, eventually
+from tests.daemons import EXAMPLES, FINGERD, Daemon, ask, eventually, let_everybody_in
 from tests.facts import compare
 from tests.hosts import AccountsHost, NotHereError
 
@@ -52,6 +52,8 @@ def host(tmp_path: Path) -> Iterator[AccountsHost]:
 
 @pytest.fixture
 def serve(host: AccountsHost, start: Start, tmp_path: Path) -> Serve:
+    let_everybody_in(tmp_path)
+
     def serve(options: str = "", policy: str = EVERYTHING, user: str = "nobody") -> Server:
         socket = tmp_path / "socket"
         daemon = start(

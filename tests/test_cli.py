@@ -8,7 +8,7 @@ import pytest
 
 from fingerd import __version__
 from fingerd.cli import main, parser
-from tests.daemons import FINGERD, ROOT
+from tests.daemons import FINGERD, ROOT, let_everybody_in
 
 CONFIG = """
 backend: {type: static, users: {alice: "Happy\\nand well", Zoë: bäh}}
@@ -119,3 +119,57 @@ def test_a_bug_is_70_and_leaves_a_traceback(config: Path, monkeypatch: pytest.Mo
 def test_the_shipped_configuration_is_good(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-c", str(ROOT / "etc" / "fingerd.yaml"), "--check"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def run(*options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*FINGERD, *options], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """A configuration that becomes nobody, whose folder of people only root can look into."""
+    let_everybody_in(tmp_path)
+    folder = tmp_path / "closed" / "people"
+    folder.mkdir(parents=True)
+    (folder / "moshez.txt").write_text("Happy and well\n")
+    folder.chmod(0o700)
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(f"backend: {{type: files, folder: {folder}}}\nprocess: {{user: nobody}}\n")
+    return path
+
+
+@pytest.mark.root
+def test_root_asks_as_the_user_that_the_daemon_becomes(people: Path) -> None:
+    closed = run("-c", str(people), "--query", "moshez")
+    assert (closed.returncode, closed.stdout) == (0, "Internal error in server\n")
+    assert closed.stderr.startswith("fingerd: backend failed: files ")
+    assert "Happy and well\n" in run("-c", str(people), "--uid", "root", "--query", "moshez").stdout
+    program = people.with_name("program.yaml")
+    program.write_text("backend: {type: command, argv: [id]}\nprocess: {user: nobody, group: daemon}\n")
+    assert run("-c", str(program), "--query", "x").stdout.startswith("uid=65534(nobody) gid=1(daemon) groups=1(daemon)")
+
+
+@pytest.mark.root
+def test_root_checks_what_the_daemon_s_user_can_read(people: Path) -> None:
+    folder = people.parent / "closed" / "people"
+    first = f"{people}:1:10: backend: "
+
+    def warnings() -> list[str]:
+        done = run("-c", str(people), "--check")
+        assert (done.returncode, done.stdout) == (0, f"{people}: can be used\n")
+        return done.stderr.splitlines()
+
+    assert warnings() == [f"warning: {first}the folder {folder} is closed to uid 65534 (for nobody)"]
+    folder.parent.chmod(0o700)
+    assert warnings() == [f"warning: {first}{folder}: Permission denied (for nobody)"]
+    people.chmod(0o600)
+    reason = "cannot be read: Permission denied (for nobody, so a reload would be refused)"
+    assert warnings() == [f"warning: {people}: {reason}"]
+    done = run("-c", str(people), "--uid", "root", "--check")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{people}: no problem found\n")
+
+
+def test_a_client_is_an_address_or_unix(config: Path) -> None:
+    done = run("-c", str(config), "--query", "alice", "--from", "here")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.endswith("fingerd: --from: here is no address, and not unix\n")

@@ -249,9 +249,8 @@ RELAYS = {
 @pytest.mark.parametrize(("rule", "is_open"), RELAYS.values(), ids=RELAYS)
 def test_an_open_relay_is_warned_of(rule: str, is_open: bool, tmp_path: Path) -> None:
     path = rules(tmp_path, rule)
-    assert [w.removeprefix(f"{path}:") for w in read_config(path, {})[1]] == [
-        f"3:5: policy[0].forward: {OPEN}"
-    ] * is_open
+    warnings = [w.removeprefix(f"{path}:") for w in read_config(path, {})[1]]
+    assert [w for w in warnings if "says nothing" not in w] == [f"3:5: policy[0].forward: {OPEN}"] * is_open
 
 
 def test_a_jail_needs_what_names_are_looked_up_with(tmp_path: Path) -> None:

@@ -243,14 +243,16 @@ def test_every_configuration_on_the_page_loads_and_its_problems_are_told_as_show
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "people.yaml"
+    path, story = tmp_path / "people.yaml", tmp_path / "lighthouse.toml"
+    story.touch()
     others = []
     for block in BLOCK.findall(FILE):
         if block.partition(":")[0] not in SECTIONS:
             others.append(block)
             continue
         whole = block if "backend:" in block else f"{block}\nbackend: {{type: empty}}\n"
-        path.write_text(re.sub("(?<=user: )fingerd|(?<=group: )adm", "0", whole))
+        whole = re.sub("(?<=user: )fingerd|(?<=group: )adm", "0", whole)
+        path.write_text(whole.replace("/srv/finger/lighthouse.toml", str(story)))
         load_config(str(path))
     broken, problems = others
     path.write_text(broken)

@@ -402,6 +402,7 @@ def test_a_name_with_a_blank_is_one_user_unless_the_rule_says_so(tmp_path: Path)
 # What --check has doubts about
 
 NEVER = "never comes into play: the rules before it hold all of these clients"
+DENIED = "says nothing: the rule denies everything"
 NAMELESS = "hides the full name, which RFC 1288 wants in every answer (2.5.2)"
 
 
@@ -435,11 +436,18 @@ DOUBTS: dict[str, tuple[list[str], list[str]]] = {
     "local behind loopback, for unix sockets": (["{from: [127.0.0.0/8, '::1']}", "{from: local}"], []),
     "IPv6 behind IPv4": (["{from: 0.0.0.0/0}", "{from: '::/0'}"], []),
     "no full name": (["{from: any, show: [office, office_phone]}"], [f"3:5: policy[0].show: {NAMELESS}"]),
-    "no full name, but nothing else either": (["{from: any, show: plan, deny: true}"], []),
+    "no full name, but nothing else either": (["{from: any, deny: true}"], []),
     "guesses": (["{from: any, match: name}"], [f"3:5: policy[0].match: {guessing('name')}"]),
     "guesses of one": (["{from: any, match: unique}"], [f"3:5: policy[0].match: {guessing('unique')}"]),
     "guesses, where the list is told anyway": (["{from: any, match: unique, list: true}"], []),
-    "guesses, where everything is denied": (["{from: any, match: name, deny: silently}"], []),
+    "what is allowed, where everything is denied": (
+        ["{from: local, show: plan, deny: true}", "{from: any, match: name, list: true, deny: silently}"],
+        [
+            f"3:5: policy[0].show: {DENIED}",
+            f"4:5: policy[1].list: {DENIED}",
+            f"4:5: policy[1].match: {DENIED}",
+        ],
+    ),
     "all at once": (
         ["{from: any, match: name, show: plan}", "{from: local, match: unique}"],
         [

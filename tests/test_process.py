@@ -164,6 +164,18 @@ def test_uid_gives_root_away_for_good(detached: Detach, user: str) -> None:
 
 
 @pytest.mark.root
+def test_a_configuration_that_the_user_cannot_read_is_a_warning(detached: Detach, folder: Path) -> None:
+    assert "cannot read" not in detached("", "--uid", "nobody").log.read_text()
+    closed = folder / "closed.yaml"
+    closed.write_text(f'listen: "127.0.0.1:0"\n{STATIC}')
+    closed.chmod(0o600)
+    daemon = detached("", "--uid", "nobody", "-c", str(closed), "--pidfile", str(folder / "other.pid"))
+    daemon.pidfile = folder / "other.pid"
+    daemon.pid = int(daemon.pidfile.read_text())
+    eventually(lambda: f"uid 65534 cannot read {closed}: changes of it need a restart" in daemon.log.read_text())
+
+
+@pytest.mark.root
 def test_gid_replaces_the_user_s_own_group(detached: Detach) -> None:
     daemon = detached("", "--uid", "nobody", "--gid", "daemon")
     assert status(daemon.pid, "Gid") == ["1"] * 4

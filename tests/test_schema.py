@@ -12,7 +12,7 @@ import yaml
 from fingerd.document import Document, Place, join, read_document, set_options
 from fingerd.errors import ConfigError, OptionError
 from fingerd.scalars import Scalar, Seconds, Size, Whole, convert, describe, did_you_mean, read_scalar, to_text
-from fingerd.schema import FAILED, Reader
+from fingerd.schema import FAILED, Reader, foreign_types
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ BROKEN_CARTS = {
     ),
     "a list where a text should be": ("name: [a]", ["1:7: name: must be text"]),
     "a mapping where a text should be": ("name: {a: b}", ["1:7: name: must be text"]),
+    "a text in braces": ("name: {user}", ['1:7: name: must be text; to mean the text, quote it: "{user}"']),
     "a tag of somebody's": ("name: !mine a", ["1:7: name: the tag !mine is not known"]),
     "a tag on a list": ("{name: a, stops: !!set [a]}", ["1:18: stops: the tag tag:yaml.org,2002:set is not known"]),
     "a tag that the text does not fit": ("{name: a, old: !!bool perhaps}", ["1:16: old: must be true or false"]),
@@ -394,7 +395,12 @@ UNREADABLE = {
     "a comment": (b"# a\n", ":1:1: the file is empty"),
     "not UTF-8": ("a: ü\nü: ".encode() + b"\xe9\n", ":2:4: not UTF-8 text"),
     "control character": (b"a: b\nc: \x07\n", ":2:4: U+0007 may not stand in a YAML file"),
-    "syntax": (b"a: b: c\n", ":1:5: mapping values are not allowed here"),
+    "syntax": (b"a: b: c\n", ":1:5: mapping values are not allowed here (a text with a colon must be in quotes)"),
+    "a text that begins with a sign": (
+        b"a: @home\n",
+        ":1:4: found character '@' that cannot start any token, while scanning for the next token"
+        " (a text that begins with it must be in quotes)",
+    ),
     "unknown alias": (b"a: *b\n", ":1:4: found undefined alias 'b'"),
 }
 
@@ -473,3 +479,37 @@ def test_options_over_a_file_that_could_not_be_read_change_nothing() -> None:
     document = Document("f")
     set_options(document, {"wheel.maker": ("--maker", "b")})
     assert document.root is None
+
+
+@dataclass(frozen=True)
+class Count:
+    """Has options that cannot be read, beside others, and holds itself."""
+
+    some: int | None
+    share: Mapping[str, float]
+    names: list[str]
+    two: tuple[str, str]
+    again: "tuple[Count, ...]"
+    good: Cart | Literal["none"] | Annotated[int, Whole()] | bool
+    crier: Crier
+    computed: int = field(init=False)
+
+
+def test_types_that_cannot_be_read_are_found_before_anything_is_read() -> None:
+    assert list(foreign_types(Cart)) == []
+    assert list(foreign_types(Count, special=(Shouted,))) == [
+        "some: no option can be of type int: use Annotated[int, Whole()]",
+        "share: no option can be of type float: use Annotated[float, Seconds()]",
+        "names: no option can be of type list[str]",
+        "two: no option can be of type tuple[str, str]",
+    ]
+    assert list(foreign_types(Crier)) == ["word: no option can be of type Shouted"]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    there: "NotHere"  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_types_that_cannot_be_read_are_told() -> None:
+    assert list(foreign_types(Unknown)) == ["the types of its options cannot be read: name 'NotHere' is not defined"]

@@ -269,6 +269,10 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "log: {to: sylog}\n",
         ["2:11: log.to: must be syslog, stderr or the path of a file (did you mean syslog?)"],
     ),
+    "log to standard output": (
+        EMPTY + "log: {to: stdout}\n",
+        ["2:11: log.to: must be syslog, stderr or the path of a file (did you mean stderr?)"],
+    ),
     "a port alone": (EMPTY + "listen: 79\n", [f'2:9: listen: {ADDRESS_FORMS} (did you mean ":79"?)']),
     "a path with a NUL": (EMPTY + 'listen: "unix:/a\\0b"\n', ["2:9: listen: must be a path after unix:"]),
     "an empty backend": ("backend:\n", ["1:9: backend.type: required, but not given"]),
@@ -337,6 +341,10 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         ["1:10: backend: a user's name may not choose the program"],
     ),
     "neither prefix nor url": ("backend: {type: web}\n", ["1:10: backend: needs either prefix or url"]),
+    "prefix and url": (
+        "backend: {type: web, prefix: 'http://a/', url: 'http://a/{user}'}\n",
+        ["1:10: backend: give prefix or url, not both"],
+    ),
     "a url without the user": (
         "backend: {type: web, url: 'http://example.org/'}\n",
         ["1:10: backend: url has no {user} in it"],
@@ -362,7 +370,10 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend:\n\ttype: empty\n",
         ["2:1: found character '\\t' that cannot start any token, while scanning for the next token"],
     ),
-    "two in one line": ("backend: type: empty\n", ["1:14: mapping values are not allowed here"]),
+    "two in one line": (
+        "backend: type: empty\n",
+        ["1:14: mapping values are not allowed here (a text with a colon must be in quotes)"],
+    ),
     "two documents": (
         EMPTY + "---\n" + EMPTY,
         ["2:1: expected a single document in the stream, but found another document"],
@@ -715,3 +726,22 @@ def test_programs_that_are_there_are_no_warning(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text("backend: {type: command, argv: [/bin/sh], list_argv: [sh]}\n", encoding="utf-8")
     assert read_config(str(path), {})[1] == ()
+
+
+def test_what_is_almost_replaced_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(
+        "backend: {type: command, argv: [echo, '{usr}', '{user}', '{print}'], list_argv: [echo, '{Client}']}\n"
+        "reply:\n  header: 'For {clinet} at {time}'\n  footer: '{bye}'\n"
+    )
+    assert read_config(str(path), {})[1] == (
+        f"{path}:1:10: backend: {{Client}} is told as it is (did you mean client?)",
+        f"{path}:1:10: backend: {{usr}} is told as it is (did you mean user?)",
+        f"{path}:3:11: reply.header: {{clinet}} is told as it is (did you mean client?)",
+    )
+
+
+def test_no_rule_at_all_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(EMPTY + "policy: []\n")
+    assert read_config(str(path), {})[1] == (f"{path}:2:9: policy: there is no rule: everybody is denied",)

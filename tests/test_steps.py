@@ -196,6 +196,7 @@ def test_11_tells_the_page_of_the_user(example: Start, pages: http.server.Thread
     assert daemon.ask(b"nobody\r\n") == b"No such user\r\n"
     assert daemon.ask(b"broken\r\n") == b"Internal error in server\r\n"
     assert "status 500" in daemon.logged("WARNING")
+    assert daemon.ask(b"x/y?z#w\r\n") == b"No such user\r\n"
     assert daemon.ask(b"../../x?y#z\r\n") == b"No such user\r\n"
     assert daemon.ask(b"..\r\n") == b"No such user\r\n"
     assert pages.paths == [  # type: ignore[attr-defined]
@@ -204,7 +205,7 @@ def test_11_tells_the_page_of_the_user(example: Start, pages: http.server.Thread
         "/~a%20b",
         "/~nobody",
         "/~broken",
-        "/~..%2F..%2Fx%3Fy%23z",
+        "/~x%2Fy%3Fz%23w",
     ]
 
 

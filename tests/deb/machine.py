@@ -27,7 +27,8 @@ DIST = ROOT / "dist"  # where the package lies
 # The machine has no network: what the package depends on must be there already.
 PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
-    *("python3", "python3-daemon", "python3-jeepney", "python3-requests", "python3-wcwidth", "python3-yaml"),
+    *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
+    *("python3-urllib3", "python3-wcwidth", "python3-yaml"),
     *("ca-certificates", "finger", "iproute2", "netbase", "procps"),
     *("apparmor", "autopkgtest", "dpkg-dev", "logrotate"),
 )

@@ -66,7 +66,7 @@ def _words(kind: Any, inside: bool = False) -> Iterator[str]:
         for name in () if inside else backend_names():
             yield name
             yield from _words(load_type(name), inside=True)
-    elif dataclasses.is_dataclass(kind):
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         for field in dataclasses.fields(kind):
             if field.init:
