@@ -266,7 +266,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         if service.limits.rate and not self._may_ask(request, service):
             self.reply(request, service.ruip.say("limited", TOO_MANY_QUERIES, self.asker(request)))
             self.shutdown_request(request)
-        elif service.is_instant(request.received) or self._is_at_hand(request, service):
+        elif service.is_instant(request.received) or (service.remembers and self._is_at_hand(request, service)):
             super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         else:
             service.enter()

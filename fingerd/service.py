@@ -73,6 +73,7 @@ class Service:
         self.needs_crew = self.forwards or not config.backend.instant
         self.ruip = self._ruip(config.backend)
         self._at_hand = self._ruip_at_hand(config.backend)
+        self.remembers = self._at_hand is not None
         self._lock = threading.Lock()
         self._queries = 0  # with the crew
         self._retired = False
