@@ -31,7 +31,7 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 	$(BIN)/coverage run -m pytest; \
 	if [ -e $(VENV)/oldest ]; then \
 	    echo "Once more with the oldest libraries that setup.cfg allows, those of Debian 12:"; \
-	    PYTHONPATH=$(VENV)/oldest $(BIN)/coverage run -m pytest $(WITH_LIBRARIES); fi; \
+	    PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(WITH_LIBRARIES); fi; \
 	$(BIN)/coverage combine --quiet; \
 	$(BIN)/coverage report --fail-under=$(COVERAGE); \
 	if [ $(COVERAGE) != 0 ]; then $(BIN)/coverage report --fail-under=100 \
