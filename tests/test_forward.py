@@ -121,7 +121,10 @@ def neighbour(say: Say, family: socket.AddressFamily = socket.AF_INET) -> Iterat
                 client.settimeout(PATIENCE)
                 line = b""
                 while not line.endswith(b"\n"):
-                    line += client.recv(1)
+                    heard = client.recv(1)
+                    if not heard:
+                        return
+                    line += heard
                 say(client, line)
 
         thread = threading.Thread(target=answer)
@@ -432,9 +435,11 @@ def serve(listener, say):
 
 def answer(client, say):
     try:
-        while not client.recv(4096).endswith(b"\\n"):
-            pass
-        say(client)
+        heard = client.recv(4096)
+        while heard and not heard.endswith(b"\\n"):
+            heard = client.recv(4096)
+        if heard:
+            say(client)
     except OSError:
         pass
     client.close()
