@@ -78,7 +78,7 @@ class Accounts:
 
         Whoever does not stand in passwd has cost a question to the name service already.
         """
-        if login in self._in_passwd().accounts:
+        if login in self._local.accounts:  # as it was a moment ago: another look would take time of its own
             self._in_name_service(f"{login}{self._nobody}")
 
     def called(self, name: str, deadline: float) -> Iterator[Account]:

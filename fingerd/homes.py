@@ -46,18 +46,18 @@ class Homes:
         OSError where the host fails.
         """
         try:
-            with self._published(login, uid) as own, self._home(home) as (at_home, is_known):
-                if not is_known and not self._has_published(login, uid, own):
+            with self._published(login, uid) as own, self._home(home) as (at_home, is_hidden):
+                if is_hidden or (is_hidden is None and not self._has_published(login, uid, own)):
                     return None
                 return self._texts(at_home, ".", uid, atoms) | self._published_texts(login, uid, own, atoms)
         except _HiddenError:
             return None
 
     @contextmanager
-    def _home(self, home: str) -> Iterator[tuple[int | None, bool]]:
-        """The home, open, if it is to be read; and whether it is known that it has no ``.nofinger``."""
+    def _home(self, home: str) -> Iterator[tuple[int | None, bool | None]]:
+        """The home, open, if it is to be read; and whether it has a ``.nofinger``, None where nobody knows."""
         if not self.homes or not home.startswith("/") or f"{home}/".startswith(_NO_HOMES):
-            yield None, True
+            yield None, False
             return
         try:
             folder = open_folder(home, to_list=False)
@@ -65,9 +65,7 @@ class Homes:
             folder = None
         try:
             there = None if folder is None else _is_there(f".{HIDDEN}", folder)
-            if there:
-                raise _HiddenError
-            yield (None, False) if there is None else (folder, True)
+            yield None if there is None else folder, there
         finally:
             if folder is not None:
                 os.close(folder)
