@@ -5,6 +5,9 @@ import socket
 import stat
 
 from fingerd.errors import StartError
+from fingerd.listeners import is_supported
+
+NO_CLIENT = "listen is inetd, but descriptor 0 is no client"
 
 
 def silence_if_client_listens() -> None:
@@ -22,7 +25,9 @@ def take_client() -> socket.socket:
         client = socket.socket(fileno=os.dup(0))
         client.getpeername()
     except OSError as error:
-        raise StartError("listen is inetd, but descriptor 0 is no client", os.EX_CONFIG) from error
+        raise StartError(NO_CLIENT, os.EX_CONFIG) from error
+    if not is_supported(client):
+        raise StartError(NO_CLIENT, os.EX_CONFIG)
     client.set_inheritable(False)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

@@ -143,6 +143,11 @@ def _listen(family: int, target: object, both: bool = False) -> socket.socket:
         raise
 
 
+def is_supported(sock: socket.socket) -> bool:
+    """Whether a socket that was passed is of a kind whose clients have addresses that a policy knows."""
+    return sock.type == socket.SOCK_STREAM and sock.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+
 class _UnixListener(socket.socket):
     """A listening unix socket that knows its name in the file system again."""
 

@@ -6,6 +6,7 @@ import socket
 import time
 
 from fingerd.errors import StartError
+from fingerd.listeners import is_supported
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
@@ -81,7 +82,7 @@ def passed_listeners() -> list[socket.socket]:
             listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError:
             listening = 0
-        if not listening or listener.type != socket.SOCK_STREAM:
+        if not listening or not is_supported(listener):
             raise StartError(f"descriptor {descriptor} of LISTEN_FDS is no listening stream socket", os.EX_CONFIG)
         listener.set_inheritable(False)
         listener.setblocking(False)

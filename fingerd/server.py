@@ -241,7 +241,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
         return self._connection(*self.socket.accept())
 
     def _connection(self, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
-        address = (self._client_of(raw[0]), raw[1]) if raw else (UNIX, 0)  # which has no name
+        # Not by what the name looks like: a client of a unix socket may bind its own to any path, or to bytes.
+        address = (UNIX, 0) if sock.family == socket.AF_UNIX else (self._client_of(raw[0]), raw[1])
         self.connected += 1
         return Connection(sock, address), address
 

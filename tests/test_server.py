@@ -506,6 +506,19 @@ def test_a_unix_socket_with_a_mode_and_clients_that_are_local(tmp_path: Path) ->
     assert not path.exists()
 
 
+@pytest.mark.parametrize("name", ["{folder}/client", "\0fingerd-test", "\0\xff", "127.0.0.1", ""])
+def test_a_client_of_a_unix_socket_may_have_a_name_of_its_own(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with serving(f"listen: unix:{path}\n{STATIC}") as server, socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.bind(name.format(folder=tmp_path) if name != "127.0.0.1" else str(tmp_path / name))
+        client.connect(str(path))
+        client.sendall(b"alice\r\n")
+        assert hear(client) == b"Happy and well\r\n"
+        assert ask(str(path), b"alice\r\n") == b"Happy and well\r\n"  # it goes on
+        eventually(lambda: server.connected == 0)
+
+
 def test_an_abandoned_unix_socket_is_taken_over_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     abandoned = socket.socket(socket.AF_UNIX)

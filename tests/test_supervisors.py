@@ -254,6 +254,33 @@ def test_inetd_s_client_is_answered_once_and_the_process_ends(inetd_config: Path
     assert "client=127.0.0.1" in (inetd_config.parent / "log").read_text()
 
 
+@pytest.mark.parametrize("name", ["", "{folder}/client", "\0fingerd-test"])
+def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Path, name: str) -> None:
+    path = inetd_config.parent / "socket"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(path))
+        listener.listen()
+        if name:
+            client.bind(name.format(folder=path.parent))
+        client.settimeout(PATIENCE)
+        client.connect(str(path))
+        accepted, _ = listener.accept()
+        with accepted, subprocess.Popen([*FINGERD, "-c", str(inetd_config)], stdin=accepted) as process:
+            accepted.close()
+            client.sendall(b"alice\r\n")
+            assert hear(client) == b"Happy and well\r\n"
+            client.close()
+            assert process.wait(PATIENCE) == 0
+    assert "client=unix" in (path.parent / "log").read_text()
+
+
+def test_inetd_s_client_must_be_of_a_family_with_addresses(inetd_config: Path) -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with here, there:
+        done = subprocess.run([*FINGERD, "-c", str(inetd_config)], stdin=there, capture_output=True, check=False)
+    assert done.returncode == 78
+
+
 @pytest.mark.parametrize("config", ["nonsense: [", "listen: inetd\nbackend: {type: nosuch}\n"])
 def test_inetd_s_client_reads_nothing_of_what_goes_wrong(inetd_config: Path, config: str) -> None:
     inetd_config.write_text(config)
