@@ -25,7 +25,7 @@ from bench.load import Run, forget_closed_connections, measure
 from bench.peers import SOURCE, NotHereError
 from bench.report import origin, table
 from bench.servers import running
-from fingerd.utmp import RECORD, USER_PROCESS
+from fingerd.backends.system.utmp import RECORD, USER_PROCESS
 
 RESULTS = SOURCE / "ACCOUNTS.md"
 CLONE_NEWNS = 0x00020000  # linux/sched.h; Python has os.unshare since 3.12 only

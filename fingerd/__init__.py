@@ -13,11 +13,11 @@ from importlib import import_module
 __all__ = ["FingerServer", "load_config"]
 __version__ = "1.0.0"
 
-_HOMES = {"FingerServer": "fingerd.server", "load_config": "fingerd.settings"}
+_HOMES = {"FingerServer": "fingerd.server.server", "load_config": "fingerd.settings"}
 
 TYPE_CHECKING = False  # as typing has it, without importing that
 if TYPE_CHECKING:
-    from fingerd.server import FingerServer
+    from fingerd.server.server import FingerServer
     from fingerd.settings import load_config
 else:
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from fingerd.cli import main
+from fingerd.daemon.cli import main
 
 sys.exit(main())

@@ -9,17 +9,17 @@ from typing import Any
 import yaml
 
 from fingerd.backends import Backend, HasDoubts, NeedsSystem, UnknownTypeError, backend_names, load_type, package_of
-from fingerd.document import Document, join, read_document, set_options
-from fingerd.host import raise_descriptor_limit
-from fingerd.hosts import missing_for_names
-from fingerd.limits import Limits
-from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
-from fingerd.logs import Log
-from fingerd.owner import Process
-from fingerd.policy import ANYONE, Rule, doubts
-from fingerd.ruip import REPLACED, Wording
-from fingerd.scalars import did_you_mean, read_scalar, to_text, unreplaced
-from fingerd.schema import FAILED, REQUIRED, Reader, foreign_types
+from fingerd.config.document import Document, join, read_document, set_options
+from fingerd.config.schema import FAILED, REQUIRED, Reader, foreign_types
+from fingerd.config.system_options import raise_descriptor_limit
+from fingerd.config.values import did_you_mean, read_scalar, to_text, unreplaced
+from fingerd.daemon.privileges import Process
+from fingerd.log.writer import Log
+from fingerd.ruip.policy import ANYONE, Rule, doubts
+from fingerd.ruip.ruip import REPLACED, Wording
+from fingerd.ruip.targets import missing_for_names
+from fingerd.server.limits import Limits
+from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

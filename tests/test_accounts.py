@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fingerd import accounts
-from fingerd.accounts import Account, Accounts
+from fingerd.backends.system import accounts
+from fingerd.backends.system.accounts import Account, Accounts
+from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.name_service import everybody
 from fingerd.errors import BackendError
-from fingerd.nss import everybody
-from fingerd.sources import leave_out
 
 Host = Callable[..., Accounts]
 LATER = time.monotonic() + 3600

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fingerd.addresses import is_public, parse_address
+from fingerd.net.addresses import is_public, parse_address
 
 PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:2800:220:1::1", "::ffff:1.1.1.1", "64:ff9b::101:101"]
 PRIVATE = [

@@ -806,7 +806,7 @@ def test_18_no_more_descriptors(start: Start) -> None:
         time.sleep(1)
         assert processor_seconds(target.pid) - before < 0.3
     assert {line.outcome for line in target.survive(40)} == {"hung-up"}
-    told = [line.partition("fingerd.door: ")[2] for line in target.daemon.log if "clients" in line]
+    told = [line.partition("fingerd.server.acceptor: ")[2] for line in target.daemon.log if "clients" in line]
     assert told[::2] == ["no more clients for the moment: Too many open files"] * (len(told) // 2)
     assert told[1::2] == ["clients are welcome again"] * (len(told) // 2)
     assert len(told) <= 10  # not one for each try
@@ -1023,7 +1023,7 @@ def test_22_errors_of_a_web_server(start: Start) -> None:
     with pages() as prefix:
         target = Target(start(LISTEN + f"backend: {{type: web, prefix: '{prefix}'}}\n"))
         target.survive_queries([(f"{name}\r\n".encode(), FAILED) for name in failing], {FAILED: "error"})
-    told = [line.partition(f"WARNING fingerd.ruip: backend failed: web {prefix}")[2] for line in target.warnings]
+    told = [line.partition(f"WARNING fingerd.ruip.ruip: backend failed: web {prefix}")[2] for line in target.warnings]
     assert sorted(line.partition(":")[0] for line in told if line) == sorted(failing)
     assert target.daemon.ask(b"alice\r\n") == FAILED  # there is nobody any more
     assert "Connection refused" in target.daemon.logged("WARNING")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fingerd import host
 from fingerd.backends import Ask
 from fingerd.backends.aliases import Aliases
 from fingerd.backends.command import Command
 from fingerd.backends.static import Static
+from fingerd.config import system_options as host
 from fingerd.errors import BackendError, ConfigError, OptionError
-from fingerd.policy import Policy, Rule
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 from tests.daemons import Daemon

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from fingerd import remembered
 from fingerd.backends import Ask, Backend
 from fingerd.backends.cache import Cache
+from fingerd.backends.cache import answer_store as remembered
+from fingerd.backends.cache.answer_store import DOWN, PAUSE, Kept, Remembered, weight
 from fingerd.backends.static import Static
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person, Session
-from fingerd.remembered import DOWN, PAUSE, Kept, Remembered, weight
-from fingerd.ruip import Answer
-from fingerd.server import FingerHandler
+from fingerd.ruip.ruip import Answer
+from fingerd.server.server import FingerHandler
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 from tests.daemons import PATIENCE, eventually, hear, serving

@@ -15,8 +15,8 @@ from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person, Record, Session
-from fingerd.policy import Policy, Rule
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingerd import host
 from fingerd.backends import Ask
 from fingerd.backends.command import Command
+from fingerd.config import system_options as host
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.testing import HOSTILE_NAMES

@@ -234,7 +234,7 @@ def test_a_folder_that_is_gone_is_a_failure_of_which_the_log_tells_until_it_is_b
     for line, source in ((b"ann\r\n", ""), (b"\r\n", MEMBER), (b"..\r\n", "")):
         assert daemon.ask(line, source) == FAILED
         warning = daemon.logged("backend failed")
-        assert warning.endswith(f" WARNING fingerd.ruip: backend failed: files {people}: there is no such folder")
+        assert warning.endswith(f" WARNING fingerd.ruip.ruip: backend failed: files {people}: there is no such folder")
         daemon.logged("outcome=error")
     people.write_text("a file in its place")
     assert daemon.ask(b"ann\r\n") == FAILED

@@ -20,10 +20,10 @@ pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
 
 from fingerd.backends import Ask
 from fingerd.backends.ldap import NAMESAKES, Ldap
+from fingerd.config.secrets import Secret
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person
-from fingerd.protocol import INTERNAL_ERROR
-from fingerd.secret import Secret
+from fingerd.protocol.query import INTERNAL_ERROR
 from fingerd.settings import load_config
 from tests.conftest import Start
 from tests.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descriptors, eventually, status
@@ -553,7 +553,7 @@ def test_one_server_may_be_encrypted_and_another_not(slapd: Slapd, make: Make, t
 def test_a_server_that_was_down_is_asked_again_after_a_while(
     mortal: Slapd, slapd: Slapd, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fingerd.pool.DOWN_SECONDS", 0.1)
+    monkeypatch.setattr("fingerd.backends.ldap.pool.DOWN_SECONDS", 0.1)
     backend = make(mortal.ldap, slapd.ldap)
     assert find(backend, "u7") == []
     mortal.stop()

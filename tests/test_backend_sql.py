@@ -20,13 +20,13 @@ sqlalchemy = pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy (pip ins
 from fingerd import load_config  # noqa: E402
 from fingerd.backends import Ask  # noqa: E402
 from fingerd.backends.sql import Sql  # noqa: E402
-from fingerd.drivers import LOOK  # noqa: E402
+from fingerd.backends.sql.drivers import LOOK  # noqa: E402
+from fingerd.backends.sql.statement import check_statement  # noqa: E402
+from fingerd.config.secrets import Secret  # noqa: E402
 from fingerd.errors import BackendError, ConfigError  # noqa: E402
 from fingerd.people import Person  # noqa: E402
-from fingerd.policy import Policy, Rule  # noqa: E402
-from fingerd.ruip import Asker, Ruip, Wording  # noqa: E402
-from fingerd.secret import Secret  # noqa: E402
-from fingerd.statement import check_statement  # noqa: E402
+from fingerd.ruip.policy import Policy, Rule  # noqa: E402
+from fingerd.ruip.ruip import Asker, Ruip, Wording  # noqa: E402
 from tests.conftest import Start  # noqa: E402
 from tests.daemons import (  # noqa: E402
     EXAMPLES,
@@ -366,7 +366,7 @@ def test_a_missing_driver_or_library_is_named_with_its_packages(tmp_path: Path) 
     config.write_text('backend:\n  type: sql\n  url: postgresql://h/db\n  query: "SELECT :user AS login"\n')
     said = {}
     for module in ("psycopg2", "sqlalchemy"):
-        code = f"import sys; sys.modules['{module}'] = None; from fingerd.cli import main; sys.exit(main(sys.argv[1:]))"
+        code = f"import sys; sys.modules['{module}'] = None; from fingerd.daemon.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "--check", "-c", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
         assert done.returncode == 78
@@ -782,8 +782,8 @@ MEASURED = """if True:
     import sys, time
     from fingerd.backends import Ask
     from fingerd.backends.sql import Sql
-    from fingerd.policy import Policy, Rule
-    from fingerd.ruip import Asker, Ruip, Wording
+    from fingerd.ruip.policy import Policy, Rule
+    from fingerd.ruip.ruip import Asker, Ruip, Wording
     from tests.daemons import status
     url, list_query = sys.argv[1:]
     backend = Sql(url, "SELECT * FROM people WHERE login = :user", list_query)

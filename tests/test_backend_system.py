@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.accounts import Accounts
 from fingerd.backends import Ask
 from fingerd.backends.system import System
-from fingerd.lastlogins import RECORD
-from fingerd.mailspool import mail_of, missing_mail
+from fingerd.backends.system.accounts import Accounts
+from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.last_logins import RECORD
+from fingerd.backends.system.mail_spool import mail_of, missing_mail
 from fingerd.people import Mail
-from fingerd.sources import leave_out
 from tests.conftest import Start
 from tests.daemons import EXAMPLES, FINGERD, Daemon, ask, eventually, let_everybody_in
 from tests.facts import compare

@@ -6,8 +6,8 @@ import pytest
 
 from fingerd.backends.vending import Slot, Vending
 from fingerd.errors import ConfigError
-from fingerd.policy import Policy, Rule
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 from fingerd.settings import load_config
 from tests.conftest import Start
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from fingerd.backends import Ask
 from fingerd.backends.web import Web
+from fingerd.config.secrets import Secret
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
-from fingerd.secret import Secret
 from fingerd.testing import HOSTILE_NAMES
 from tests.daemons import PATIENCE, descriptors, eventually
 

@@ -16,7 +16,7 @@ from fingerd.backends.command import Command
 from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
 from fingerd.backends.vending import Slot
-from fingerd.catalogue import catalogue
+from fingerd.daemon.catalogue import catalogue
 from fingerd.errors import BackendError
 from fingerd.people import Person
 from fingerd.testing import ask, check_backend, check_failing
@@ -175,9 +175,9 @@ def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
         import sys, time
         from fingerd.backends import Ask, load_type
         from fingerd.people import LastLogin, Mail, Person, Session
-        from fingerd.policy import Policy, Rule
-        from fingerd.report import records, table
-        from fingerd.ruip import Asker, Ruip, Wording
+        from fingerd.ruip.policy import Policy, Rule
+        from fingerd.ruip.report import records, table
+        from fingerd.ruip.ruip import Asker, Ruip, Wording
         made = [load_type("static")(users={"alice": "fine"}), load_type("command")(argv=("echo", "{user}"))]
         made.append(load_type("files")(folder=sys.argv[1]))
         made.append(load_type("chain")(backends=tuple(made), merge=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fingerd import __version__
-from fingerd.cli import main, parser
+from fingerd.daemon.cli import main, parser
 from tests.daemons import FINGERD, ROOT, let_everybody_in
 
 CONFIG = """
@@ -112,7 +112,7 @@ def test_it_runs_as_a_module_and_as_a_command() -> None:
 
 
 def test_a_bug_is_70_and_leaves_a_traceback(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fingerd.cli.read_config", None)
+    monkeypatch.setattr("fingerd.daemon.cli.read_config", None)
     assert main(["-c", str(config), "--check"]) == 70
 
 

@@ -23,7 +23,7 @@ from fingerd import __version__
 from tests.conftest import Start
 from tests.daemons import PATIENCE, ROOT, Daemon, Host, eventually
 
-PYFINGER = (sys.executable, "-m", "fingerd.client")
+PYFINGER = (sys.executable, "-m", "fingerd.client.cli")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYFINGER", "LC_", "LANG"))}
 PLAIN = {9, 10, *range(32, 127)}
 ALL_BYTES = bytes(range(256)) + "".join(map(chr, range(0x80, 0xA0))).encode() + "\u202e\u2066\u200f".encode()
@@ -596,7 +596,7 @@ def test_version_and_help() -> None:
 
 
 def test_it_imports_nothing_of_the_server_but_the_wire_format() -> None:
-    script = "import sys, fingerd.client; print(*sys.modules)"
+    script = "import sys, fingerd.client.cli; print(*sys.modules)"
     loaded = set(
         subprocess.run(
             [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"],
@@ -627,7 +627,7 @@ def test_the_library_is_where_it_was() -> None:
         "from fingerd import *; import fingerd; print(FingerServer.__module__, load_config.__module__); fingerd.nothing"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout == "fingerd.server fingerd.settings\n"
+    assert done.stdout == "fingerd.server.server fingerd.settings\n"
     assert done.stderr.splitlines()[-1].startswith("AttributeError: module 'fingerd' has no attribute 'nothing'")
 
 

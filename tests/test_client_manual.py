@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fingerd import client
-from fingerd.client import EPILOG, parse, parser
-from fingerd.target import read_target
+from fingerd.client import cli as client
+from fingerd.client.cli import EPILOG, parse, parser
+from fingerd.client.target import read_target
 from tests.daemons import ROOT
 from tests.test_manual import BLOCK, heading, prose, section
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd.documents import check_paths, people_of
 from fingerd.errors import OptionError
 from fingerd.people import Person, Record
+from fingerd.people.documents import check_paths, people_of
 
 FIELDS = {"login": "id", "name": "profile.name", "home_phone": "phones.1", "plan": "says"}
 ALICE = {"id": "alice", "profile": {"name": "Alice Archer"}, "phones": ["1", 22.50], "says": ["one", "two", None]}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fingerd.people import ATOMS
-from fingerd.policy import PRESETS
+from fingerd.ruip.policy import PRESETS
 from tests.conftest import Start
 from tests.daemons import EXAMPLES, FINGERD, ROOT, Host
 from tests.slapd import Slapd, needs_slapd

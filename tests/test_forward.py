@@ -20,15 +20,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd import lookup
 from fingerd.backends.static import Static
 from fingerd.errors import HopError
-from fingerd.forward import Forwarder
-from fingerd.hosts import parse_target
-from fingerd.policy import Policy, Rule
-from fingerd.protocol import Query, cut_reply, encode_reply, read_text
-from fingerd.relay import Relay
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.net import resolver as lookup
+from fingerd.protocol.query import Query, cut_reply, encode_reply, read_text
+from fingerd.ruip.forward import Forwarder
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.relay import Relay
+from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.targets import parse_target
 from tests.conftest import Start
 from tests.daemons import FINGERD, PATIENCE, Daemon, Host, ask, eventually, hear, let_everybody_in
 from tests.test_reload import config_of, reload
@@ -768,7 +768,7 @@ def test_a_dead_host_gets_words_in_time(daemons: Daemons, host: str, words: byte
     assert a(f"bob@{host}") == words
     assert a.outcome() == outcome
     assert a("bob") == b"Bob on a\r\n"
-    warned = [line for line in a.daemon.log if "WARNING fingerd.forward" in line]
+    warned = [line for line in a.daemon.log if "WARNING fingerd.ruip.forward" in line]
     assert len(warned) == (outcome == "error")
     assert all(f"forwarding to {host} failed: " in line for line in warned)
 

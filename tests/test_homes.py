@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.homes import TEXTS, Homes
+from fingerd.backends.system.homes import TEXTS, Homes
 from tests.hosts import becoming
 
 SECRET = "secret of somebody else"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fingerd import lastlogins
-from fingerd.lastlogins import RECORD, LastLogins, missing_last_logins
+from fingerd.backends.system import last_logins as lastlogins
+from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.last_logins import RECORD, LastLogins, missing_last_logins
 from fingerd.people import LastLogin
-from fingerd.sources import leave_out
 
 # As wtmpdb 0.73 and util-linux 2.41 of Debian 13 make them.
 WTMPDB = (

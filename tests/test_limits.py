@@ -2,7 +2,7 @@
 
 import pytest
 
-from fingerd.limits import REMEMBERED_BUCKETS, Clients, Limits
+from fingerd.server.limits import REMEMBERED_BUCKETS, Clients, Limits
 
 
 def test_a_client_gets_as_many_connections_as_it_may_have() -> None:

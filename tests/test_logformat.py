@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from fingerd.logformat import Access, Kept, access_json, access_text, quote_query, record_text, stamp
+from fingerd.log.format import Access, Kept, access_json, access_text, quote_query, record_text, stamp
 
 QUOTED = {
     "a name": (b"bob\r\n", '"bob"'),
@@ -128,7 +128,7 @@ def test_a_stamp_is_the_local_time_with_its_offset() -> None:
 
 
 def record(message: str, *values: object) -> logging.LogRecord:
-    return logging.LogRecord("fingerd.ruip", logging.WARNING, __file__, 1, message, values, None)
+    return logging.LogRecord("fingerd.ruip.ruip", logging.WARNING, __file__, 1, message, values, None)
 
 
 def failed(message: str) -> logging.LogRecord:
@@ -140,12 +140,12 @@ def failed(message: str) -> logging.LogRecord:
 
 
 RECORDS = {
-    "plain": ("backend failed", "WARNING fingerd.ruip: backend failed"),
-    "lines": ("a\nb\r\nc", "WARNING fingerd.ruip: a\\nb\\r\\nc"),
-    "terminal": ("\x1b[2J\x9b2J\x7f", "WARNING fingerd.ruip: \\x1b[2J\\x9b2J\\x7f"),
-    "separators": ("a\u2028b\u2029c", "WARNING fingerd.ruip: a\\u2028b\\u2029c"),
-    "a lone surrogate": ("a\udcffb", "WARNING fingerd.ruip: a\\udcffb"),
-    "letters and tabs": ("ü\t😀", "WARNING fingerd.ruip: ü\\t😀"),
+    "plain": ("backend failed", "WARNING fingerd.ruip.ruip: backend failed"),
+    "lines": ("a\nb\r\nc", "WARNING fingerd.ruip.ruip: a\\nb\\r\\nc"),
+    "terminal": ("\x1b[2J\x9b2J\x7f", "WARNING fingerd.ruip.ruip: \\x1b[2J\\x9b2J\\x7f"),
+    "separators": ("a\u2028b\u2029c", "WARNING fingerd.ruip.ruip: a\\u2028b\\u2029c"),
+    "a lone surrogate": ("a\udcffb", "WARNING fingerd.ruip.ruip: a\\udcffb"),
+    "letters and tabs": ("ü\t😀", "WARNING fingerd.ruip.ruip: ü\\t😀"),
 }
 
 
@@ -163,7 +163,7 @@ def test_a_record_is_one_json_object(message: str) -> None:
     assert json.loads(line) == {
         "time": stamp(int(made.created)),
         "level": "WARNING",
-        "logger": "fingerd.ruip",
+        "logger": "fingerd.ruip.ruip",
         "message": message,
     }
 

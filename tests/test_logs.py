@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fingerd import logs
 from fingerd.errors import StartError
-from fingerd.logformat import Access
-from fingerd.logs import Log, Writer, open_sink
-from fingerd.sinks import DescriptorSink, Entry
+from fingerd.log import writer as logs
+from fingerd.log.format import Access
+from fingerd.log.sinks import DescriptorSink, Entry
+from fingerd.log.writer import Log, Writer, open_sink
 from tests.daemons import eventually
 
 
@@ -103,7 +103,7 @@ def test_no_more_lines_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(5):
         writer.handle(record("x"))
     writer.close()
-    assert sink.lines == ["WARNING fingerd.logs: 2 lines could not be logged", *["WARNING fingerd: x"] * 3]
+    assert sink.lines == ["WARNING fingerd.log.writer: 2 lines could not be logged", *["WARNING fingerd: x"] * 3]
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])

@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 
 import pytest
 
-from fingerd import protocol
 from fingerd.backends import backend_names, load_type, package_of
 from fingerd.backends.command import _ENVIRONMENT
-from fingerd.cli import DEFAULT_CONFIG, EPILOG, main, parser
-from fingerd.document import read_document
-from fingerd.host import read_file, read_folder, read_group, read_mode, read_path, read_user
-from fingerd.listeners import Address, UnixAddress, parse_listen
-from fingerd.logformat import Access, access_text
-from fingerd.logs import Log
-from fingerd.owner import Process
-from fingerd.report import NOBODY_LISTED
-from fingerd.scalars import Seconds, Size, Whole, describe
-from fingerd.schema import Reader
+from fingerd.config.document import read_document
+from fingerd.config.schema import Reader
+from fingerd.config.system_options import read_file, read_folder, read_group, read_mode, read_path, read_user
+from fingerd.config.values import Seconds, Size, Whole, describe
+from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
+from fingerd.daemon.privileges import Process
+from fingerd.log.format import Access, access_text
+from fingerd.log.writer import Log
+from fingerd.protocol import query as protocol
+from fingerd.ruip.report import NOBODY_LISTED
+from fingerd.server.listeners import Address, UnixAddress, parse_listen
 from fingerd.settings import Settings, load_config
 from tests.daemons import ROOT
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.addresses import counted_as, is_from, is_within, parse_address, parse_source, shortened
 from fingerd.backends import Ask, Backend
-from fingerd.cli import main
+from fingerd.config.values import Scalar
+from fingerd.daemon.cli import main
 from fingerd.errors import ConfigError
+from fingerd.net.addresses import counted_as, is_from, is_within, parse_address, parse_source, shortened
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
-from fingerd.policy import ANYONE, NO_RULE, Policy, Rule, read_source
-from fingerd.protocol import AMBIGUOUS_NAME
-from fingerd.ruip import Answer, Asker, Ruip, Wording
-from fingerd.scalars import Scalar
+from fingerd.protocol.query import AMBIGUOUS_NAME
+from fingerd.ruip.policy import ANYONE, NO_RULE, Policy, Rule, read_source
+from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 from tests.daemons import FINGERD

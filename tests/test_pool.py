@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from fingerd.pool import LostError, Pool
+from fingerd.backends.ldap.pool import LostError, Pool
 
 
 class Link:
@@ -58,8 +58,8 @@ class Servers:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let connections be kept, and servers count as down, for a moment only."""
-    monkeypatch.setattr("fingerd.pool.KEPT_SECONDS", 0.05)
-    monkeypatch.setattr("fingerd.pool.DOWN_SECONDS", 0.05)
+    monkeypatch.setattr("fingerd.backends.ldap.pool.KEPT_SECONDS", 0.05)
+    monkeypatch.setattr("fingerd.backends.ldap.pool.DOWN_SECONDS", 0.05)
 
 
 def test_a_connection_is_used_again_and_closed_when_it_was_not_used_for_long(short: None) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fingerd.config.system_options import raise_descriptor_limit
+from fingerd.daemon.detach import PidFile
+from fingerd.daemon.privileges import Owner, Process
 from fingerd.errors import StartError
-from fingerd.host import raise_descriptor_limit
-from fingerd.owner import Owner, Process
-from fingerd.process import PidFile
 from tests.conftest import Start
 from tests.daemons import FINGERD, PATIENCE, Host, ask, eventually, let_everybody_in, status
 
@@ -341,7 +341,7 @@ def test_a_missing_configuration_is_reported_with_78() -> None:
 BY_NOBODY = (
     sys.executable,
     "-c",
-    "import locale, os, sys; import fingerd.backends.static; from fingerd.cli import main; os.setgroups([]);"
+    "import locale, os, sys; import fingerd.backends.static; from fingerd.daemon.cli import main; os.setgroups([]);"
     f"os.setresgid({NOBODY}, {NOBODY}, {NOBODY});"
     f"os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); sys.exit(main())",
 )
@@ -438,7 +438,7 @@ def test_fewer_descriptors_than_connections_are_a_warning(config: Path) -> None:
 def test_the_soft_limit_of_descriptors_is_raised() -> None:
     code = """if True:
         import resource
-        from fingerd.host import raise_descriptor_limit
+        from fingerd.config.system_options import raise_descriptor_limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))
         print(raise_descriptor_limit(50, 10), resource.getrlimit(resource.RLIMIT_NOFILE))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -465,8 +465,8 @@ def test_root_that_was_not_given_away_is_noticed(before: str, owner: str, compla
     code = f"""if True:
         import os
         from fingerd.errors import StartError
-        from fingerd.owner import Owner
-        from fingerd.process import verify
+        from fingerd.daemon.privileges import Owner
+        from fingerd.daemon.detach import verify
         {before}
         try:
             verify({owner})
@@ -481,13 +481,13 @@ def test_the_owner_is_who_the_settings_name() -> None:
 
 
 def test_a_daemon_that_dies_while_starting_is_not_taken_for_one_that_serves(config: Path) -> None:
-    code = "import os, sys, fingerd.cli as cli; cli.serve = lambda *_: os._exit(9); sys.exit(cli.main(sys.argv[1:]))"
+    code = "import os, sys; from fingerd.daemon import cli; cli.serve = lambda *_: os._exit(9); sys.exit(cli.main())"
     done = subprocess.run([sys.executable, "-c", code, "-c", str(config)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (70, "fingerd: died while starting\n")
 
 
 def test_a_bug_while_starting_is_70(config: Path) -> None:
-    code = "import sys, fingerd.cli as cli, fingerd.startup as s; s.PidFile = None; sys.exit(cli.main(sys.argv[1:]))"
+    code = "import sys; from fingerd.daemon import cli, startup; startup.PidFile = None; sys.exit(cli.main())"
     done = subprocess.run([sys.executable, "-c", code, "-c", str(config)], capture_output=True, text=True, check=False)
     assert done.returncode == 70
     assert "fingerd: a bug: TypeError(\"'NoneType' object is not callable\")" in done.stderr
@@ -545,14 +545,14 @@ def test_one_word_to_stop_is_enough_and_more_do_no_harm(start: Start) -> None:
 def test_a_shell_that_does_not_wait_is_no_harm(config: Path) -> None:
     config.write_text(f'listen: "127.0.0.1:0"\n{STATIC}log: {{to: {config.parent}/log}}\n')
     code = """if True:
-        import os, sys, fingerd.process as p
+        import os, sys, fingerd.daemon.detach as p
         waiting = p.Shell.wait_in_parent.__func__
         def left(cls):
             reader, writer = os.pipe()
             os.close(reader)
             return cls(writer)
         p.Shell.wait_in_parent = classmethod(left)
-        from fingerd.cli import main
+        from fingerd.daemon.cli import main
         sys.exit(main(sys.argv[1:]))"""
     with subprocess.Popen([sys.executable, "-c", code, "-c", str(config), "--pidfile", str(config.parent / "pid")]):
         pass

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerd.errors import QueryError
-from fingerd.protocol import (
+from fingerd.protocol.query import (
     ANSWER_CUT,
     CRLF,
     Query,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd import readable as module
-from fingerd.readable import is_html, read_html, read_page, readable
+from fingerd.backends.web import html as module
+from fingerd.backends.web.html import is_html, read_html, read_page, readable
 
 PAGES = {
     "blocks are lines": (

@@ -46,7 +46,7 @@ def test_a_bad_file_is_logged_and_the_old_one_goes_on(start: Start) -> None:
     daemon = start(FIRST)
     line = reload(daemon, FIRST + "limits: {thread: 3}\n", "not reloaded")
     assert line.endswith(
-        f"ERROR fingerd.reload: not reloaded: {config_of(daemon)}:3:10: limits.thread: "
+        f"ERROR fingerd.daemon.reload: not reloaded: {config_of(daemon)}:3:10: limits.thread: "
         "unknown option (did you mean threads?)"
     )
     assert daemon.ask(b"alice\r\n") == b"first\r\n"

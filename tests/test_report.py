@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerd.backends import Ask, Backend
-from fingerd.moments import date, idle_column, idle_time, weekday
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
-from fingerd.policy import PRESETS, Policy, Rule
-from fingerd.protocol import CRLF, encode_reply, one_line
-from fingerd.report import LISTED, SHORT_PLAN, records, separated, table
-from fingerd.ruip import Asker, Ruip, Wording
+from fingerd.protocol.query import CRLF, encode_reply, one_line
+from fingerd.ruip.policy import PRESETS, Policy, Rule
+from fingerd.ruip.report import LISTED, SHORT_PLAN, records, separated, table
+from fingerd.ruip.ruip import Asker, Ruip, Wording
+from fingerd.ruip.times import date, idle_column, idle_time, weekday
 
 SUMMER, WINTER = timezone(timedelta(hours=-4)), timezone(timedelta(hours=-5))  # where Rutgers is
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from fingerd.addresses import parse_source
 from fingerd.backends import Ask, Backend
 from fingerd.backends.discard import Discard
 from fingerd.backends.drop import Drop
@@ -20,10 +19,11 @@ from fingerd.backends.empty import Empty
 from fingerd.backends.hold import Hold
 from fingerd.backends.static import Static
 from fingerd.errors import BackendError
+from fingerd.net.addresses import parse_source
 from fingerd.people import Person, Record
-from fingerd.policy import Policy, Rule
-from fingerd.protocol import Query
-from fingerd.ruip import Answer, Asker, Ruip, Wording
+from fingerd.protocol.query import Query
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 
 PEOPLE = Static({"bob": "Happy and well", "alice": "Here\nand there\n", "jürgen": "grüßt €"})
 STRANGER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
@@ -144,7 +144,7 @@ def test_a_failing_backend_is_logged_once_and_its_cause_not_told(
     with caplog.at_level(logging.DEBUG, "fingerd"):
         answer = ruip(Failing()).answer_line(query.encode(), FRIEND)
     assert answer == Answer("error", b"Internal error in server\r\n")
-    assert caplog.record_tuples == [("fingerd.ruip", logging.WARNING, "backend failed: the cause")]
+    assert caplog.record_tuples == [("fingerd.ruip.ruip", logging.WARNING, "backend failed: the cause")]
     assert caplog.records[0].exc_info is None
 
 

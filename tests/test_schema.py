@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import pytest
 import yaml
 
-from fingerd.document import Document, Place, join, read_document, set_options
+from fingerd.config.document import Document, Place, join, read_document, set_options
+from fingerd.config.schema import FAILED, Reader, foreign_types
+from fingerd.config.values import Scalar, Seconds, Size, Whole, convert, describe, did_you_mean, read_scalar, to_text
 from fingerd.errors import ConfigError, OptionError
-from fingerd.scalars import Scalar, Seconds, Size, Whole, convert, describe, did_you_mean, read_scalar, to_text
-from fingerd.schema import FAILED, Reader, foreign_types
 
 
 @dataclass(frozen=True)

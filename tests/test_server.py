@@ -17,17 +17,17 @@ import pytest
 
 from fingerd import FingerServer, load_config
 from fingerd.backends import Ask, Backend
-from fingerd.connection import Connection
-from fingerd.crew import Crew
 from fingerd.errors import BackendError, StartError
-from fingerd.limits import Limits
-from fingerd.listeners import InternetAddress, UnixAddress, close_listener, name_of, open_listeners
 from fingerd.people import Person
-from fingerd.policy import ANYONE
-from fingerd.porch import Porch
-from fingerd.protocol import SERVICE_BUSY
-from fingerd.ruip import Answer, Wording
-from fingerd.server import FingerHandler
+from fingerd.protocol.query import SERVICE_BUSY
+from fingerd.ruip.policy import ANYONE
+from fingerd.ruip.ruip import Answer, Wording
+from fingerd.server.connection import Connection
+from fingerd.server.limits import Limits
+from fingerd.server.listeners import InternetAddress, UnixAddress, close_listener, name_of, open_listeners
+from fingerd.server.server import FingerHandler
+from fingerd.server.transport import Porch
+from fingerd.server.workers import Crew
 from tests.daemons import PATIENCE, ask, eventually, hear, running, serving
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from jeepney import HeaderFields, MessageType, Parser, new_error, new_method_return
 
-from fingerd import logind
+from fingerd.backends.system import logind
+from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.sessions import Sessions, missing_sessions
+from fingerd.backends.system.utmp import RECORD, USER_PROCESS, Login, read_utmp
 from fingerd.people import Session
-from fingerd.sessions import Sessions, missing_sessions
-from fingerd.sources import leave_out
-from fingerd.utmp import RECORD, USER_PROCESS, Login, read_utmp
 from tests.daemons import eventually
 
 NOW = 1_700_000_000.0
@@ -315,7 +315,7 @@ def test_terminals_by_number(device: int, name: str) -> None:
 def test_a_bus_that_fails_is_left_out_and_tried_again(
     sessions: Sessions, bus: Bus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fingerd.sessions.RETRY_SECONDS", 0.5)
+    monkeypatch.setattr("fingerd.backends.system.sessions.RETRY_SECONDS", 0.5)
     bus.broken = True
     bus.sessions = {"/1": said("ann", TTY="tty5")}
     with caplog.at_level(logging.WARNING):

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.addresses import parse_source
 from fingerd.backends.command import Command
 from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
 from fingerd.backends.web import Web
+from fingerd.config.system_options import User
+from fingerd.daemon.privileges import Process
 from fingerd.errors import ConfigError
-from fingerd.host import User
-from fingerd.limits import Limits
-from fingerd.listeners import InternetAddress, UnixAddress
-from fingerd.logs import Log
-from fingerd.owner import Process
-from fingerd.policy import Rule
-from fingerd.ruip import Wording
+from fingerd.log.writer import Log
+from fingerd.net.addresses import parse_source
+from fingerd.ruip.policy import Rule
+from fingerd.ruip.ruip import Wording
+from fingerd.server.limits import Limits
+from fingerd.server.listeners import InternetAddress, UnixAddress
 from fingerd.settings import Settings, load_config, read_config
 
 EMPTY = "backend: {type: empty}\n"  # the least that a file must say
@@ -657,7 +657,7 @@ def test_accounts_may_be_numbers_and_need_not_be_known(tmp_path: Path) -> None:
 
 
 def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fingerd.host._started_in", "")
+    monkeypatch.setattr("fingerd.config.system_options._started_in", "")
     monkeypatch.chdir(tmp_path)
     settings = settings_of(tmp_path, EMPTY + "log: {to: access.log}\nprocess: {pidfile: pid}\nlisten: 'unix:s'\n")
     assert settings.log.to == f"{tmp_path}/access.log"

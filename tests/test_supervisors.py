@@ -123,7 +123,7 @@ FORBIDDEN = """
 import os, sys
 def forbidden(*_): raise PermissionError(1, "forbidden by a sandbox")
 os.setuid = os.setgid = os.chown = forbidden
-from fingerd.cli import main
+from fingerd.daemon.cli import main
 sys.exit(main())
 """
 
@@ -158,7 +158,7 @@ def test_without_passed_sockets_listen_systemd_is_78(supervisor: Supervisor) -> 
 
 def test_sockets_for_another_process_are_not_ours(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,):
-        code = "import os, sys; os.environ['LISTEN_PID'] = '1'; from fingerd.cli import main; sys.exit(main())"
+        code = "import os, sys; os.environ['LISTEN_PID'] = '1'; from fingerd.daemon.cli import main; sys.exit(main())"
         done = subprocess.run(
             [sys.executable, "-c", code, "-n", "-c", str(supervisor.config)],
             pass_fds=[listener.fileno()],
@@ -265,7 +265,7 @@ def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Pa
         client.settimeout(PATIENCE)
         client.connect(str(path))
         accepted, _ = listener.accept()
-        with accepted, subprocess.Popen([*FINGERD, "-c", str(inetd_config)], stdin=accepted) as process:
+        with accepted, subprocess.Popen([*FINGERD, "-c", str(inetd_config)], stdin=accepted.fileno()) as process:
             accepted.close()
             client.sendall(b"alice\r\n")
             assert hear(client) == b"Happy and well\r\n"
@@ -277,7 +277,9 @@ def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Pa
 def test_inetd_s_client_must_be_of_a_family_with_addresses(inetd_config: Path) -> None:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with here, there:
-        done = subprocess.run([*FINGERD, "-c", str(inetd_config)], stdin=there, capture_output=True, check=False)
+        done = subprocess.run(
+            [*FINGERD, "-c", str(inetd_config)], stdin=there.fileno(), capture_output=True, check=False
+        )
     assert done.returncode == 78
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd.protocol import Query
-from fingerd.target import Target, TargetError, read_target
+from fingerd.client.target import Target, TargetError, read_target
+from fingerd.protocol.query import Query
 
 TARGETS = {
     "nobody-here": ("", Target("localhost", "localhost", None, Query())),

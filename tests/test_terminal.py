@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd.terminal import _BLANKS, Display, masked
+from fingerd.client.terminal import _BLANKS, Display, masked
 
 PLAIN = {9, 10, *range(32, 127)}
 HARMLESS = "café Ж 漢字 עברית 🙂 e\u0301 \xa0\u3000"

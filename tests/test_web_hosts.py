@@ -20,9 +20,9 @@ import pytest
 
 from fingerd.backends import Ask
 from fingerd.backends.web import Web, read_verify
+from fingerd.config.secrets import Secret
+from fingerd.config.values import Scalar
 from fingerd.errors import BackendError
-from fingerd.scalars import Scalar
-from fingerd.secret import Secret
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.daemons import FINGERD, PATIENCE, ROOT, Daemon, Host, ask, descriptors, eventually, status

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fingerd.backends import Ask, Backend
+from fingerd.config.values import Seconds
 from fingerd.errors import BackendError, OptionError
-from fingerd.fetch import FAILURES, Fetcher, cause_of, without_password
+from fingerd.net.http import FAILURES, Fetcher, cause_of, without_password
 from fingerd.people import Person
-from fingerd.scalars import Seconds
 
 LARGEST = 1 << 20  # bytes of the source
 

@@ -13,10 +13,10 @@ from typing import Annotated, NamedTuple
 
 from fingerd.backends import Ask, Backend
 from fingerd.backends.static import can_be_asked
+from fingerd.config.system_options import absolute, read_path
 from fingerd.errors import BackendError, OptionError
-from fingerd.host import absolute, read_path
 from fingerd.people import Person
-from fingerd.plain import RefusedError, decoded, read_plain
+from fingerd.safe_files import RefusedError, decoded, read_plain
 
 TEXT_BYTES = 64 << 10  # of a file that an alias points to
 LONGEST_WAY = 100  # from one alias to the next, and so on

@@ -8,8 +8,8 @@ from typing import Literal
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError, OptionError
-from fingerd.fields import LOGIN
 from fingerd.people import Person
+from fingerd.people.mapping import LOGIN
 
 log = logging.getLogger(__name__)
 

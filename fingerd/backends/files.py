@@ -18,11 +18,11 @@ from typing import Annotated, ClassVar
 
 from fingerd.backends import Ask, Backend
 from fingerd.backends.static import can_be_asked
+from fingerd.config.system_options import read_path
+from fingerd.config.values import Size
 from fingerd.errors import BackendError
-from fingerd.host import read_path
 from fingerd.people import WRITTEN, Person, Record
-from fingerd.plain import RefusedError, is_key, open_folder, read_plain
-from fingerd.scalars import Size
+from fingerd.safe_files import RefusedError, is_key, open_folder, read_plain
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from fingerd.backends import Ask, Backend
 from fingerd.errors import OptionError, QueryError
 from fingerd.people import Person, Record
-from fingerd.protocol import Query, parse_query
+from fingerd.protocol.query import Query, parse_query
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar
 
 from fingerd.backends import Ask, Backend
 from fingerd.backends.static import can_be_asked
+from fingerd.config.values import Whole
 from fingerd.errors import OptionError
 from fingerd.people import Person
-from fingerd.protocol import one_line
-from fingerd.scalars import Whole
+from fingerd.protocol.query import one_line
 
 SOLD_OUT = "sold out"
 

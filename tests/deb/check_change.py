@@ -80,7 +80,7 @@ def check_remove_and_purge_leave_nothing(bare: Machine, saw: Saw) -> None:
         finger example@localhost
         sed -i 's|^log:|log:\\n  to: /var/log/fingerd/fingerd.log|' /etc/fingerd.yaml
         systemctl restart fingerd; finger example@localhost
-        python3 -c 'import fingerd.cli'
+        python3 -c 'import fingerd.daemon.cli'
         """
     bare.run("sh", "-c", use)
     bare.wait("test", "-s", "/var/log/fingerd/fingerd.log")

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fingerd import protocol
 from fingerd.backends import Ask, Backend, backend_names, load_type
 from fingerd.backends.static import Static
 from fingerd.errors import ConfigError, QueryError
-from fingerd.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
-from fingerd.logformat import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
-from fingerd.policy import Policy, Rule
-from fingerd.protocol import (
+from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
+from fingerd.protocol import query as protocol
+from fingerd.protocol.query import (
     ANSWER_CUT,
     BLANKS,
     CRLF,
@@ -38,8 +36,10 @@ from fingerd.protocol import (
     read_text,
     strip_line_end,
 )
-from fingerd.report import records, table
-from fingerd.ruip import Asker, Ruip, Wording
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.report import records, table
+from fingerd.ruip.ruip import Asker, Ruip, Wording
+from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 from fingerd.settings import Settings, read_config
 
 # The backends are modules. Loading them is not what a configuration is watched for, so all are here before.

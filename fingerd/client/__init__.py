@@ -1,0 +1,1 @@
+"""pyfinger, a Finger client."""

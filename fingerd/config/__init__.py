@@ -1,0 +1,1 @@
+"""YAML files to dataclasses, with the place of every problem."""

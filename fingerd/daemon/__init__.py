@@ -1,0 +1,1 @@
+"""Becoming a daemon, and being one: command line, privileges, reload, supervisors."""

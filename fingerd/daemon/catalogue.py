@@ -1,0 +1,123 @@
+"""What ``fingerd --backends`` lists: the types that are there, what each does, its options, and where it comes from."""
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fingerd.backends import Backend, backend_names, load_type, package_of
+from fingerd.config.schema import foreign_types
+from fingerd.config.secrets import read_secret
+from fingerd.config.system_options import read_file, read_folder, read_group, read_mode, read_path, read_user
+from fingerd.config.values import Seconds, Size, Whole, describe
+
+INDENT = "    "
+_CONVERTERS = {read_mode: "mode", read_user: "user", read_group: "group"} | dict.fromkeys(
+    (read_path, read_folder, read_file, read_secret), "path"
+)
+_RANGES = {Size: "size", Seconds: "time", Whole: "number"}
+_UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
+
+
+def catalogue() -> Iterator[str]:
+    """One line after the other."""
+    for name in backend_names():
+        package = package_of(name)
+        yield f"{name} ({package})"
+        try:
+            kind = load_type(name)
+        except ImportError as error:
+            yield f"{INDENT}not usable: {error}"
+            if isinstance(error, ModuleNotFoundError):
+                yield f"{INDENT}install what has the Python module {error.name}, which {package} needs"
+            continue
+        if not dataclasses.is_dataclass(kind):
+            yield f"{INDENT}not usable: it is no dataclass, so it has no options"
+            continue
+        if foreign := list(foreign_types(kind, special=(Backend,))):
+            yield from (f"{INDENT}not usable: {what}" for what in foreign)
+            continue
+        yield from _about(kind)
+        yield from _options(kind, INDENT)
+
+
+def _about(kind: Any) -> Iterator[str]:
+    """The first paragraph of its documentation; nothing where there is only what dataclass makes."""
+    if not (kind.__doc__ or "").startswith(f"{kind.__name__}("):
+        for line in (kind.__doc__ or "").strip().splitlines():
+            if not line.strip():
+                return
+            yield f"{INDENT}{line.strip().replace('``', '')}"
+
+
+def _options(kind: Any, indent: str) -> Iterator[str]:
+    """A line for each option, and below it the options of what it holds."""
+    hints = get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        if field.init:
+            hint = hints[field.name]
+            converter = get_args(hint)[1] if get_origin(hint) is Annotated else None
+            told = "; ".join((_word(hint), _default(field, converter), *_range(converter)))
+            yield f"{indent}- {field.name.rstrip('_')} ({told})"
+            for part in _records(hint):
+                yield from _options(part, indent + INDENT)
+
+
+def _word(hint: Any) -> str:
+    """How a value of this type is called in fingerd.yaml(5)."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        converter = parts[1]
+        known = _RANGES.get(type(converter)) or _CONVERTERS.get(converter)
+        made = "value" if dataclasses.is_dataclass(parts[0]) else _word(parts[0])
+        return known or str(getattr(converter, "described", made))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_word(part) for part in parts if part is not types.NoneType)
+    if origin is tuple:
+        return f"list of {_word(parts[0])}"
+    if origin is Mapping:
+        return f"mapping of names to {_word(parts[1])}"
+    if hint is Backend:
+        return "backend"
+    if dataclasses.is_dataclass(hint):
+        return "mapping"
+    return describe(hint) if origin is Literal or hint in (bool, str) else "value"
+
+
+def _records(hint: Any) -> Iterator[Any]:
+    """The dataclasses whose fields stand below an option of this type."""
+    if get_origin(hint) is not Annotated:
+        if dataclasses.is_dataclass(hint):
+            yield hint
+        for part in get_args(hint):
+            yield from _records(part)
+
+
+def _range(converter: Any) -> Iterator[str]:
+    if isinstance(converter, Size | Seconds | Whole):
+        yield f"from {_amount(converter, converter.least)} to {_amount(converter, converter.most)}"
+    if zero := getattr(converter, "zero", ""):
+        yield f"0: {zero}"
+
+
+def _default(field: "dataclasses.Field[Any]", converter: Any) -> str:
+    made = field.default_factory
+    default = field.default if made is dataclasses.MISSING else made()
+    if default is dataclasses.MISSING:
+        return "required"
+    if isinstance(default, bool):
+        return f"default: {str(default).lower()}"
+    if isinstance(default, int | float):
+        return f"default: {_amount(converter, default)}"
+    return f"default: {default or 'none'}"
+
+
+def _amount(converter: Any, amount: float) -> str:
+    """A number as it may be written in the file."""
+    if isinstance(converter, Size):
+        for unit, size in _UNITS.items():
+            if amount and amount % size == 0:
+                return f"{amount // size:.0f}{unit}"
+    if isinstance(converter, Seconds) and amount >= 3600 and amount % 3600 == 0:
+        return f"{amount / 3600:.0f}h"
+    return f"{amount:.10g}"

@@ -1,0 +1,1 @@
+"""Where log lines go, how they look, and the thread that writes them."""

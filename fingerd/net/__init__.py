@@ -1,0 +1,1 @@
+"""The network without Finger: addresses, names, sockets with a deadline, HTTP."""

@@ -1,0 +1,1 @@
+"""The server: connections in, answers out, in the steps of ``socketserver``."""
