@@ -14,8 +14,8 @@ from pathlib import Path
 from bench import peers
 from bench.peers import NotHereError
 from bench.people import NAME, PLAN
-from tests import postgresql, slapd
-from tests.daemons import eventually
+from tests.helpers import postgresql, slapd
+from tests.helpers.daemons import eventually
 
 USER, PEOPLE = "alice", 1_000
 TEXT = f"{NAME}\nPlan:\n{PLAN}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import EXAMPLES, Daemon, Host
+from tests.helpers.daemons import EXAMPLES, Daemon, Host
 
 
 def pytest_report_header() -> str:

@@ -1,7 +1,7 @@
 """The host's accounts: what the service tells of them is what finger(1) tells on the host itself."""
 
 from tests.deb.machine import ROOT, Machine, Saw
-from tests.facts import compare
+from tests.helpers.finger_facts import compare
 
 CONFIG = """\
 backend: {{type: system{options}}}

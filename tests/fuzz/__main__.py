@@ -17,9 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemons import ROOT
 from tests.fuzz.seeds import CORPUS, configurations, dictionary
 from tests.fuzz.targets import TARGETS
+from tests.helpers.daemons import ROOT
 
 BUILD = ROOT / "build" / "fuzz"
 FOUND = BUILD / "found"

@@ -10,7 +10,7 @@ import yaml
 
 from fingerd.backends import Backend, backend_names, load_type
 from fingerd.settings import Settings
-from tests.daemons import EXAMPLES, ROOT
+from tests.helpers.daemons import EXAMPLES, ROOT
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.daemons import ROOT
 from tests.fuzz.__main__ import main
 from tests.fuzz.seeds import CORPUS, configurations, dictionary, kept, words
 from tests.fuzz.targets import TARGETS, TouchedError, watched
+from tests.helpers.daemons import ROOT
 
 KEPT = [(name, title) for name in TARGETS for title in kept(name)]
 

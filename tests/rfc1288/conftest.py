@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import FINGERD, PATIENCE, ROOT, Daemon
+from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, Daemon
 
 OPEN, SHIPPED, OFFICE_A, OFFICE_B, MINIMAL, UNIQUE, EXACT, LISTED = (f"127.0.1.{number}" for number in range(1, 9))
 

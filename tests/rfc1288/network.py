@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.daemons import PATIENCE, Daemon, Host, eventually
+from tests.helpers.daemons import PATIENCE, Daemon, Host, eventually
 
 NAMES = {
     "10.88.1.1": "inside.example.org",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import FINGERD, PATIENCE, Daemon, Host, eventually, hear
+from tests.helpers.daemons import FINGERD, PATIENCE, Daemon, Host, eventually, hear
 from tests.rfc1288.conftest import SHIPPED
 
 ASK = (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.daemons import Daemon
+from tests.helpers.daemons import Daemon
 from tests.rfc1288.conftest import OPEN
 
 QUERIES = (

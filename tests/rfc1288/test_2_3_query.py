@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.daemons import Daemon, ask
+from tests.helpers.daemons import Daemon, ask
 from tests.rfc1288.conftest import OPEN, SHIPPED
 
 DENIED = b"Finger forwarding service denied\r\n"

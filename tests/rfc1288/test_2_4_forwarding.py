@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.daemons import PATIENCE, Daemon
+from tests.helpers.daemons import PATIENCE, Daemon
 from tests.rfc1288.conftest import SHIPPED
 from tests.rfc1288.network import Network
 

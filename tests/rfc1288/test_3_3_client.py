@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from tests.daemons import PATIENCE, hear
+from tests.helpers.daemons import PATIENCE, hear
 
 EVIL = b"\x1b]0;title\x07 tab\there \x9b31m \xff caf\xc3\xa9 \x00\x08\x7f.\r\nsecond line\nthird\r\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.daemons import FINGERD, PATIENCE, Daemon, ask, hear
+from tests.helpers.daemons import FINGERD, PATIENCE, Daemon, ask, hear
 from tests.rfc1288.conftest import EXACT, MINIMAL, OFFICE_A, OFFICE_B, OPEN, SHIPPED, check
 
 MALFORMED = {

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.daemons import Daemon
+from tests.helpers.daemons import Daemon
 from tests.rfc1288.conftest import OPEN
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fingerd.conformance.clauses import CLAUSES
-from tests.daemons import ROOT
+from tests.helpers.daemons import ROOT
 
 PAGE = (ROOT / "docs" / "rfc1288.md").read_text()
 VERDICTS = (ROOT / "docs" / "conformance.md").read_text()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.daemons import hear
+from tests.helpers.daemons import hear
 from tests.soak.book import CREW, GOOD, MOSHEZ, SLOWLY, STICKING, Question, judge
 from tests.soak.configurations import DRAIN_SECONDS, THREADS
 from tests.soak.daemon import Daemon, NotWellError, Sample

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
-from tests.daemons import FINGERD, PATIENCE, ROOT, descriptors, status
+from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, descriptors, status
 from tests.soak.configurations import broken_configurations, configuration
 from tests.soak.logfiles import REFUSED, RELOADED, LogFiles
 

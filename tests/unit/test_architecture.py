@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from tests.daemons import ROOT
+from tests.helpers.daemons import ROOT
 
 PACKAGE = ROOT / "fingerd"
 FOLDER_MODULES = 20  # at most, in one folder

@@ -1,0 +1,442 @@
+"""``type: command``, with real programs: what they may be given, and what becomes of those that misbehave."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fingerd.backends import Ask
+from fingerd.backends.command import Command
+from fingerd.config import system_options as host
+from fingerd.errors import BackendError, OptionError
+from fingerd.people import Person
+from fingerd.testing import HOSTILE_NAMES
+from tests.helpers.daemons import ROOT, eventually, let_everybody_in
+
+
+def find(backend: Command, username: str = "alice", seconds: float = 10) -> str | None:
+    people = backend.find(Ask(username, False, "192.0.2.1", time.monotonic() + seconds))
+    return people[0].text if people else None
+
+
+def script(text: str, **options: Any) -> Command:
+    return Command(argv=("sh", "-c", text, "sh", "{user}"), **options)
+
+
+def failure(backend: Command, seconds: float = 10) -> str:
+    with pytest.raises(BackendError) as caught:
+        find(backend, seconds=seconds)
+    return str(caught.value)
+
+
+def test_output_is_the_answer_and_none_is_an_unknown_user() -> None:
+    assert find(script('echo "$# $1"'), "a b;c") == "1 a b;c\n"
+    assert find(script("true")) is None
+
+
+def test_a_name_may_stand_inside_of_an_argument() -> None:
+    assert find(Command(argv=("echo", "--user={user}", "{user}")), "$(id)") == "--user=$(id) $(id)\n"
+
+
+CODE = {
+    "sh": ("sh", "-c", "echo {user}"),
+    "bash with options": ("/bin/bash", "-eu", "-o", "pipefail", "-lc", "echo {user}"),
+    "an option between": ("sh", "-c", "-e", "echo {user}"),
+    "behind something": ("timeout", "5", "dash", "-c", "echo '{user}' {client}"),
+    "python": ("python3.11", "-W", "ignore", "-c", "print('{user}')"),
+    "python, joined": ("python3", "-cprint('{user}')"),
+    "perl": ("perl", "-MList::Util", "-e", "1;", "-e", "print '{user}'"),
+    "node": ("node", "--eval", "console.log('{user}')"),
+    "node, joined": ("node", "--eval={user}"),
+    "php": ("php", "-r", "echo '{user}';"),
+}
+
+
+@pytest.mark.parametrize("argv", CODE.values(), ids=CODE)
+def test_no_name_may_be_code(argv: tuple[str, ...]) -> None:
+    for options in ({"argv": argv}, {"argv": ("true",), "list_argv": argv}):
+        with pytest.raises(ValueError, match=r"would be code that .* runs: give \{user\} as an argument of its own"):
+            Command(**options)  # type: ignore[arg-type]
+
+
+ARGUMENTS = {
+    "sh": ("sh", "-c", 'echo "$1"', "sh", "{user}"),
+    "sh with --": ("sh", "-c", 'echo "$1"', "--", "{user}"),
+    "a script": ("sh", "-e", "/usr/local/bin/people", "-c", "{user}"),
+    "python": ("python3", "-c", "import sys", "--name={user}"),
+    "a script in python": ("python3", "people.py", "-c", "{user}"),
+    "perl": ("perl", "-e", "print @ARGV", "--", "{user}"),
+    "a module": ("python3", "-m", "people", "{user}"),
+    "no interpreter": ("grep", "-e", "{user}", "/srv/people"),
+}
+
+
+@pytest.mark.parametrize("argv", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_a_name_may_be_an_argument_of_code(argv: tuple[str, ...]) -> None:
+    assert Command(argv).argv == argv
+
+
+def test_the_character_nul_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="no argument can hold the character NUL"):
+        Command(("echo", "a\0b"))
+    with pytest.raises(OptionError, match="no variable can hold the character NUL"):
+        Command(("echo",), env=MappingProxyType({"A": "a\0b"}))
+
+
+def test_a_name_that_begins_with_a_dash_runs_nothing(tmp_path: Path) -> None:
+    assert find(Command(argv=("touch", str(tmp_path / "ran"), "{user}")), "-l") is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_may_be_named_from_where_the_daemon_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_started_in", str(tmp_path))
+    (tmp_path / "bin").symlink_to("/bin")
+    backend = Command(argv=("bin/echo", "{user}"), list_argv=("bin/echo", "all"))
+    assert backend.argv[0] == str(tmp_path / "bin/echo")
+    assert not list(backend.missing(Path("/")))
+    assert find(backend) == "alice\n"
+
+
+def test_output_that_is_not_utf_8_is_latin_1() -> None:
+    assert find(script(r"printf 'caf\351\n'")) == "café\n"
+
+
+def test_every_failure_tells_its_cause() -> None:
+    assert failure(script("echo one >&2; echo two >&2; exit 3")) == "command sh: exit status 3: one two"
+    assert failure(script("exit 1")) == "command sh: exit status 1"
+    assert failure(script("echo answer; exit 1")) == "command sh: exit status 1"
+    assert failure(script("kill -SEGV $$")) == "command sh: ended by SIGSEGV"
+    assert failure(script("kill -40 $$")) == "command sh: ended by signal 40"
+    assert failure(Command(argv=("/nowhere/program",))).endswith("No such file or directory: '/nowhere/program'")
+    assert failure(Command(argv=("/etc/passwd",))).startswith("command /etc/passwd: [Errno 13] Permission denied")
+
+
+def test_a_long_complaint_is_cut() -> None:
+    assert len(failure(script("seq 100000 >&2; exit 1"))) < 1100
+
+
+def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    backend = script(f"echo $$ > {tmp_path}/pid; sleep 600 & trap '' TERM; sleep 601; echo late", timeout=0.3)
+    assert failure(backend) == "command sh: not done in time"
+    assert time.monotonic() - begun < 3
+    group = int((tmp_path / "pid").read_text())
+    eventually(lambda: not alive(group))
+
+
+def alive(group: int) -> bool:
+    """Whether anybody of the process group still runs."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            return True
+    return False
+
+
+def test_what_is_left_of_the_query_s_time_is_all_that_a_program_gets() -> None:
+    begun = time.monotonic()
+    assert failure(script("sleep 600"), seconds=0.2) == "command sh: not done in time"
+    assert time.monotonic() - begun < 3
+
+
+def test_a_program_that_closes_its_output_and_hangs_is_ended() -> None:
+    assert failure(script("exec >&- 2>&-; exec sleep 600", timeout=0.3)) == "command sh: not done in time"
+
+
+def test_a_flood_is_cut_at_a_line_and_says_so() -> None:
+    answer = find(script("yes line", output_bytes=1002))
+    assert answer == "line\n" * 200 + "[answer cut]\n"
+
+
+def test_a_program_reads_nothing_and_sees_little_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    assert find(Command(argv=("cat",))) is None
+    seen = find(Command(argv=("env",)))
+    assert seen is not None
+    assert {line.partition("=")[0] for line in seen.splitlines()} <= {
+        "PATH",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "PWD",
+        "SHLVL",
+        "_",
+        "FINGER_USER",
+        "FINGER_CLIENT",
+        "FINGER_VERBOSE",
+    }
+
+
+def test_no_descriptor_of_ours_reaches_a_program() -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    seen = find(script("ls /proc/self/fd | wc -l"))
+    os.close(reader)
+    os.close(writer)
+    assert seen is not None
+    assert int(seen) <= 4
+
+
+def test_the_list_is_another_program_s() -> None:
+    ask = Ask("", False, "192.0.2.1", time.monotonic() + 5)
+    assert Command(argv=("true",)).listed(ask) is None
+    people = Command(argv=("true",), list_argv=("echo", "all of us")).listed(ask)
+    assert people is not None
+    assert [(person.login, person.text) for person in people] == [("", "all of us\n")]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"argv": ()}, "a program is needed"),
+        ({"argv": ("",)}, "a program is needed"),
+        ({"argv": ("ls",), "list_argv": ()}, "a program is needed"),
+        ({"argv": ("finger {user}",)}, r'argv is a list: \["finger", "{user}"\]'),
+        ({"argv": ("{user}",)}, "a user's name may not choose the program"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, tuple[str, ...]], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Command(**options)  # type: ignore[arg-type]
+
+
+def test_a_program_that_is_missing_is_noticed_before_anybody_asks(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "there"
+    program.touch(0o755)
+    root = Path("/")
+    assert list(Command(argv=("sh",), list_argv=(str(program),)).missing(root)) == []
+    assert list(Command(argv=("no-such-program",)).missing(root)) == ["there is no program no-such-program"]
+    assert list(Command(argv=("/bin/there",)).missing(tmp_path)) == []
+    assert list(Command(argv=("sh",)).missing(tmp_path)) == [f"there is no program sh in {tmp_path}"]
+
+
+@pytest.mark.parametrize("limit", range(93, 101))
+def test_a_cut_halves_no_character(limit: int) -> None:
+    answer = find(script("yes é | tr -d '\\n'", output_bytes=limit))
+    assert answer is not None
+    assert set(answer.partition("\n")[0]) == {"é"}
+
+
+def test_a_program_is_over_when_it_ends_whoever_holds_its_output() -> None:
+    begun = time.monotonic()
+    assert find(script("sleep 600 & echo done")) == "done\n"
+    assert time.monotonic() - begun < 3
+
+
+def test_running_programs_end_with_the_backend(tmp_path: Path) -> None:
+    backend = script(f"echo $$ > {tmp_path}/pid; sleep 600")
+    thread = threading.Thread(target=lambda: failures.append(failure(backend)))
+    failures: list[str] = []
+    thread.start()
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    backend.close()
+    thread.join(5)
+    assert failures == ["command sh: ended by SIGKILL"]
+    eventually(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+# Who asks, and the environment
+
+
+def test_who_asks_and_how_may_stand_in_arguments_and_are_variables() -> None:
+    argv = ("sh", "-c", 'printf "%s|" "$@" "$FINGER_USER" "$FINGER_CLIENT" "$FINGER_VERBOSE"', "sh")
+    backend = Command(argv=(*argv, "-v{verbose}", "{client}", "a{user}b", "{other}"), list_argv=(*argv, "{user}"))
+    deadline = time.monotonic() + 10
+    (person,) = backend.find(Ask("{client}", True, "2001:db8::1", deadline))
+    assert person.text == "-v1|2001:db8::1|a{client}b|{other}|{client}|2001:db8::1|1|"
+    listed = backend.listed(Ask("", False, "unix", deadline))
+    assert listed is not None
+    assert [person.text for person in listed] == ["||unix|0|"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=50))
+def test_a_name_is_one_argument_whatever_it_looks_like(name: str) -> None:
+    seen = find(Command(argv=("sh", "-c", 'printf "%s %s %s" "$#" "$1" "$FINGER_USER"', "sh", "{user}")), name)
+    assert seen == (None if name.startswith("-") else f"1 {name} {name}")
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_hostile_name_is_one_argument_within_limits_too(name: str) -> None:
+    seen = find(Command(argv=("printf", "%s|", "{user}"), cpu_seconds=5), name)
+    assert seen == (None if name.startswith("-") else f"{name}|")
+
+
+def test_variables_may_be_added_and_are_not_shown() -> None:
+    env = MappingProxyType({"TOKEN": "s3cret", "LC_ALL": "C", "PATH": "/bin"})
+    backend = Command(argv=("sh", "-c", 'echo "$TOKEN $LC_ALL $PATH"'), env=env)
+    assert find(backend) == "s3cret C /bin\n"
+    assert "s3cret" not in repr(backend)
+    assert list(Command(argv=("sh",), env=MappingProxyType({"PATH": "/nowhere"})).missing(Path("/")))
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "1A", "A\0", "FINGER_USER"])
+def test_a_variable_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Command(argv=("true",), env={name: "x"})
+    assert caught.value.keys == ("env", name)
+
+
+def test_who_asks_may_not_choose_the_program() -> None:
+    with pytest.raises(ValueError, match="who asks may not choose the program"):
+        Command(argv=("/srv/{client}",))
+
+
+def test_nothing_is_run_for_other_names(tmp_path: Path) -> None:
+    backend = script(f'echo "$1" | tee -a {tmp_path}/ran', names=("alice", "bob"))
+    assert [find(backend, name) for name in ("alice", "carol", "Alice", "bob")] == ["alice\n", None, None, "bob\n"]
+    assert (tmp_path / "ran").read_text() == "alice\nbob\n"
+
+
+# JSON
+
+
+def says(document: object, **options: Any) -> Command:
+    fields: Mapping[str, str] = {"login": "id", "name": "name"}
+    return Command(argv=("echo", json.dumps(document)), **{"fields": fields, **options})
+
+
+def test_json_output_is_people() -> None:
+    ask = Ask("alice", False, "192.0.2.1", time.monotonic() + 10)
+    assert says({"id": "alice", "name": "Alice"}).find(ask) == (Person("alice", name="Alice", plan=""),)
+    assert [person.login for person in says({"all": [{"id": "bob"}, {}]}, people="all").find(ask)] == ["alice", "bob"]
+    assert says(None).find(ask) == says([]).find(ask) == ()
+    assert Command(argv=("true",), fields={"name": "name"}).find(ask) == ()
+    assert Command(argv=("echo",), fields={"name": "name"}).find(ask) == ()
+
+
+def test_json_output_is_a_list_of_those_who_have_a_login() -> None:
+    ask = Ask("", False, "192.0.2.1", time.monotonic() + 10)
+    listed = json.dumps({"all": [{"id": "bob"}, {"name": "nobody"}, {"id": "alice"}]})
+    people = says({}, list_argv=("echo", listed), list_people="all").listed(ask)
+    assert people is not None
+    assert [person.login for person in people] == ["bob", "alice"]
+    assert list(says({}, list_argv=("true",)).listed(ask) or "?") == []
+
+
+def test_output_that_is_not_what_it_should_be_is_a_failure() -> None:
+    assert failure(says("alice")) == "command echo: neither an object nor a list of objects"
+    assert failure(says({}, people="all")) == "command echo: has no all"
+    assert failure(says({"name": "x" * 100}, output_bytes=50)) == "command echo: longer than output_bytes"
+    assert failure(Command(argv=("echo", "alice"), fields={"name": "a"})).startswith("command echo: not JSON: ")
+
+
+# Limits
+
+
+def test_a_program_that_eats_the_processor_is_ended() -> None:
+    begun = time.monotonic()
+    busy = script("trap '' TERM; while :; do :; done", cpu_seconds=1)
+    assert failure(busy, seconds=60) == "command sh: ended by SIGXCPU"
+    assert time.monotonic() - begun < 50
+
+
+def test_a_program_that_eats_memory_fails() -> None:
+    backend = script("head -c 500000000 /dev/zero | tail -n 1 | wc -c; echo done", memory_bytes=100 << 20)
+    assert find(backend) == "0\ndone\n"
+    assert find(script("echo done", memory_bytes=100 << 20)) == "done\n"
+
+
+def test_what_limits_a_program_is_no_argument_of_it() -> None:
+    backend = script('echo "$0 $*"; ulimit -t; ulimit -v; ulimit -c; ulimit -n', cpu_seconds=7, memory_bytes=200 << 20)
+    assert find(backend, "--cpu=99") is None
+    assert find(backend, "a --nproc=5") == "sh a --nproc=5\n7\n204800\n0\n1024\n"
+
+
+def test_a_program_that_is_not_there_fails_within_limits_too() -> None:
+    said = failure(Command(argv=("/nowhere/program", "{user}"), cpu_seconds=1))
+    assert said.startswith("command /nowhere/program: exit status ")
+    assert said.endswith("failed to execute /nowhere/program: No such file or directory")
+
+
+def test_what_sets_the_limits_is_looked_for_before_anybody_asks(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "there").touch(0o755)
+    wanted = f"there is no program prlimit in {tmp_path}, which limits the others"
+    assert list(Command(argv=("/bin/there",), processes=9).missing(tmp_path)) == [wanted]
+    assert list(Command(argv=("/bin/there",)).missing(tmp_path)) == []
+    assert list(Command(argv=("sh",), cpu_seconds=1).missing(Path("/"))) == []
+
+
+FORKING = """import os, resource, sys, time
+from fingerd.backends import Ask
+from fingerd.backends.command import Command
+from fingerd.errors import BackendError
+bomb = 'echo $$ > "$1"; b() { b | b & }; b; sleep 600'
+backend = Command(argv=("sh", "-c", bomb, "sh", "{user}"), timeout=1, processes=25, cpu_seconds=2)
+uid = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
+os.setgroups([]), os.setgid(uid), os.setuid(uid)
+try:
+    backend.find(Ask(sys.argv[1], False, "unix", time.monotonic() + 60))
+except BackendError as error:
+    print(error)
+"""
+
+
+@pytest.mark.root
+def test_a_program_that_forks_without_end_is_bounded_and_ended(tmp_path: Path) -> None:
+    # As a user whom nobody else is, since processes are counted by user; and never more than a few.
+    let_everybody_in(tmp_path)
+    tmp_path.chmod(0o777)
+    (tmp_path / "bomb.py").write_text(FORKING)
+    uid = 1_000_000_000 + os.getpid()
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "bomb.py"), str(tmp_path / "pid"), str(uid)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("command sh: ")
+    eventually(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+# The inner shell leads a session of its own, and has left a child in it when the outer one says so.
+ESCAPING = 'echo "$1$(setsid sh -c "sleep 600 >/dev/null & echo , escaped")"'
+
+
+@pytest.mark.root
+def test_who_leaves_the_process_group_ends_with_a_process_namespace(tmp_path: Path) -> None:
+    name = f"escaping{os.getpid()}"
+    backend = Command(
+        argv=("unshare", "--pid", "--fork", "--kill-child", "--", "sh", "-c", ESCAPING, "sh", "{user}"),
+        env=MappingProxyType({"MARK": name}),
+    )
+    assert find(backend, name) == f"{name}, escaped\n"
+    eventually(lambda: not marked(name))
+
+
+def marked(name: str) -> list[Path]:
+    """The processes with this variable MARK."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"MARK={name}\0".encode() in environment.read_bytes():
+                found.append(environment)
+    return found
+
+
+def test_a_program_that_is_started_while_the_backend_closes_is_ended() -> None:
+    backend = script("sleep 600")
+    backend.close()
+    assert failure(backend) == "command sh: ended by SIGKILL"

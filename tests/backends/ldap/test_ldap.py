@@ -1,0 +1,844 @@
+"""``type: ldap``, against a real slapd that is encrypted, limited, stuck, killed, started again; and against worse."""
+
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
+
+from fingerd.backends import Ask
+from fingerd.backends.ldap import NAMESAKES, Ldap
+from fingerd.config.secrets import Secret
+from fingerd.errors import BackendError, ConfigError
+from fingerd.people import Person
+from fingerd.protocol.query import INTERNAL_ERROR
+from fingerd.settings import load_config
+from tests.conftest import Start
+from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descriptors, eventually, status
+from tests.helpers.slapd import PASSWORD, READER, SUFFIX, Slapd, make_authority, needs_slapd
+
+CROWD = 2100
+ODD = f"""
+dn: uid=odd,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+uid: odd
+uid: second
+cn:: T2Rk4oCu
+cn: Another Name
+sn: Odd
+title: one
+title: two
+description: first line
+description: second line
+jpegPhoto:: /9j/AAECA4D/
+physicalDeliveryOfficeName: The back door
+
+dn: uid=a*b(c)\\5Cd,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+uid: a*b(c)\\d
+cn: Star Bracket
+sn: Bracket
+
+dn: cn=nologin,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+cn: Nologin Marrowby
+sn: Marrowby
+mail: nologin@example.org
+
+dn: ou=closed,{SUFFIX}
+objectClass: organizationalUnit
+ou: closed
+
+dn: ou=elsewhere,{SUFFIX}
+objectClass: referral
+objectClass: extensibleObject
+ou: elsewhere
+ref: ldap://127.0.0.1:1/ou=elsewhere,{SUFFIX}
+
+dn: uid=mary ann,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+uid: mary ann
+cn: Mary Ann
+sn: exact
+
+dn: uid=first,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+uid: first
+cn: First
+sn: exact
+
+dn: uid=exact,ou=people,{SUFFIX}
+objectClass: inetOrgPerson
+uid: exact
+cn: Exact
+sn: Other
+
+dn: ou=crowd,{SUFFIX}
+objectClass: organizationalUnit
+ou: crowd
+"""
+
+
+def tree() -> str:
+    """The example's people, odd ones, and a crowd."""
+    crowd = "\n".join(
+        f"dn: uid=u{number},ou=crowd,{SUFFIX}\nobjectClass: inetOrgPerson\nuid: u{number}\ncn: Member {number}\nsn: x\n"
+        for number in range(CROWD)
+    )
+    return f"{(EXAMPLES / 'ldap' / 'people.ldif').read_text()}{ODD}\n{crowd}"
+
+
+@pytest.fixture(scope="module")
+def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    server = Slapd(tmp_path_factory.mktemp("slapd"), tree())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Slapd]:
+    """A server that the test may treat badly."""
+    server = Slapd(tmp_path / "slapd", (EXAMPLES / "ldap" / "people.ldif").read_text())
+    yield server
+    server.stop()
+
+
+Make = Callable[..., Ldap]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Makes backends, and closes them: then no descriptor may be left."""
+    before = descriptors(os.getpid())
+    made: list[Ldap] = []
+
+    def make(*urls: str, **options: Any) -> Ldap:
+        made.append(Ldap(urls, **{"base": SUFFIX, "timeout": 5.0, **options}))
+        return made[-1]
+
+    yield make
+    gc.disable()  # which would end them some time, too
+    try:
+        for backend in made:
+            backend.close()
+        eventually(lambda: descriptors(os.getpid()) <= before)
+    finally:
+        gc.enable()
+
+
+def query(username: str, seconds: float = 10, by_name: bool = False) -> Ask:
+    return Ask(username, False, "192.0.2.1", time.monotonic() + seconds, by_name)
+
+
+def find(backend: Ldap, username: str, seconds: float = 10, by_name: bool = False) -> list[Person]:
+    return list(backend.find(query(username, seconds, by_name)))
+
+
+def listed(backend: Ldap, seconds: float = 10) -> Iterator[Person]:
+    people = backend.listed(query("", seconds))
+    assert people is not None
+    return people
+
+
+BRINDLE = Person(
+    "brindle",
+    name="Brindle Oakenshaw",
+    office="Kiln house",
+    office_phone="555-0101",
+    job="potter",
+    directory="/home/brindle",
+    shell="/bin/sh",
+    plan="",
+)
+
+
+# What is told
+
+
+@needs_slapd
+def test_an_entry_is_a_person(slapd: Slapd, make: Make) -> None:
+    assert find(make(slapd.ldap), "brindle") == [BRINDLE]
+    assert find(make(slapd.ldap), "nobody") == []
+
+
+@needs_slapd
+def test_of_several_attributes_the_first_that_is_there_counts(slapd: Slapd, make: Make) -> None:
+    fields = {
+        "plan": ("info", "DESCRIPTION"),
+        "office": (),
+        "timezone": ("preferredLanguage", "title"),
+        "name": ("cn",),
+    }
+    (odd,) = find(make(slapd.ldap, fields=fields), "second")
+    assert (odd.login, odd.name, odd.office, odd.job) == ("odd", "Odd\u202e", "", "one, two")
+    assert (odd.timezone, odd.plan) == ("one, two", "first line\nsecond line")
+    (odd,) = find(make(slapd.ldap), "odd")
+    assert odd.office == "The back door"
+    (odd,) = find(make(slapd.ldap, fields={"plan": ("jpegPhoto",)}), "odd")
+    assert odd.plan == b"\xff\xd8\xff\xe0\x00\x10JFIF"[:3].decode("latin-1") + "\x00\x01\x02\x03\x80\xff"
+
+
+@needs_slapd
+def test_the_filter_decides_who_is_found_and_where(slapd: Slapd, make: Make) -> None:
+    people = f"ou=people,{SUFFIX}"
+    assert find(make(slapd.ldap, filter="(mail={user}@example.org)"), "zoe")[0].name == "Zoë Marrowby"
+    assert find(make(slapd.ldap, filter="(mail={user}@example.org)"), "nologin")[0].login == "nologin"
+    assert [person.login for person in find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "marrowby")] == [
+        "zoe",
+        "tansy",
+        "marrowby",  # who has no login is told by the name that was asked for
+    ]
+    assert find(make(slapd.ldap, scope="one"), "brindle") == []
+    assert find(make(slapd.ldap, scope="one", base=people), "brindle") == [BRINDLE]
+    assert find(make(slapd.ldap, scope="base", base=f"uid=brindle,{people}"), "brindle") == [BRINDLE]
+    assert find(make(slapd.ldap, filter="(uid:caseExactMatch:={user})"), "brindle") == [BRINDLE]
+
+
+@needs_slapd
+@pytest.mark.parametrize("rule", ["(uid={user})", "(|(uid={user})(mail={user}@example.org))"])
+def test_a_login_is_found_by_its_own_spelling_only(slapd: Slapd, make: Make, rule: str) -> None:
+    backend = make(slapd.ldap, filter=rule)
+    for name in ("ZOE", "Zoe", "\uff5a\uff4f\uff45", "zoe ", " zoe"):  # all the same to the directory
+        assert find(backend, name) == [], name
+    assert [find(backend, name) for name in ("mary  ann", "MARY ANN")] == [[], []]
+    names = ("zoe", "odd", "second", "mary ann")
+    assert [find(backend, name)[0].login for name in names] == ["zoe", "odd", "odd", "mary ann"]
+
+
+@needs_slapd
+def test_the_exact_login_comes_first(slapd: Slapd, make: Make) -> None:
+    found = find(make(slapd.ldap, filter="(|(sn={user})(uid={user}))"), "exact")
+    assert [person.login for person in found] == ["exact", "mary ann", "first"]
+
+
+@needs_slapd
+def test_more_than_can_be_told_are_cut(slapd: Slapd, make: Make) -> None:
+    assert len(find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "x")) == NAMESAKES
+    named = make(slapd.ldap, name_filter="(cn=*{word}*)")
+    assert len(find(named, "member", by_name=True)) == NAMESAKES
+
+
+@needs_slapd
+def test_parts_of_names_are_found_where_there_is_a_filter_for_them(slapd: Slapd, make: Make) -> None:
+    backend = make(slapd.ldap, name_filter="(cn=*{word}*)")
+    assert backend.knows_names
+    assert not make(slapd.ldap).knows_names
+    for name in ("oakenshaw", "OAKENSHAW brindle", "brindle"):
+        assert find(backend, name, by_name=True) == [BRINDLE]
+        assert find(backend, name) == ([BRINDLE] if name == "brindle" else [])
+    assert [person.login for person in find(backend, "marrowby", by_name=True)] == ["zoe", "tansy"]
+    for name in ("oaken", "oakenshaw nobody", "*", "oakenshaw)(cn=*", "\\2a", "o" * 2000):
+        assert find(backend, name, by_name=True) == []
+    assert find(make(slapd.ldap), "oakenshaw", by_name=True) == []
+
+
+@needs_slapd
+def test_a_list_is_read_page_by_page(slapd: Slapd, make: Make) -> None:
+    backend = make(slapd.ldap, list_filter="(uid=*)")
+    people = list(listed(backend))
+    assert len({person.login for person in people}) == len(people) == CROWD + 8
+    assert replace(BRINDLE, directory="", shell="") in people
+    few = listed(backend)  # whoever has enough is not sent the rest
+    assert [next(few).login for _ in range(3)]
+    few.close()  # type: ignore[attr-defined]
+    assert len(list(listed(backend))) == CROWD + 8
+    assert make(slapd.ldap).listed(query("")) is None
+
+
+@needs_slapd
+def test_a_list_that_the_server_or_the_time_cuts_is_a_failure(slapd: Slapd, make: Make, tmp_path: Path) -> None:
+    limited = Slapd(tmp_path / "limited", tree(), "sizelimit size.soft=300 size.hard=300 size.prtotal=300")
+    try:
+        backend = make(limited.ldap, list_filter="(uid=*)", name_filter="(cn=*{word}*)")
+        assert find(backend, "m", by_name=True) == []  # whom it means is not looked for in the whole directory
+        assert len(find(backend, "member", by_name=True)) == NAMESAKES
+        people = listed(backend)
+        next(people)
+        with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:\d+: sizeLimitExceeded$"):
+            list(people)
+    finally:
+        limited.stop()
+    slow = listed(make(slapd.ldap, list_filter="(uid=*)"), seconds=0.5)
+    next(slow)
+    time.sleep(0.6)
+    with pytest.raises(BackendError, match=r": not done in time$"):
+        list(slow)
+
+
+@needs_slapd
+@pytest.mark.parametrize("how", ["ldaps", "starttls", "localhost", "unverified", "ldapi"])
+def test_every_kind_of_connection_tells_the_same(slapd: Slapd, make: Make, how: str) -> None:
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
+        "ldaps": (slapd.ldaps, {"ca_file": str(slapd.ca)}),
+        "starttls": (slapd.ldap, {"ca_file": str(slapd.ca), "starttls": True}),
+        "localhost": (f"ldaps://localhost:{slapd.tls_port}/", {"ca_file": str(slapd.ca)}),
+        "unverified": (f"ldaps://127.0.0.2:{slapd.tls_port}", {"verify": False}),
+        "ldapi": (slapd.ldapi, {"starttls": False}),
+    }
+    url, options = ways[how]
+    backend = make(url, **options)
+    assert [find(backend, "brindle") for _ in range(3)] == [[BRINDLE]] * 3
+    as_reader = make(url, **options, bind_dn=READER, password_file=Secret(PASSWORD))
+    assert find(as_reader, "brindle")[0].home_phone == "555-0102"
+    if how == "ldapi":
+        assert find(make(url.replace("/", "%2F").replace("ldapi:%2F%2F", "ldapi://")), "brindle") == [BRINDLE]
+
+
+@needs_slapd
+def test_a_certificate_that_is_not_good_is_a_failure(slapd: Slapd, make: Make, tmp_path: Path) -> None:
+    make_authority(tmp_path)
+    other = {"ca_file": str(tmp_path / "ca.pem")}
+    for backend in (make(slapd.ldaps, **other), make(slapd.ldap, starttls=True, **other), make(slapd.ldaps)):
+        with pytest.raises(BackendError, match=r"^ldap ldaps?://127\.0\.0\.1:\d+: its certificate is not good: "):
+            find(backend, "brindle")
+    with pytest.raises(BackendError, match=r"IP address mismatch, certificate is not valid for '127\.0\.0\.2'"):
+        find(make(f"ldaps://127.0.0.2:{slapd.tls_port}", ca_file=str(slapd.ca)), "brindle")
+
+
+@needs_slapd
+def test_a_server_that_refuses_is_a_failure_with_its_word(slapd: Slapd, make: Make) -> None:
+    wrong = make(slapd.ldap, bind_dn=READER, password_file=Secret("wr0ng"))
+    with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:\d+: invalidCredentials$") as caught:
+        find(wrong, "brindle")
+    assert "wr0ng" not in f"{caught.value!r} {caught.value.__cause__!r} {wrong!r}"
+    for base in ("ou=nowhere,dc=example,dc=org", f"ou=closed,{SUFFIX}"):
+        with pytest.raises(BackendError, match=r": noSuchObject$"):
+            find(make(slapd.ldap, base=base), "brindle")
+    with pytest.raises(BackendError, match=r": referral$"):  # and is not followed
+        find(make(slapd.ldap, base=f"ou=elsewhere,{SUFFIX}"), "brindle")
+
+
+# Names
+
+HOSTILE = [
+    "*",
+    "b*",
+    "(uid=*)",
+    "*)(uid=*",
+    ")(|(uid=*",
+    "*)(|(objectClass=*)",
+    "brindle)(uid=*",
+    "brindle)(|(uid=brindle",
+    "\\2a",
+    "\\",
+    "brindle\\",
+    "\\00",
+    "\\62rindle",
+    "brindle\\00x",
+    "uid=brindle",
+    "&",
+    "!(uid=nobody)",
+    "{user}",
+    "{word}",
+    "' OR 1=1 --",
+    "-l",
+    "..",
+    "a/b",
+    "%2a",
+    "$(id)",
+    "${jndi:ldap://x/a}",
+    "Zoé",
+    "日本",
+    "\u0430lice",
+    "\u202e",
+    "\udcff",
+    "brindle\udcff",
+    "brindle\0(uid=*",
+    "",
+    " ",
+    "x" * 1024,
+    "x" * 500_000,
+    b"\xff\xfe\xe4".decode("latin-1"),
+]
+
+
+@needs_slapd
+@pytest.mark.parametrize("by_name", [False, True], ids=["login", "name"])
+@pytest.mark.parametrize("rule", ["(uid={user})", "(|(uid={user})(cn={user}))", "(uid:caseExactMatch:={user})"])
+def test_no_name_means_anything_but_itself(slapd: Slapd, make: Make, rule: str, by_name: bool) -> None:
+    backend = make(slapd.ldap, filter=rule, name_filter="(cn=*{word}*)")
+    for name in HOSTILE:
+        assert find(backend, name, by_name=by_name) == [], name
+    (star,) = find(backend, "a*b(c)\\d", by_name=by_name)
+    assert star.name == "Star Bracket"
+
+
+# Servers that come and go
+
+
+@contextmanager
+def bad_server(behave: Callable[[socket.socket], object]) -> Iterator[tuple[str, list[socket.socket]]]:
+    """A server that does this with everybody; its address, and the clients that it has had."""
+    seen: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            seen.append(client)
+            threading.Thread(target=work, args=(client,), daemon=True).start()
+
+    def work(client: socket.socket) -> None:
+        with suppress(OSError):
+            behave(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"ldap://127.0.0.1:{server.getsockname()[1]}", seen
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for client in seen:
+                client.close()
+
+
+def stuck(_: socket.socket) -> None:
+    """Never says a word."""
+
+
+def drip(client: socket.socket) -> None:
+    """An answer, one byte after the other."""
+    for byte in b"\x30\x84\x00\x00\x10\x00\x02\x01\x02" + b"\0" * 4000:
+        client.sendall(bytes([byte]))
+        time.sleep(0.05)
+
+
+def flood(client: socket.socket) -> None:
+    """One answer of four gigabytes."""
+    client.recv(1000)
+    client.sendall(b"\x30\x84\xff\xff\xff\xff")
+    while True:
+        client.sendall(b"x" * 100_000)
+
+
+def garbled(client: socket.socket) -> None:
+    """What looks like an answer from afar."""
+    client.recv(1000)
+    client.sendall(b"\x30\x0a\x02\x01\x01" + b"\xff" * 7)
+
+
+def another(client: socket.socket) -> None:
+    """Another protocol."""
+    client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 10)
+
+
+BAD = {
+    "stuck": (stuck, "not done in time"),
+    "drip": (drip, "not done in time"),
+    "flood": (flood, "an answer of more than 2 MiB"),
+    "garbled": (garbled, "an answer that makes no sense ("),
+    "another": (another, ""),
+    "hangs up": (socket.socket.close, ""),
+}
+
+
+@pytest.mark.parametrize(("behave", "cause"), BAD.values(), ids=BAD)
+def test_a_bad_server_is_a_failure_in_time(make: Make, behave: Callable[[socket.socket], object], cause: str) -> None:
+    for options in ({}, {"starttls": True}, {"bind_dn": "cn=x", "password_file": Secret("s3cret")}):
+        with bad_server(behave) as (url, _):
+            begun = time.monotonic()
+            with pytest.raises(BackendError) as caught:
+                find(make(url, timeout=0.4 if behave in (stuck, drip, another) else 10.0, **options), "brindle")
+            assert str(caught.value).startswith(f"ldap {url}: {cause}")
+            assert "s3cret" not in str(caught.value)
+            assert time.monotonic() - begun < 9
+
+
+def test_a_bad_server_is_a_failure_in_time_over_tls_too(make: Make) -> None:
+    for behave in (stuck, drip, another):
+        with bad_server(behave) as (url, _):
+            with pytest.raises(BackendError, match=r"^ldap ldaps://"):
+                find(make(url.replace("ldap:", "ldaps:"), timeout=0.4), "brindle")
+
+
+def test_what_is_left_of_the_query_s_time_is_all_that_a_search_gets(make: Make) -> None:
+    with bad_server(stuck) as (url, seen):
+        backend = make(url)
+        with pytest.raises(BackendError, match="not done in time"):
+            find(backend, "brindle", seconds=0.3)
+        assert len(seen) == 1
+        with pytest.raises(BackendError, match="not done in time"):
+            find(backend, "brindle", seconds=-1)
+        assert len(seen) == 1
+
+
+def test_a_server_that_is_not_there_is_a_failure(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:1: Connection refused$"):
+        find(make("ldap://127.0.0.1:1"), "brindle")
+    with pytest.raises(BackendError, match=r"^ldap ldapi:///.*/none: No such file or directory$"):
+        find(make(f"ldapi://{tmp_path}/none"), "brindle")
+    with pytest.raises(BackendError, match=r"^ldap ldap://nowhere\.invalid: "):
+        find(make("ldap://nowhere.invalid"), "brindle")
+    with pytest.raises(BackendError, match=r"^ldap ldap://\[::1\]:1: "):
+        find(make("ldap://[::1]:1"), "brindle")
+
+
+# A name server that never answers, for a backend that is asked for somebody.
+SILENT = """
+mount --bind {folder}/resolv.conf /etc/resolv.conf && ip link set lo up && exec {python} - <<.
+import socket, time
+from fingerd.backends import Ask, load_type
+from fingerd.errors import BackendError
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+backend = load_type("{type}")(**{options})
+for name in range(2):
+    begun = time.monotonic()
+    try:
+        backend.find(Ask("brindle", False, "unix", begun + 5))
+    except BackendError as error:
+        print(error, time.monotonic() - begun < 4)
+assert server.recv(1000)
+.
+"""
+LATE = {
+    "ldap": ({"url": ("ldap://ldap.example.org",), "base": "", "timeout": 0.4}, "ldap ldap://ldap.example.org: "),
+    "sql": (
+        {"url": "postgresql://u@db.example.org/db", "query": "SELECT :user AS login", "timeout": 0.4},
+        "sql postgresql://db.example.org/db: db.example.org: ",
+    ),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("kind", "how"), LATE.items(), ids=LATE)
+def test_a_name_server_that_never_answers_is_a_failure_in_time(
+    kind: str, how: tuple[dict[str, Any], str], tmp_path: Path
+) -> None:
+    if kind == "sql":
+        pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install psycopg2-binary)")
+    options, cause = how
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    script = SILENT.format(folder=tmp_path, python=sys.executable, type=kind, options=options)
+    command = ["unshare", "--net", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stderr, done.stdout) == ("", f"{cause}not done in time True\n" * 2)
+
+
+@needs_slapd
+def test_of_several_servers_those_that_are_down_are_passed_over(slapd: Slapd, make: Make) -> None:
+    with bad_server(stuck) as (url, seen):
+        backend = make("ldap://127.0.0.1:1", url, slapd.ldap, timeout=1.5)
+        assert [find(backend, "brindle") for _ in range(5)] == [[BRINDLE]] * 5
+        assert len(seen) == 1
+    both = make("ldap://127.0.0.1:1", "ldap://[::1]:1")
+    with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:1: .*; ldap ldap://\[::1\]:1: "):
+        find(both, "brindle")
+
+
+@needs_slapd
+def test_one_server_may_be_encrypted_and_another_not(slapd: Slapd, make: Make, tmp_path: Path) -> None:
+    make_authority(tmp_path)
+    backend = make(slapd.ldaps, slapd.ldap, ca_file=str(tmp_path / "ca.pem"))  # the second one's is not looked at
+    assert find(backend, "brindle") == [BRINDLE]
+
+
+@needs_slapd
+def test_a_server_that_was_down_is_asked_again_after_a_while(
+    mortal: Slapd, slapd: Slapd, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fingerd.backends.ldap.pool.DOWN_SECONDS", 0.1)
+    backend = make(mortal.ldap, slapd.ldap)
+    assert find(backend, "u7") == []
+    mortal.stop()
+    assert [person.login for person in find(backend, "u7")] == ["u7"]
+    mortal.start()
+    eventually(lambda: find(backend, "u7") == [])
+
+
+@needs_slapd
+def test_connections_are_kept_and_made_again(mortal: Slapd, make: Make) -> None:
+    before = descriptors(os.getpid())
+    backend = make(mortal.ldap)
+    assert descriptors(os.getpid()) == before  # made when they are needed
+    assert [find(backend, "brindle") for _ in range(5)] == [[BRINDLE]] * 5
+    assert descriptors(os.getpid()) == before + 1
+    mortal.stop()
+    with pytest.raises(BackendError, match="Connection refused"):
+        find(backend, "brindle")
+    assert descriptors(os.getpid()) == before
+    mortal.start()
+    assert find(backend, "brindle") == [BRINDLE]
+    mortal.stop()
+    mortal.start()  # nobody has noticed
+    assert find(backend, "brindle") == [BRINDLE]
+    backend.close()
+    assert descriptors(os.getpid()) == before
+
+
+@needs_slapd
+def test_a_server_that_is_full_is_no_reason_to_wait_for_ever(slapd: Slapd, make: Make) -> None:
+    backend = make(slapd.ldap, list_filter="(uid=*)", connections=1, timeout=0.3)
+    people = listed(backend)
+    next(people)
+    with pytest.raises(BackendError, match=r"^ldap: no connection was free in time$"):
+        find(backend, "brindle")
+    people.close()  # type: ignore[attr-defined]
+    assert find(backend, "brindle") == [BRINDLE]
+
+
+@needs_slapd
+def test_what_is_given_back_after_the_end_is_closed(slapd: Slapd, make: Make) -> None:
+    before = descriptors(os.getpid())
+    backend = make(slapd.ldap, list_filter="(uid=brindle)")
+    running = listed(backend)
+    next(running)
+    backend.close()
+    assert descriptors(os.getpid()) == before + 1
+    assert list(running) == []
+    assert descriptors(os.getpid()) == before
+
+
+@needs_slapd
+def test_thirty_two_threads_may_ask_at_once(slapd: Slapd, make: Make) -> None:
+    backend = make(slapd.ldap, connections=8, timeout=20.0)
+    wrong: list[object] = []
+
+    def work(first: int) -> None:
+        for number in range(first, first + 10):
+            try:
+                found = [(person.login, person.name) for person in find(backend, f"u{number}", seconds=30)]
+            except Exception as error:
+                found = [("", repr(error))]
+            if found != [(f"u{number}", f"Member {number}")]:
+                wrong.append((number, found))
+
+    threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@needs_slapd
+def test_asking_imports_nothing(slapd: Slapd) -> None:
+    code = """if True:
+        import sys, time
+        from fingerd.backends import Ask, load_type
+        plain, secret, ca = sys.argv[1:]
+        made = [load_type("ldap")(url=(url,), base="dc=example,dc=org", ca_file=ca if url == secret else None,
+                list_filter="(uid=brindle)", name_filter="(cn=*{word}*)")
+                for url in (plain, secret, plain.replace("127.0.0.1", "localhost"), "ldap://127.0.0.1:1")]
+        class Refuse:
+            def find_spec(self, name, *_):
+                sys.exit(f"late import of {name}")
+        sys.meta_path.insert(0, Refuse())
+        for backend in made:
+            try:
+                for name in ("Zo\\u00eb", "brindle", "oakenshaw"):
+                    ask = Ask(name, False, "unix", time.monotonic() + 5, True)
+                    print(len(backend.find(ask)), end=" ")
+                print(len(list(backend.listed(ask))))
+            except Exception as error:
+                print(type(error).__name__)
+            backend.close()
+        del sys.meta_path[0]
+    """
+    command = [sys.executable, "-c", code, slapd.ldap, slapd.ldaps, str(slapd.ca)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 1 1 1\n" * 3 + "LostError\n", "")
+
+
+CONFIG = """\
+listen: "127.0.0.1:0"
+backend:
+  type: ldap
+  url: {url}
+  base: dc=example,dc=org
+  timeout: 1
+policy: [{{from: any, show: everything}}]
+limits: {{answer_seconds: 4, per_client: 1000, threads: 12}}
+"""
+
+
+def load(daemon: Daemon, seconds: float, during: Callable[[], object]) -> list[bytes]:
+    """What eight clients are told, each asking again and again while something happens; none may be kept waiting."""
+    told: list[bytes] = []
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.is_set():
+            told.append(ask(daemon.address, b"brindle\r\n"))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    during()
+    time.sleep(seconds)
+    end.set()
+    for thread in threads:
+        thread.join()
+    return told
+
+
+@needs_slapd
+def test_a_server_that_dies_and_comes_back_costs_clients_an_error_and_nothing_else(mortal: Slapd, start: Start) -> None:
+    daemon = start(CONFIG.format(url=mortal.ldap))
+    pid = daemon.process.pid
+    threads = int(status(pid, "Threads")[0])
+    good = daemon.ask(b"brindle\r\n")
+    assert b"Brindle Oakenshaw" in good
+    failed = f"{INTERNAL_ERROR}\r\n".encode()
+    assert set(load(daemon, 0.3, lambda: None)) == {good}
+    before = descriptors(pid)
+
+    assert set(load(daemon, 0.3, mortal.stop)) == {good, failed}
+    assert set(load(daemon, 0.2, lambda: None)) == {failed}
+    told = load(daemon, 0.3, mortal.start)
+    assert (told[0], told[-1]) == (failed, good)
+
+    mortal.send(signal.SIGSTOP)  # which accepts, and never answers
+    assert set(load(daemon, 0.3, lambda: None)) <= {good, failed}
+    assert daemon.ask(b"brindle\r\n") == failed
+    mortal.send(signal.SIGCONT)
+    eventually(lambda: daemon.ask(b"brindle\r\n") == good)
+    assert set(load(daemon, 0.3, lambda: None)) == {good}
+
+    eventually(lambda: descriptors(pid) <= before + 8)  # a kept connection for each client that asks at once
+    assert int(status(pid, "Threads")[0]) <= threads + 12
+    mortal.stop()
+    assert daemon.ask(b"brindle\r\n") == failed
+    eventually(lambda: descriptors(pid) <= before)
+    assert daemon.stop() == 0
+    assert any("backend failed: ldap ldap://" in line and "Connection refused" in line for line in daemon.log)
+    assert not any("Traceback" in line for line in daemon.log)
+
+
+@needs_slapd
+@pytest.mark.root
+def test_it_goes_on_in_an_empty_jail_that_hides_its_certificates_and_its_password(
+    slapd: Slapd, start: Start, tmp_path: Path
+) -> None:
+    jail, password = tmp_path / "jail", tmp_path / "password"
+    jail.mkdir()
+    password.write_text(f"{PASSWORD}\n")
+    password.chmod(0o600)
+    options = f"  ca_file: {slapd.ca}\n  bind_dn: {READER}\n  password_file: {password}\n"
+    config = CONFIG.format(url=slapd.ldaps).replace("  timeout: 1\n", options)
+    daemon = start(f"{config}process: {{user: nobody, chroot: {jail}}}\n")
+    assert b"555-0102" in daemon.ask(b"brindle\r\n")
+    daemon.stop()
+    assert PASSWORD not in "".join(daemon.log)
+
+
+# What the configuration may say
+
+
+def test_a_missing_library_is_named_with_what_brings_it(tmp_path: Path) -> None:
+    (tmp_path / "ldap3.py").write_text("raise ModuleNotFoundError(\"No module named 'ldap3'\")\n")
+    config = tmp_path / "fingerd.yaml"
+    config.write_text("backend:\n  type: ldap\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    command = [*FINGERD, "--check", "-c", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+    assert (done.returncode, done.stderr) == (
+        78,
+        f"{config}:2:9: backend.type: the backend ldap needs something that is not installed: "
+        "No module named 'ldap3' (pip install 'fingerd[ldap]', or Debian's python3-ldap3)\n",
+    )
+
+
+PROBLEMS = {
+    "no server": ("url: []", "backend.url: is empty: name a server"),
+    "no base": ("base: x=y\n  bas: x", "backend.bas: unknown option (did you mean base?)"),
+    "scheme": ("url: http://a", "backend.url: an address begins with ldap://, ldaps:// or ldapi://"),
+    "user": ("url: ldap://u:s3cret@a", "backend.url: an address holds no user: there are bind_dn and password_file"),
+    "search": ("url: ldap://a/dc=x", "backend.url: an address is a host, and a port where it is not the usual one"),
+    "question": ("url: ldap://a?cn", "backend.url: an address ends after the host and the port"),
+    "no host": ('url: "ldap://:389"', "backend.url: an address is a host, and a port where it is not the usual one"),
+    "port": ("url: ldap://a:99999", "backend.url: Port out of range 0-65535"),
+    "port 0": ("url: ldap://a:0", "backend.url: a directory server has no port 0"),
+    "brackets": ('url: "ldap://[::1"', "backend.url: Invalid IPv6 URL"),
+    "no path": (
+        "url: ldapi://run/x",
+        "backend.url: ldapi:// is followed by the path of a socket, as in ldapi:///run/slapd/ldapi",
+    ),
+    "filter": ("filter: (uid=x)", "backend.filter: has no {user} in it"),
+    "filter's form": ("filter: (uid={user}", "backend.filter: is no filter as RFC 4515 has them: (uid=a"),
+    "name as attribute": (
+        'filter: "({user}=x)"',
+        "backend.filter: {user} stands for a value, and not for an attribute",
+    ),
+    "list": ("list_filter: uid=*", "backend.list_filter: is no filter as RFC 4515 has them: uid=*"),
+    "names": ("name_filter: (cn={user})", "backend.name_filter: has no {word} in it"),
+    "atom": ("fields: {plam: x}", "backend.fields.plam: there is no atom plam (did you mean plan?)"),
+    "attribute": ("fields: {plan: a=b}", "backend.fields.plan: a=b is no name of an attribute"),
+    "no login": ("fields: {login: []}", "backend.fields.login: nobody can do without a login"),
+    "scope": ("scope: sub", "backend.scope: must be subtree, one or base (did you mean subtree?)"),
+    "password alone": ("password_file: PASSWORD", "backend: bind_dn and password_file go together"),
+    "name alone": ("bind_dn: cn=x", "backend: bind_dn and password_file go together"),
+    "empty name": (
+        "bind_dn: ''\n  password_file: PASSWORD",
+        "backend.bind_dn: is empty: leave it out to ask anonymously",
+    ),
+    "in the clear": (
+        "bind_dn: cn=x\n  password_file: PASSWORD",
+        "backend.url: the password would go to ldap://192.0.2.1 unencrypted: use ldaps://, or starttls",
+    ),
+    "twice": (
+        "url: ldaps://a\n  starttls: true",
+        "backend.starttls: ldaps:// is encrypted from the beginning: starttls is for ldap://",
+    ),
+    "no use": ("ca_file: PASSWORD", "backend.ca_file: nothing is encrypted that it could be used for"),
+    "no certificate": ("starttls: true\n  ca_file: PASSWORD", "backend.ca_file: PASSWORD: has no certificates in it"),
+    "no file": ("starttls: true\n  ca_file: /none", "backend.ca_file: /none: No such file or directory"),
+    "no password": ("bind_dn: x\n  password_file: /none", "backend.password_file: /none: No such file or directory"),
+    "base's form": ("base: people", "backend.base: is no name of an entry: people"),
+}
+
+
+@pytest.mark.parametrize(("options", "problem"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_makes_no_sense_is_a_problem(tmp_path: Path, options: str, problem: str) -> None:
+    password = tmp_path / "password"
+    password.write_text("s3cret\n")
+    lines = [f"  {line.strip()}" for line in options.replace("PASSWORD", str(password)).split("\n")]
+    given = {line.strip().partition(":")[0] for line in lines}
+    lines += [
+        line for line in ("  url: ldap://192.0.2.1", "  base: dc=x") if line.strip().partition(":")[0] not in given
+    ]
+    path = tmp_path / "fingerd.yaml"
+    path.write_text("\n".join(["backend:", "  type: ldap", *lines]))
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path))
+    assert [text.partition(": ")[2] for text in caught.value.problems] == [problem.replace("PASSWORD", str(password))]
+
+
+def test_a_password_may_stay_on_this_machine_without_encryption() -> None:
+    for url in ("ldap://127.0.0.1", "ldap://[::1]:3389/", "ldap://localhost", "ldapi:///run/slapd/ldapi"):
+        backend = Ldap((url,), "dc=x", bind_dn="cn=x", password_file=Secret("s3cret"))
+        assert "s3cret" not in repr(backend)
+
+
+def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(Ldap(("ldap://127.0.0.1", "ldaps://[::1]"), "").missing(tmp_path)) == []
+    (complaint,) = Ldap(("ldap://192.0.2.1", "ldap://a", "ldap://b"), "").missing(tmp_path)
+    assert "no host name can be looked up" in complaint
+    assert list(Ldap(("ldapi:///socket",), "").missing(tmp_path)) == [f"there is no socket {tmp_path}/socket"]
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "hosts").touch()
+    assert list(Ldap(("ldap://a",), "").missing(tmp_path)) == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "certificates"))
+    (tmp_path / "certificates").mkdir()
+    backend = Ldap(("ldaps://127.0.0.1",), "")
+    assert list(backend.missing(Path("/"))) == []
+    assert list(backend.missing(tmp_path / "etc")) == ["no certificate can be checked: name a ca_file"]
+    assert list(Ldap(("ldaps://127.0.0.1",), "", verify=False).missing(tmp_path)) == []

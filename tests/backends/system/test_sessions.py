@@ -1,0 +1,395 @@
+"""Who is logged in: records of utmp, and systemd-logind behind a bus that is made for the test."""
+
+import contextlib
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jeepney import HeaderFields, MessageType, Parser, new_error, new_method_return
+
+from fingerd.backends.system import logind
+from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.sessions import Sessions, missing_sessions
+from fingerd.backends.system.utmp import RECORD, USER_PROCESS, Login, read_utmp
+from fingerd.people import Session
+from tests.helpers.daemons import eventually
+
+NOW = 1_700_000_000.0
+HERE = os.getpid()
+
+
+def record(
+    user: bytes = b"ann", line: bytes = b"pts/none", host: bytes = b"client", kind: int = USER_PROCESS, pid: int = HERE
+) -> bytes:
+    return RECORD.pack(kind, pid, line, user, host, int(NOW) - 60, 500_000)
+
+
+BOOT = record(b"reboot", b"~", b"6.1", kind=2, pid=0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_left_out() -> None:
+    leave_out.cache_clear()
+
+
+@pytest.fixture
+def utmp(tmp_path: Path) -> Path:
+    return tmp_path / "utmp"
+
+
+@pytest.fixture
+def sessions(utmp: Path, tmp_path: Path) -> Iterator[Sessions]:
+    sessions = Sessions(str(utmp), str(tmp_path / "bus"))
+    yield sessions
+    sessions.close()
+
+
+def test_a_host_that_keeps_nothing(utmp: Path, sessions: Sessions) -> None:
+    assert sessions.of("ann", NOW) is None
+    assert sessions.logins() is None
+    utmp.touch()  # an empty one is not kept: it would have a record of the boot
+    assert sessions.of("ann", NOW) is None
+    utmp.write_bytes(BOOT)
+    assert sessions.of("ann", NOW) == ()
+    assert sessions.logins() == ()
+
+
+def test_records_of_utmp(utmp: Path, sessions: Sessions) -> None:
+    others = [record(b"ghost", kind=kind) for kind in (0, 1, 2, 5, 6, 8, 9)]
+    half = record(b"half")[:200]
+    full = record(b"x" * 32, b"y" * 32, b"z" * 256)
+    data = [BOOT, record(), record(b"", kind=7), record(b"bob", b":0", b":0"), *others, record(line=b"tty9", host=b"")]
+    utmp.write_bytes(b"".join([*data, full, half]))
+    assert sessions.logins() == ("ann", "bob", "x" * 32)
+    since = NOW - 60 + 0.5
+    assert sessions.of("bob", NOW) == (Session(":0", ":0", since, None, messages=False),)  # Debian's #53816
+    assert [session.terminal for session in sessions.of("ann", NOW) or ()] == ["pts/none", "tty9"]
+    assert sessions.of("x" * 32, NOW) == (Session("y" * 32, "z" * 256, since),)
+    assert sessions.of("x" * 40, NOW) is None  # utmp cuts its login, and that of others too
+    assert sessions.of("x" * 31, NOW) == ()
+    assert sessions.of("ghost", NOW) == ()
+
+
+def test_times_after_2038(utmp: Path) -> None:
+    utmp.write_bytes(BOOT + RECORD.pack(7, HERE, b"pts/0", b"ann", b"", 2_200_000_000, 0))
+    assert [login.since for login in read_utmp(str(utmp)) or ()] == [2_200_000_000]
+
+
+def test_who_died_without_a_record_is_not_logged_in(utmp: Path, sessions: Sessions) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with subprocess.Popen(["sleep", "60"]) as lives:
+        utmp.write_bytes(
+            BOOT + record(b"gone", pid=gone.pid) + record(b"lives", pid=lives.pid) + record(b"init", pid=1)
+        )
+        assert sessions.logins() == ("lives", "init")
+        lives.kill()
+    eventually(lambda: sessions.logins() == ("init",))
+
+
+def test_idle_times_and_messages_of_a_real_terminal(utmp: Path, sessions: Sessions) -> None:
+    master, slave = os.openpty()
+    terminal = os.ttyname(slave)
+    utmp.write_bytes(BOOT + record(line=terminal.removeprefix("/dev/").encode()))
+    modified = os.stat(slave).st_mtime
+    for idle, mode in ((0.0, 0o620), (71 * 60, 0o600), (-100.0, 0o622)):
+        os.utime(terminal, (NOW - idle, modified))
+        os.fchmod(slave, mode)
+        (session,) = sessions.of("ann", NOW) or ()
+        assert session.idle == max(idle, 0)
+        assert session.messages == (mode != 0o600)
+    os.close(slave)
+    os.close(master)
+    (session,) = sessions.of("ann", NOW) or ()
+    assert (session.idle, session.messages) == (None, True)
+
+
+@pytest.mark.parametrize("line", [b"../etc/passwd", b"/etc/passwd", b"", b"null/x", b"shm"])
+def test_a_line_that_is_no_terminal_tells_no_times(utmp: Path, sessions: Sessions, line: bytes) -> None:
+    utmp.write_bytes(BOOT + record(line=line))
+    (session,) = sessions.of("ann", NOW) or ()
+    assert session.idle is None
+
+
+def test_a_file_that_cannot_be_read_is_left_out(
+    utmp: Path, sessions: Sessions, caplog: pytest.LogCaptureFixture
+) -> None:
+    utmp.mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert sessions.of("ann", NOW) is None
+        assert sessions.logins() is None
+    assert [message.partition(":")[0] for message in caplog.messages] == ["sessions of utmp left out"]
+
+
+class Bus:
+    """A system bus with nobody on it but a logind that knows what it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        self.sessions: dict[str, Mapping[str, Any]] = {}
+        self.asked: list[str] = []
+        self.silent = self.broken = False
+        self.delay = 0.0  # seconds before each answer
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._clients: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._clients.append(client)
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            client.recv(1)
+            client.recv(4096)
+            client.sendall(b"OK 1234deadbeef\r\n")
+            data = client.recv(4096).partition(b"BEGIN\r\n")[2]
+            parser = Parser()
+            serial = 0
+            while True:
+                parser.add_data(data)
+                while (question := parser.get_next_message()) is not None:
+                    serial += 1
+                    time.sleep(self.delay)
+                    if not self.silent:
+                        client.sendall(self._answer(question).serialise(serial))
+                data = client.recv(4096)
+                if not data:
+                    return
+        except OSError:
+            return
+
+    def _answer(self, question: Any) -> Any:
+        assert question.header.message_type is MessageType.method_call
+        member = question.header.fields[HeaderFields.member]
+        path = question.header.fields[HeaderFields.path]
+        self.asked.append(member)
+        if member == "Hello":
+            return new_method_return(question, "s", (":1.7",))
+        if self.broken:
+            return new_error(question, "org.freedesktop.DBus.Error.ServiceUnknown", "s", ("nobody is here",))
+        if member == "ListSessions":
+            listed = [(path[1:], 1000, said["Name"][1], "", path) for path, said in self.sessions.items()]
+            return new_method_return(question, "a(susso)", (listed,))
+        if path not in self.sessions:
+            return new_error(question, "org.freedesktop.DBus.Error.UnknownObject", "s", ("gone",))
+        return new_method_return(question, "a{sv}", (dict(self.sessions[path]),))
+
+    def close(self) -> None:
+        self._listener.close()
+        for client in self._clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            client.close()
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[Bus]:
+    bus = Bus(tmp_path / "bus")
+    yield bus
+    bus.close()
+
+
+def said(name: str, leader: int = HERE, **more: Any) -> dict[str, Any]:
+    """What logind says of a session, and more of it."""
+    values: dict[str, Any] = {
+        "Name": ("s", name),
+        "Timestamp": ("t", int(NOW - 60) * 1_000_000),
+        "TTY": ("s", ""),
+        "Display": ("s", ""),
+        "RemoteHost": ("s", "client"),
+        "Class": ("s", "user"),
+        "Type": ("s", "tty"),
+        "Leader": ("u", leader),
+        "IdleHint": ("b", False),
+        "IdleSinceHint": ("t", 0),
+        "User": ("(uo)", (1000, "/org/freedesktop/login1/user/_1000")),
+    }
+    return values | {key: (values[key][0], value) for key, value in more.items()}
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, str]]:
+    """A process that has ended up on a terminal below another process, as a shell below sshd, and that terminal."""
+    code = (
+        "import os, pty, sys, time\n"
+        "pid, master = pty.fork()\n"
+        "if pid == 0: print(os.ttyname(0), flush=True); time.sleep(60)\n"
+        "sys.stdout.write(os.read(master, 100).decode().strip() + '\\n'); sys.stdout.flush(); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as leader:
+        assert leader.stdout
+        yield leader.pid, leader.stdout.readline().strip().removeprefix("/dev/")
+        leader.kill()
+
+
+def test_sessions_of_logind(sessions: Sessions, bus: Bus, terminal: tuple[int, str]) -> None:
+    leader, name = terminal
+    lonely = subprocess.Popen(["sleep", "60"], start_new_session=True)  # it has no terminal, nor has what it starts
+    bus.sessions = {
+        "/ssh": said("ann", leader),
+        "/console": said("bob", TTY="tty5"),
+        "/sftp": said("eve", lonely.pid),
+        "/manager": said("ann", Class="manager", TTY="tty5"),
+        "/greeter": said("gdm", Class="greeter", TTY="tty5"),
+        "/lock": said("gdm", Class="lock-screen", TTY="tty5"),
+        "/almost": said("zoe", Class="user-incomplete", TTY="tty5"),
+        "/early": said("root", Class="user-early", TTY="tty6"),
+        "/x11": said("joe", Type="x11", TTY="tty7", Display=":0", RemoteHost=""),
+        "/wayland": said("joe", Type="wayland", TTY="tty8", IdleHint=True, IdleSinceHint=int(NOW - 90) * 1_000_000),
+    }
+    since = NOW - 60
+    assert sorted(sessions.logins() or ()) == ["ann", "bob", "joe", "root"]
+    (ssh,) = sessions.of("ann", NOW) or ()
+    assert (ssh.terminal, ssh.host, ssh.since) == (name, "client", since)
+    assert ssh.idle is not None
+    assert sessions.of("joe", NOW) == (
+        Session(":0", "", since, None, messages=False),
+        Session("tty8", "client", since, 90, messages=False),
+    )
+    lonely.kill()
+    lonely.wait()
+
+
+def test_logind_is_asked_once_a_second_and_about_a_session_once(sessions: Sessions, bus: Bus) -> None:
+    bus.sessions = {"/1": said("ann", TTY="tty5"), "/2": said("bob", Type="wayland", TTY="tty6")}
+    for _ in range(100):
+        assert sorted(sessions.logins() or ()) == ["ann", "bob"]
+    assert bus.asked == ["Hello", "ListSessions", "GetAll", "GetAll"]
+    del bus.sessions["/1"]
+    eventually(lambda: sessions.logins() == ("bob",))
+    assert bus.asked == ["Hello", "ListSessions", "GetAll", "GetAll", "ListSessions", "GetAll"]
+
+
+def test_a_session_whose_leader_is_gone_is_over(sessions: Sessions, bus: Bus) -> None:
+    with subprocess.Popen(["sleep", "60"]) as leader:
+        bus.sessions = {"/1": said("ann", leader.pid, TTY="tty5")}
+        assert sessions.logins() == ("ann",)
+        leader.kill()
+    eventually(lambda: sessions.logins() == ())
+
+
+def test_where_processes_of_others_are_not_seen_the_terminal_is_unknown(sessions: Sessions, bus: Bus) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    found = logind._with_terminal(logind._Session(Login("ann", "ssh", "", None), "user", gone.pid))
+    assert found is not None
+    assert found.login.terminal == ""
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        (0, ""),
+        (136 << 8, "pts/0"),
+        (136 << 8 | 255, "pts/255"),
+        (1 << 20 | 136 << 8 | 1, "pts/257"),
+        (137 << 8 | 1, "pts/257"),
+        (4 << 8, ""),
+        (4 << 8 | 7, "tty7"),
+        (4 << 8 | 64, "ttyS0"),
+        (5 << 8, ""),
+    ],
+)
+def test_terminals_by_number(device: int, name: str) -> None:
+    assert logind._terminal_name(device) == name
+
+
+def test_a_bus_that_fails_is_left_out_and_tried_again(
+    sessions: Sessions, bus: Bus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fingerd.backends.system.sessions.RETRY_SECONDS", 0.5)
+    bus.broken = True
+    bus.sessions = {"/1": said("ann", TTY="tty5")}
+    with caplog.at_level(logging.WARNING):
+        assert sessions.logins() is None
+        assert sessions.of("ann", NOW) is None
+    (message,) = caplog.messages
+    assert message.startswith("sessions of systemd-logind left out: DBusErrorResponse: ")
+    bus.broken = False
+    eventually(lambda: sessions.logins() == ("ann",))
+    for client in bus._clients:  # as when the bus is started anew
+        client.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: sessions.logins() is None)
+    eventually(lambda: sessions.logins() == ("ann",))
+
+
+def test_a_session_that_ends_while_it_is_asked_about_is_left_out(sessions: Sessions, bus: Bus) -> None:
+    class Fading(dict[str, Any]):
+        def __contains__(self, key: object) -> bool:
+            return False
+
+    bus.sessions = Fading({"/1": said("ann", TTY="tty5")})
+    assert sessions.logins() == ()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_bus_that_is_stuck_holds_up_for_two_seconds_and_is_left_alone_then(
+    sessions: Sessions, bus: Bus, at_once: bool
+) -> None:
+    bus.sessions = {"/1": said("ann", TTY="tty5")}
+    if not at_once:
+        assert sessions.logins() == ("ann",)
+    bus.silent = True
+    start = time.monotonic()
+    eventually(lambda: sessions.logins() is None)
+    assert 1.5 < time.monotonic() - start < 5
+    start = time.monotonic()
+    for _ in range(100):
+        assert sessions.logins() is None
+    assert time.monotonic() - start < 1
+
+
+def test_a_slow_bus_is_heard_to_the_end_by_and_by(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus.sessions = {f"/{number}": said(f"user{number}", TTY=f"tty{number}") for number in range(12)}
+    monkeypatch.setattr(logind, "ANSWER_SECONDS", 0.5)
+    bus.delay = 0.1
+    known = logind.Logind(str(tmp_path / "bus"))
+    failures = 0
+    while True:
+        try:
+            found = known.read()
+            break
+        except logind.LogindError:  # and not a part of them, of whom the others would be told as not logged in
+            failures += 1
+    known.close()
+    assert len(found) == 12
+    assert failures > 0
+    assert bus.asked.count("GetAll") < 12 + 2 * failures
+
+
+def test_utmp_comes_first(utmp: Path, sessions: Sessions, bus: Bus) -> None:
+    bus.sessions = {"/1": said("ann", TTY="tty5")}
+    utmp.write_bytes(BOOT)
+    assert sessions.logins() == ()
+    assert bus.asked == []
+
+
+def test_missing_is_said_where_nobody_knows(tmp_path: Path) -> None:
+    (complaint,) = missing_sessions(tmp_path)
+    assert complaint.startswith("no sessions are told, and no list: there is neither /run/utmp nor systemd-logind")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/utmp").touch()
+    assert list(missing_sessions(tmp_path)) == []
+
+
+def test_records_have_the_size_that_the_c_library_gives_them() -> None:
+    assert RECORD.size in (384, 400)
+    assert RECORD.size == 384 or struct.calcsize("l") == 8

@@ -1,0 +1,307 @@
+"""What every backend promises, asked of every module in the folder; and the types by name."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fingerd import backends
+from fingerd.backends import Ask, Backend, UnknownTypeError, backend_names, load_type, package_of
+from fingerd.backends.command import Command
+from fingerd.backends.empty import Empty
+from fingerd.backends.static import Static
+from fingerd.backends.vending import Slot
+from fingerd.daemon.catalogue import catalogue
+from fingerd.errors import BackendError
+from fingerd.people import Person
+from fingerd.testing import ask, check_backend, check_failing
+from tests.helpers.daemons import FINGERD
+
+ALICE = Static({"alice": "fine"})
+BROKEN = Command(("sh", "-c", "exit 3"))
+
+# How to make one of each that works without a network, and one that fails where it can. FOLDER holds alice.txt.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "aliases": {"backend": ALICE, "names": {"root": ("alice",)}},
+    "cache": {"backend": ALICE},
+    "chain": {"backends": (Static({}), ALICE)},
+    "command": {"argv": ("sh", "-c", '[ "$1" = alice ] && echo fine || true', "sh", "{user}")},
+    "discard": {},
+    "drop": {},
+    "empty": {},
+    "files": {"folder": "FOLDER"},
+    "hold": {},
+    "sql": {"url": "sqlite:///FOLDER/people.db", "query": "SELECT 'alice' AS login WHERE 'alice' = :user"},
+    "ldap": {"url": ("ldap://127.0.0.1:1",), "base": "dc=example,dc=org"},
+    "scenario": {"file": "FOLDER/story.toml"},
+    "static": {"users": {"alice": "fine"}},
+    "system": {},
+    "vending": {"slots": {"alice": Slot(1)}},
+    "web": {"prefix": "http://127.0.0.1:1/~"},
+}
+FAILING: dict[str, tuple[dict[str, Any], str]] = {
+    "aliases": ({"backend": BROKEN, "names": {}}, "command "),
+    "cache": ({"backend": BROKEN}, "command "),
+    "chain": ({"backends": (ALICE, BROKEN)}, "command "),
+    "command": ({"argv": ("sh", "-c", "exit 3")}, "command "),
+    "files": ({"folder": "FOLDER/none"}, "files "),
+    "sql": ({"url": "sqlite:///FOLDER/none.db", "query": "SELECT :user AS login"}, "sql "),
+    "ldap": ({"url": ("ldap://127.0.0.1:1",), "base": "dc=example,dc=org"}, "ldap "),
+    "web": ({"prefix": "http://127.0.0.1:1/~"}, "web "),
+}
+NETWORK = {"ldap", "web"}
+KNOWS = sorted(set(OPTIONS) - {"discard", "drop", "empty", "hold", "system"} - NETWORK)  # alice
+
+
+def make(name: str, options: dict[str, Any], folder: Path) -> Backend:
+    """A backend with these options; alice lies in the folder and in a story, and there is a database without tables."""
+    (folder / "alice.txt").write_text("fine")
+    (folder / "people.db").touch()
+    (folder / "story.toml").write_text("[[-1s]]\ntype = 'create'\nlogin = 'alice'\n")
+    paths = ("folder", "file", "url")
+    filled = {
+        key: value.replace("FOLDER", str(folder)) if key in paths and isinstance(value, str) else value
+        for key, value in options.items()
+    }
+    backend: Backend = load_type(name)(**filled)
+    return backend
+
+
+def test_every_backend_in_the_folder_is_tested_here() -> None:
+    assert list(backend_names()) == sorted(OPTIONS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_backend_is_what_it_promises(name: str, tmp_path: Path) -> None:
+    kind = load_type(name)
+    assert kind.__name__ == name.capitalize()
+    assert kind.__doc__
+    assert kind.takes in ("query", "line", "anything", "nothing")
+    backend = make(name, OPTIONS[name], tmp_path)
+    assert isinstance(backend.instant, bool)
+    backend.close()
+
+
+INSTANT = {"aliases", "cache", "chain", "discard", "drop", "empty", "hold", "scenario", "static", "vending"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_backend_is_instant_if_it_and_all_that_it_is_made_of_answer_from_memory(name: str, tmp_path: Path) -> None:
+    assert make(name, OPTIONS[name], tmp_path).instant is (name in INSTANT)
+    if name in ("aliases", "cache", "chain"):
+        assert make(name, FAILING[name][0], tmp_path).instant is False
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in NETWORK])
+def test_it_knows_no_hostile_name_and_finds_a_login_in_many_threads_at_once(name: str, tmp_path: Path) -> None:
+    check_backend(make(name, OPTIONS[name], tmp_path), known="alice" if name in KNOWS else "")
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_failure_is_a_backend_error_with_its_cause(name: str, tmp_path: Path) -> None:
+    options, beginning = FAILING[name]
+    backend = make(name, options, tmp_path)
+    check_failing(backend)
+    with pytest.raises(BackendError) as caught:
+        backend.find(ask("bob"))
+    assert str(caught.value).startswith(beginning)
+    backend.close()
+
+
+class Wrong(Empty):
+    """Breaks a promise: how is in ``how``."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.asked = 0
+
+    def find(self, ask: Ask) -> Sequence[Person]:
+        self.asked += 1
+        known = [Person(ask.username)] if ask.username == "alice" else []
+        if self.how == "knows everybody":
+            return [Person(ask.username)]
+        if self.how == "twice":
+            return known * 2
+        if self.how == "in threads only" and threading.current_thread() is not threading.main_thread():
+            raise KeyError(ask.username)
+        if self.how == "not in threads" and threading.current_thread() is not threading.main_thread():
+            return []
+        if self.how == "in another folder" and ask.username == "../alice":
+            return [Person("alice")]
+        return [] if self.how == "nobody" else known
+
+    def at_once(self, ask: Ask) -> Sequence[Person] | None:
+        return [Person("bob")] if self.how == "others at once" and ask.username == "alice" else None
+
+    def listed(self, ask: Ask) -> Iterator[Person] | None:
+        return iter([Person("alice"), Person("")]) if self.how == "nameless" else iter([Person("", "a text")])
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    {
+        "knows everybody": "'nobody' should be nobody, but is ",
+        "twice": "alice should come once, but there are ['alice', 'alice']",
+        "in another folder": "'../alice' should be nobody, but is ",
+        "others at once": "'alice' should be ['alice'], but is ['bob'] at once",
+        "nameless": "of the list has neither a login nor a text",
+        "nobody": "alice should come first, but there are []",
+        "in threads only": "a thread got KeyError('alice')",
+        "not in threads": "a thread found [] for alice",
+    }.items(),
+)
+def test_a_backend_that_breaks_a_promise_is_found_out(how: str, what: str) -> None:
+    check_backend(Wrong("right"), known="alice")
+    with pytest.raises(AssertionError, match=re.escape(what)):
+        check_backend(Wrong(how), known="alice")
+
+
+def test_a_failure_that_is_none_is_found_out() -> None:
+    with pytest.raises(AssertionError, match=r"bob should be a failure, but is \(\)"):
+        check_failing(Empty())
+
+
+def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
+    (tmp_path / "alice.txt").write_bytes("Zoë 日本".encode("utf-16"))
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "name").write_text("日本 😀")
+    (tmp_path / "story.toml").write_text("[[-1s]]\ntype = 'create'\nlogin = 'alice'\n")
+    code = """if True:
+        import sys, time
+        from fingerd.backends import Ask, load_type
+        from fingerd.people import LastLogin, Mail, Person, Session
+        from fingerd.ruip.policy import Policy, Rule
+        from fingerd.ruip.report import records, table
+        from fingerd.ruip.ruip import Asker, Ruip, Wording
+        made = [load_type("static")(users={"alice": "fine"}), load_type("command")(argv=("echo", "{user}"))]
+        made.append(load_type("files")(folder=sys.argv[1]))
+        made.append(load_type("chain")(backends=tuple(made), merge=True))
+        made.append(load_type("cache")(backend=made[-1], seconds=0))
+        made.append(load_type("scenario")(file=sys.argv[1] + "/story.toml"))
+        web = load_type("web")(prefix="http://127.0.0.1:1/~")
+        policy = Policy((Rule(from_=("any",), list=True, match="name"),))
+        class Refuse:
+            def find_spec(self, name, *_):
+                sys.exit(f"late import of {name}")
+        sys.meta_path.insert(0, Refuse())
+        for backend in made:
+            for name in ("alice", "Zo\\u00eb", "", "/W bob"):
+                asker = Asker("unix", time.monotonic() + 5, time.time())
+                Ruip(backend, policy, Wording(charset="latin-1"), 1024, 65536).answer_line(name.encode(), asker)
+        person = Person("Zo\\u00eb", sessions=(Session("x", "y", 1.0, 1e6),), last_login=LastLogin(1.0), mail=Mail(1.0))
+        records([person], 2.0, True, 1000), table([person], 2.0, 1000)
+        try:
+            web.find(Ask("Zo\\u00eb", False, "unix", time.monotonic() + 5))
+        except Exception as error:
+            print(type(error).__name__)
+        del sys.meta_path[0]
+    """
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "BackendError\n", "")
+
+
+def test_a_name_that_no_backend_has() -> None:
+    with pytest.raises(UnknownTypeError):
+        load_type("statik")
+    with pytest.raises(UnknownTypeError):
+        load_type("__init__")
+
+
+@pytest.fixture
+def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of somebody else's, with a backend, one of our name, and one whose library is missing."""
+    (tmp_path / "weather.py").write_text(
+        "from fingerd.backends.empty import Empty\nclass Weather(Empty):\n    'The weather.'\n"
+        "class Static(Empty):\n    ''\n"
+        "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Counted(Empty):\n    most: int = 3\n"
+    )
+    (tmp_path / "broken_backend.py").write_text("import no_such_library\n")
+    (tmp_path / "mangled_backend.py").write_text("class Mangled(:\n")
+    (tmp_path / "raising_backend.py").write_text("1 / 0\n")
+    info = tmp_path / "fingerd_weather-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-weather\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[fingerd.backends]\nweather = weather:Weather\nstatic = weather:Static\nbroken = broken_backend:Broken\n"
+        "plain = builtins:object\nnothing = weather:Nothing\nmangled = mangled_backend:Mangled\n"
+        "counted = weather:Counted\nraising = raising_backend:Raising\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_other_packages_add_backends_but_cannot_shadow_ours(weather: Path) -> None:
+    assert backend_names()[-7:] == ("broken", "counted", "mangled", "nothing", "plain", "raising", "weather")
+    assert load_type("weather").__name__ == "Weather"
+    assert load_type("static").__module__ == "fingerd.backends.static"
+    assert package_of("weather") == "fingerd-weather 1.2"
+    assert package_of("static") == "fingerd"
+    with pytest.raises(ImportError):
+        load_type("broken")
+    assert backends.ENTRY_POINTS == "fingerd.backends"
+
+
+def test_backends_lists_types_options_and_packages(weather: Path) -> None:
+    listed = "".join(f"{line}\n" for line in catalogue())
+    assert "static (fingerd)\n    Users in the configuration, each with the text that is told of them, or" in listed
+    assert "files (fingerd)\n    A folder of people: " in listed
+    assert "`" not in listed
+    for option in (
+        "folder (path; required)",
+        "file_bytes (size; default: 64KiB; from 1 to 1GiB)",
+        "backends (list of backend; required)",
+        "names (mapping of names to list of text; default: none)",
+        "on_error (fail or skip; default: fail)",
+        "merge (true or false; default: false)",
+        "stale_seconds (time; default: 1h; from 0 to 8760h)",
+        "timeout (time; default: 10; from 0.1 to 8760h)",
+        "start (moment; default: none)",
+        "cpu_seconds (number; default: 0; from 0 to 86400; 0: no limit)",
+        "auth_file (path; default: none)",
+        "verify (true or false or text; default: true)",
+        "users (mapping of names to text or mapping; required)\n        - name (text; default: none)",
+    ):
+        assert f"    - {option}\n" in listed
+    assert "weather (fingerd-weather 1.2)\n    The weather.\n" in listed
+    assert "plain (fingerd-weather 1.2)\n    not usable: it is no dataclass" in listed
+    assert "raising (fingerd-weather 1.2)\n    not usable: raising_backend:Raising: ZeroDivisionError(" in listed
+    assert "broken (fingerd-weather 1.2)\n    not usable: No module named 'no_such_library'\n" in listed
+    assert "    install what has the Python module no_such_library, which fingerd-weather 1.2 needs\n" in listed
+    assert "counted (fingerd-weather 1.2)\n    not usable: most: no option can be of type int: use Anno" in listed
+    assert "nothing (fingerd-weather 1.2)\n    not usable: weather:Nothing: AttributeError(\"module 'weather'" in listed
+    assert "mangled (fingerd-weather 1.2)\n    not usable: mangled_backend:Mangled: " in listed
+
+
+def test_the_command_prints_that_list(weather: Path) -> None:
+    environment = {"PYTHONPATH": str(weather), "PATH": "/usr/bin"}
+    done = subprocess.run([*FINGERD, "--backends"], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines() == list(catalogue())
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    {
+        "broken": "the backend broken (fingerd-weather 1.2) needs something that is not installed: "
+        "No module named 'no_such_library'",
+        "nothing": "the backend nothing (fingerd-weather 1.2) cannot be loaded: "
+        "weather:Nothing: AttributeError(\"module 'weather' has no attribute 'Nothing'\")",
+        "plain": "the backend plain is no dataclass, so it has no options",
+        "counted": "the backend counted cannot be used: "
+        "most: no option can be of type int: use Annotated[int, Whole()]",
+    }.items(),
+)
+def test_a_backend_that_cannot_be_used_is_a_problem_of_the_configuration(
+    weather: Path, tmp_path: Path, name: str, what: str
+) -> None:
+    config = tmp_path / "fingerd.yaml"
+    config.write_text(f"backend: {{type: {name}}}\n")
+    command = [*FINGERD, "--check", "-c", str(config)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(weather), "PATH": "/usr/bin"}
+    )
+    assert (done.returncode, done.stderr) == (78, f"{config}:1:17: backend.type: {what}\n")

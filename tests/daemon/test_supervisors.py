@@ -1,0 +1,320 @@
+"""systemd and inetd: what they pass to the daemon, and what it tells them."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.daemons import FINGERD, PATIENCE, ask, hear
+
+STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
+
+
+class Supervisor:
+    """The receiving end of NOTIFY_SOCKET, and the way to start a daemon that knows it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self.config = folder / "fingerd.yaml"
+        self.config.write_text(f"listen: systemd\n{STATIC}")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.path))
+        self.socket.settimeout(PATIENCE)
+
+    def start(
+        self, *listeners: socket.socket, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
+    ) -> "subprocess.Popen[bytes]":
+        """Start the daemon with these sockets as descriptors 3 and on."""
+        shell = "".join(f"exec {3 + number}<&{listener.fileno()}; " for number, listener in enumerate(listeners))
+        shell += f"LISTEN_PID=$$ exec {' '.join(FINGERD)} -n -c {self.config} {' '.join(options)}"
+        variables = os.environ | {"NOTIFY_SOCKET": str(self.path)} | (environment or {})
+        if listeners:
+            variables["LISTEN_FDS"] = str(len(listeners))
+        return subprocess.Popen(
+            ["bash", "-c", shell], pass_fds=[listener.fileno() for listener in listeners], env=variables
+        )
+
+    def told(self) -> str:
+        """The next message."""
+        return self.socket.recv(4096).decode()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path)
+    yield supervisor
+    supervisor.socket.close()
+
+
+@contextlib.contextmanager
+def listening(*addresses: str) -> Iterator[list[socket.socket]]:
+    """Sockets that somebody else has bound."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(socket.create_server((address, 0))) for address in addresses]
+
+
+def test_passed_sockets_are_served_and_everything_is_told(supervisor: Supervisor) -> None:
+    with listening("127.0.0.1", "127.0.0.1") as listeners, supervisor.start(*listeners) as process:
+        assert supervisor.told() == "READY=1"
+        for listener in listeners:
+            assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
+        process.send_signal(signal.SIGHUP)
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", supervisor.told())
+        assert supervisor.told() == "READY=1"
+        supervisor.config.write_text("nonsense")
+        process.send_signal(signal.SIGHUP)
+        assert supervisor.told().startswith("RELOADING=1")
+        assert supervisor.told() == "READY=1"  # by the old one
+        assert ask(listeners[0].getsockname(), b"alice\r\n") == b"Happy and well\r\n"
+        process.terminate()
+        assert supervisor.told() == "STOPPING=1"
+        assert process.wait(PATIENCE) == 0
+
+
+def test_passed_sockets_replace_what_the_file_says_and_live_on_afterwards(supervisor: Supervisor) -> None:
+    supervisor.config.write_text(f'listen: ":79"\n{STATIC}')
+    with listening("127.0.0.1") as (listener,):
+        for _ in range(2):  # a restart: what comes in between waits in the socket
+            with socket.create_connection(listener.getsockname(), PATIENCE) as early:
+                early.sendall(b"alice\r\n")
+                with supervisor.start(listener) as process:
+                    assert hear(early) == b"Happy and well\r\n"
+                    assert supervisor.told() == "READY=1"
+                    process.terminate()
+                    assert process.wait(PATIENCE) == 0
+                    assert supervisor.told() == "STOPPING=1"
+
+
+def test_two_processes_share_one_socket(supervisor: Supervisor) -> None:
+    with contextlib.ExitStack() as stack:
+        (listener,) = stack.enter_context(listening("127.0.0.1"))
+        first, second = (stack.enter_context(supervisor.start(listener)) for _ in range(2))
+        assert [supervisor.told(), supervisor.told()] == ["READY=1"] * 2
+        for _ in range(20):
+            assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
+        first.terminate()
+        assert first.wait(PATIENCE) == 0
+        assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
+        second.terminate()
+        assert second.wait(PATIENCE) == 0
+
+
+def test_who_has_come_a_moment_before_the_end_may_still_ask(supervisor: Supervisor) -> None:
+    with listening("127.0.0.1") as (listener,), supervisor.start(listener) as process:
+        assert supervisor.told() == "READY=1"
+        with socket.create_connection(listener.getsockname(), PATIENCE) as late:
+            ask(listener.getsockname(), b"alice\r\n")  # once that is answered, the other one is accepted too
+            process.terminate()
+            assert supervisor.told() == "STOPPING=1"
+            late.sendall(b"alice\r\n")
+            assert hear(late) == b"Happy and well\r\n"
+        assert process.wait(PATIENCE) == 0
+
+
+FORBIDDEN = """
+import os, sys
+def forbidden(*_): raise PermissionError(1, "forbidden by a sandbox")
+os.setuid = os.setgid = os.chown = forbidden
+from fingerd.daemon.cli import main
+sys.exit(main())
+"""
+
+
+def test_what_need_not_be_changed_needs_no_leave_to_change_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.config.write_text(f"listen: unix:{tmp_path}/socket\n{STATIC}")
+    command = [sys.executable, "-c", FORBIDDEN, "-n", "-c", str(supervisor.config)]
+    with subprocess.Popen(command, env=os.environ | {"NOTIFY_SOCKET": str(supervisor.path)}) as process:
+        assert supervisor.told() == "READY=1"
+        assert ask(f"{tmp_path}/socket", b"alice\r\n") == b"Happy and well\r\n"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_unix_socket_that_was_passed_keeps_its_name(supervisor: Supervisor, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        with supervisor.start(listener) as process:
+            assert supervisor.told() == "READY=1"
+            assert ask(str(tmp_path / "socket"), b"alice\r\n") == b"Happy and well\r\n"
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+    assert (tmp_path / "socket").exists()
+
+
+def test_without_passed_sockets_listen_systemd_is_78(supervisor: Supervisor) -> None:
+    done = subprocess.run([*FINGERD, "-n", "-c", str(supervisor.config)], capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert done.stderr.splitlines()[-1] == "fingerd: listen is systemd, but no socket was passed to this process"
+
+
+def test_sockets_for_another_process_are_not_ours(supervisor: Supervisor) -> None:
+    with listening("127.0.0.1") as (listener,):
+        code = "import os, sys; os.environ['LISTEN_PID'] = '1'; from fingerd.daemon.cli import main; sys.exit(main())"
+        done = subprocess.run(
+            [sys.executable, "-c", code, "-n", "-c", str(supervisor.config)],
+            pass_fds=[listener.fileno()],
+            env=os.environ | {"LISTEN_FDS": "1"},
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 78
+
+
+def test_what_is_no_listening_socket_is_78(supervisor: Supervisor) -> None:
+    with socket.socket() as idle, supervisor.start(idle) as process:
+        assert process.wait(PATIENCE) == 78
+
+
+def test_a_supervisor_that_cannot_be_reached_is_78(supervisor: Supervisor) -> None:
+    with listening("127.0.0.1") as (listener,):
+        with supervisor.start(listener, environment={"NOTIFY_SOCKET": "/nowhere/notify"}) as process:
+            assert process.wait(PATIENCE) == 78
+
+
+def test_the_watchdog_is_fed_even_with_nothing_to_do(supervisor: Supervisor) -> None:
+    with listening("127.0.0.1") as (listener,):
+        with supervisor.start(listener, environment={"WATCHDOG_USEC": "400000"}) as process:
+            assert "READY=1" in [supervisor.told() for _ in range(2)]
+            begun = time.monotonic()
+            assert [supervisor.told() for _ in range(5)] == ["WATCHDOG=1"] * 5
+            assert time.monotonic() - begun < 2
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+
+
+def test_an_abstract_notify_socket_is_reached_too(tmp_path: Path) -> None:
+    config = tmp_path / "fingerd.yaml"
+    config.write_text(f"listen: []\n{STATIC}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract:
+        name = f"fingerd-test-{os.getpid()}"
+        abstract.bind(f"\0{name}")
+        abstract.settimeout(PATIENCE)
+        with subprocess.Popen(
+            [*FINGERD, "-n", "-c", str(config)], env=os.environ | {"NOTIFY_SOCKET": f"@{name}"}
+        ) as process:
+            assert abstract.recv(100) == b"READY=1"
+            process.terminate()
+
+
+@pytest.mark.root
+def test_a_jail_does_not_cut_it_off(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "jail").mkdir()
+    with listening("127.0.0.1") as (listener,):
+        with supervisor.start(listener, options=("--chroot", str(tmp_path / "jail"), "--uid", "nobody")) as process:
+            assert supervisor.told() == "READY=1"
+            process.terminate()
+            assert supervisor.told() == "STOPPING=1"
+            assert process.wait(PATIENCE) == 0
+
+
+def inetd(config: Path, *options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+    """fingerd as inetd starts it: the client is descriptors 0, 1 and 2."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), PATIENCE)
+        accepted, _ = listener.accept()
+    with accepted:
+        number = accepted.fileno()
+        return subprocess.Popen(
+            [*FINGERD, "-c", str(config), *options], stdin=number, stdout=number, stderr=number
+        ), client
+
+
+@pytest.fixture
+def inetd_config(tmp_path: Path) -> Path:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(f"listen: inetd\nlog: {{to: {tmp_path}/log}}\nlimits: {{read_seconds: 0.5}}\n{STATIC}")
+    return path
+
+
+INETD = {
+    "known": (b"alice\r\n", b"Happy and well\r\n"),
+    "unknown": (b"bob\r\n", b"No such user\r\n"),
+    "silent": (b"", b""),
+    "too long": (b"x" * 5000, b"Query too long\r\n"),
+}
+
+
+@pytest.mark.parametrize(("query", "answer"), INETD.values(), ids=INETD)
+def test_inetd_s_client_is_answered_once_and_the_process_ends(inetd_config: Path, query: bytes, answer: bytes) -> None:
+    process, client = inetd(inetd_config)
+    with process, client:
+        client.sendall(query)
+        assert hear(client) == answer
+        client.close()
+        assert process.wait(PATIENCE) == 0
+    assert "client=127.0.0.1" in (inetd_config.parent / "log").read_text()
+
+
+@pytest.mark.parametrize("name", ["", "{folder}/client", "\0fingerd-test"])
+def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Path, name: str) -> None:
+    path = inetd_config.parent / "socket"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(path))
+        listener.listen()
+        if name:
+            client.bind(name.format(folder=path.parent))
+        client.settimeout(PATIENCE)
+        client.connect(str(path))
+        accepted, _ = listener.accept()
+        with accepted, subprocess.Popen([*FINGERD, "-c", str(inetd_config)], stdin=accepted.fileno()) as process:
+            accepted.close()
+            client.sendall(b"alice\r\n")
+            assert hear(client) == b"Happy and well\r\n"
+            client.close()
+            assert process.wait(PATIENCE) == 0
+    assert "client=unix" in (path.parent / "log").read_text()
+
+
+def test_inetd_s_client_must_be_of_a_family_with_addresses(inetd_config: Path) -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with here, there:
+        done = subprocess.run(
+            [*FINGERD, "-c", str(inetd_config)], stdin=there.fileno(), capture_output=True, check=False
+        )
+    assert done.returncode == 78
+
+
+@pytest.mark.parametrize("config", ["nonsense: [", "listen: inetd\nbackend: {type: nosuch}\n"])
+def test_inetd_s_client_reads_nothing_of_what_goes_wrong(inetd_config: Path, config: str) -> None:
+    inetd_config.write_text(config)
+    process, client = inetd(inetd_config)
+    with process, client:
+        assert hear(client) == b""
+        assert process.wait(PATIENCE) == 78
+
+
+def test_inetd_s_client_reads_nothing_of_the_log(inetd_config: Path) -> None:
+    inetd_config.write_text("listen: inetd\nbackend: {type: command, argv: [sh, -c, 'echo secret >&2; exit 1']}\n")
+    for options in ((), ("-n",)):
+        process, client = inetd(inetd_config, *options)
+        with process, client:
+            client.sendall(b"alice\r\n")
+            assert hear(client) == b"Internal error in server\r\n"
+            client.close()
+            assert process.wait(PATIENCE) == 0
+
+
+def test_without_a_client_listen_inetd_is_78(inetd_config: Path) -> None:
+    done = subprocess.run(
+        [*FINGERD, "-c", str(inetd_config)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (78, "fingerd: listen is inetd, but descriptor 0 is no client\n")
+
+
+def test_what_does_not_go_with_supervisors_is_a_problem(inetd_config: Path) -> None:
+    inetd_config.write_text(f"listen: [inetd, ':79']\nprocess: {{pidfile: /tmp/x}}\n{STATIC}")
+    done = subprocess.run([*FINGERD, "--check", "-c", str(inetd_config)], capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert done.stderr.splitlines() == [
+        f"{inetd_config}:1:9: listen: inetd stands alone",
+        f"{inetd_config}:2:20: process.pidfile: inetd starts a process for each client",
+    ]

@@ -1,0 +1,41 @@
+"""What the documentation says is so: its configurations load, its links lead somewhere, its tables are whole."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fingerd.backends import backend_names
+from fingerd.settings import load_config
+from tests.helpers.daemons import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_configuration_in_the_documentation_loads(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block if "backend:" in block else f"{block}\nbackend: {{type: empty}}\n")
+        load_config(str(path))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_readme_and_the_manual_of_the_house_name_every_backend_and_module() -> None:
+    for name in backend_names():
+        assert f"`{name}`" in (ROOT / "README.md").read_text()
+    architecture = (ROOT / "ARCHITECTURE.md").read_text()
+    for path in (ROOT / "fingerd").glob("*.py"):
+        if path.name != "__init__.py":
+            assert path.stem in architecture, path
+
+
+def test_readme_names_both_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "make run" in readme
+    assert "make test" in readme

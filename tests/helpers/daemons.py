@@ -1,0 +1,202 @@
+"""Real servers for the tests: fingerd as a process or in a thread, and hosts of its own to run them on."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import Empty, Queue
+
+from fingerd import FingerServer, load_config
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+FINGERD = (sys.executable, "-m", "fingerd")
+PATIENCE = 10.0  # seconds that a test waits for anything
+
+
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} seconds: {condition}"
+        time.sleep(0.01)
+
+
+def ask(address: tuple[str, int] | str, query: bytes, hang_up: bool = False, source: str = "") -> bytes:
+    """Everything that a server says to these bytes, up to its FIN; ConnectionResetError where it resets."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(PATIENCE)
+        if source:
+            client.bind((source, 0))
+        client.connect(address)
+        client.sendall(query)
+        if hang_up:
+            client.shutdown(socket.SHUT_WR)
+        return hear(client)
+
+
+def hear(client: socket.socket) -> bytes:
+    """What the server says from now on, up to its FIN."""
+    heard = bytearray()
+    while data := client.recv(65536):
+        heard += data
+    return bytes(heard)
+
+
+def let_everybody_in(folder: Path) -> None:
+    """Let a daemon that is not root any more go into the folder, as pytest's own parents of it do not."""
+    for parent in (folder, *folder.parents):
+        if parent != Path("/") and parent.stat().st_uid == os.getuid():
+            parent.chmod(parent.stat().st_mode | 0o711)
+
+
+class Daemon:
+    """fingerd in the foreground, as a process; its log is its standard error."""
+
+    def __init__(self, config: Path, *options: str, inside: Sequence[str] = ()) -> None:
+        self.process = subprocess.Popen(
+            [*inside, *FINGERD, "-n", "-c", str(config), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.log: list[str] = []
+        self._lines: Queue[str] = Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            self.listening = self.logged("listening on").partition("listening on ")[2]
+        except AssertionError:
+            self.stop(signal.SIGKILL)
+            raise
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self._lines.put(line.rstrip("\n"))
+
+    def logged(self, text: str, seconds: float = PATIENCE) -> str:
+        """The next log line that holds the text; waits for it."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._lines.get(timeout=max(end - time.monotonic(), 0))
+            except Empty:
+                raise AssertionError(f"no log line with {text!r} in {self.log}") from None
+            self.log.append(line)
+            if text in line:
+                return line
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        found = re.search(r":(\d+)\b", self.listening)
+        assert found, self.listening
+        return "127.0.0.1", int(found[1])
+
+    def ask(self, query: bytes, source: str = "") -> bytes:
+        """What it answers, to a client at that address of loopback."""
+        return ask(self.address, query, source=source)
+
+    def connect(self) -> socket.socket:
+        """A client that has not said anything."""
+        return socket.create_connection(self.address, timeout=PATIENCE)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it; its exit code. The whole log is in ``log`` then."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(PATIENCE * 2)
+        self._reader.join(PATIENCE)
+        if self.process.stderr:
+            self.process.stderr.close()
+        with contextlib.suppress(Empty):
+            while True:
+                self.log.append(self._lines.get_nowait())
+        return code
+
+
+class Host:
+    """Network and mount namespaces of the test's own: a host where port 79 and /dev/log are free. Needs root."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "dev").mkdir()
+        script = f"ip link set lo up && cd {folder}/dev && " + " && ".join(
+            f"touch {name} && mount --bind /dev/{name} {name}" for name in ("null", "urandom", "zero")
+        )
+        script += f" && mount --rbind {folder}/dev /dev && echo ready && exec sleep 600"
+        self._keeper = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+        )
+        assert self._keeper.stdout
+        assert self._keeper.stdout.readline() == "ready\n"
+        self.inside = ("nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--")
+
+    def run(self, *command: str, seconds: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+        """Run a command there, to its end."""
+        return subprocess.run(
+            [*self.inside, *command], capture_output=True, text=True, timeout=seconds, check=False, cwd="/"
+        )
+
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command there."""
+        return subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, cwd="/")
+
+    def close(self) -> None:
+        """End it."""
+        self._keeper.kill()
+        self._keeper.wait()
+        if self._keeper.stdout:
+            self._keeper.stdout.close()
+
+
+@contextlib.contextmanager
+def running(server: FingerServer) -> Iterator[FingerServer]:
+    """The server, serving in a thread."""
+    thread = threading.Thread(target=server.serve_forever)
+    with server:
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
+    """A server in a thread of this process, on a free port of loopback."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fingerd.yaml")
+        path.write_text(config if "listen:" in config else f'listen: "127.0.0.1:0"\n{config}')
+        server = FingerServer(load_config(str(path)))
+    for name, value in replaced.items():
+        setattr(server, name, value)
+    with running(server):
+        yield server
+    server.close_backends()
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors the process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def status(pid: int, field: str) -> list[str]:
+    """The values of one field of /proc/PID/status."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, values = line.partition(":")
+        if name == field:
+            return values.split()
+    raise LookupError(field)

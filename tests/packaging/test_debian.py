@@ -1,0 +1,49 @@
+"""What the packaging says in two places is the same; what the package does is checked by `make test-deb`."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import fingerd
+from tests.helpers.daemons import EXAMPLES, ROOT
+
+DEBIAN = ROOT / "debian"
+DROP_INS = sorted((EXAMPLES / "systemd").glob("*.conf"))
+
+
+def settings(unit: Path, section: str) -> list[str]:
+    """The lines of one section, without comments."""
+    _, _, rest = unit.read_text().partition(f"[{section}]\n")
+    return [line for line in re.split(r"^\[", rest, flags=re.MULTILINE)[0].splitlines() if line and line[0] != "#"]
+
+
+def test_the_package_has_the_program_s_version() -> None:
+    assert (DEBIAN / "changelog").read_text().startswith(f"fingerd ({fingerd.__version__}) ")
+    assert (ROOT / "CHANGES").read_text().startswith(fingerd.__version__)
+
+
+def test_the_further_processes_are_the_first_one_with_the_socket() -> None:
+    first, further = (settings(DEBIAN / f"{name}.service", "Service") for name in ("fingerd", "fingerd@"))
+    tighter = [line for line in settings(EXAMPLES / "systemd/socket.conf", "Service") if not line.endswith("=")]
+    assert set(further) - set(first) == {"Sockets=fingerd.socket", "CapabilityBoundingSet=", *tighter}
+    assert {line.partition("=")[0] for line in set(first) - set(further)} == {
+        "AmbientCapabilities",
+        "CapabilityBoundingSet",
+        "RestrictAddressFamilies",
+    }
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.name)
+def test_every_drop_in_is_explained(drop_in: Path) -> None:
+    assert drop_in.name in (DEBIAN / "README.Debian").read_text()
+    text = drop_in.read_text()
+    assert text.startswith("# For ")
+    assert f".service.d {drop_in.name}\n" in text
+
+
+def test_nothing_may_be_executed_in_a_folder_that_can_be_written_to() -> None:
+    service = settings(DEBIAN / "fingerd.service", "Service")
+    own = {"/run/fingerd", "/var/log/fingerd", "/tmp", "/var/tmp"}
+    (closed,) = (line.partition("=")[2].split() for line in service if line.startswith("NoExecPaths="))
+    assert own <= set(closed)
