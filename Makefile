@@ -35,7 +35,7 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 	$(BIN)/coverage combine --quiet; \
 	$(BIN)/coverage report --fail-under=$(COVERAGE); \
 	if [ $(COVERAGE) != 0 ]; then $(BIN)/coverage report --fail-under=100 \
-	    --include='fingerd/protocol/query.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
+	    --include='fingerd/protocol/*.py,fingerd/text.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
 
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95

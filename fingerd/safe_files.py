@@ -5,7 +5,7 @@ import errno
 import os
 import stat
 
-from fingerd.protocol.query import mark_cut, read_cut, read_text
+from fingerd.text import mark_cut, read_cut, read_text
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC

@@ -9,7 +9,7 @@ from fingerd.backends.static import can_be_asked
 from fingerd.config.values import Whole
 from fingerd.errors import OptionError
 from fingerd.people import Person
-from fingerd.protocol.query import one_line
+from fingerd.text import one_line
 
 SOLD_OUT = "sold out"
 

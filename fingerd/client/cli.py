@@ -19,7 +19,7 @@ from fingerd import __version__
 from fingerd.client.ask import NoAnswerError, answer
 from fingerd.client.target import LOCALHOST, Target, TargetError, read_target
 from fingerd.client.terminal import Display, masked
-from fingerd.protocol.query import escape_controls
+from fingerd.text import escape_controls
 
 PORT = 79
 SECONDS = 30.0  # for the whole answer: a server has some time to find it, and a forwarding one more

@@ -5,7 +5,8 @@ import socket
 from dataclasses import dataclass
 
 from fingerd.errors import QueryError
-from fingerd.protocol.query import Query, escape_controls, parse_query, read_text
+from fingerd.protocol.query import Query, parse_query
+from fingerd.text import escape_controls, read_text
 
 LOCALHOST = "localhost"
 

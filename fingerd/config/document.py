@@ -11,7 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from fingerd.errors import ConfigError
-from fingerd.protocol.query import escape_controls
+from fingerd.text import escape_controls
 
 
 class Place(NamedTuple):

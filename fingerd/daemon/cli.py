@@ -18,11 +18,11 @@ from fingerd.daemon.startup import Start, serve
 from fingerd.daemon.systemd import Notifier, passed_listeners
 from fingerd.errors import ConfigError, StartError
 from fingerd.net.addresses import UNIX, parse_address
-from fingerd.protocol.query import escape_controls
 from fingerd.ruip.ruip import Asker
 from fingerd.server.active_config import Service
 from fingerd.server.listeners import Passed
 from fingerd.settings import Settings, read_config
+from fingerd.text import escape_controls
 
 log = logging.getLogger("fingerd")
 

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
 from fingerd.net.addresses import shortened
-from fingerd.protocol.query import escape_controls, read_text, strip_line_end
+from fingerd.text import escape_controls, read_text, strip_line_end
 
 QUERY_CHARACTERS = 1000  # of a query in the log, in its JSON form with the quotes
 

@@ -16,7 +16,7 @@ from typing import Any
 from fingerd.backends.ldap.pool import shares
 from fingerd.errors import LATE
 from fingerd.net.resolver import look_up
-from fingerd.protocol.query import one_line
+from fingerd.text import one_line
 
 CHUNK_BYTES = 1 << 16
 ANSWER_BYTES = 2 << 20  # a server that sends more does not fill our memory

@@ -6,7 +6,7 @@ from typing import Any
 from fingerd.config.values import did_you_mean
 from fingerd.errors import OptionError
 from fingerd.people import WRITTEN, Person
-from fingerd.protocol.query import read_text
+from fingerd.text import read_text
 
 LOGIN = "login"
 ATOMS = (LOGIN, *WRITTEN)  # that a foreign source can give: each is one text

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from fingerd.errors import HopError
 from fingerd.net.addresses import parse_address
 from fingerd.net.resolver import Address, look_up, whole
-from fingerd.protocol.query import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST, Query
+from fingerd.protocol.query import Query
+from fingerd.protocol.reply import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST
 from fingerd.ruip.relay import Relay
 from fingerd.ruip.targets import Target, goes_round, is_allowed, may_be_asked, parse_host
 

@@ -2,7 +2,8 @@
 
 import codecs
 
-from fingerd.protocol.query import ANSWER_CUT, CRLF, cut_reply, encode_reply, read_text
+from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
+from fingerd.text import ANSWER_CUT, read_text
 
 _CLOSING = ANSWER_CUT.encode() + CRLF
 _MOST_SHRUNK = 4  # bytes of UTF-8 that may become one "?"

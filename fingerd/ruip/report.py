@@ -11,8 +11,8 @@ from typing import NamedTuple
 from wcwidth import wcswidth
 
 from fingerd.people import LastLogin, Mail, Person, Session
-from fingerd.protocol.query import one_line
 from fingerd.ruip.times import date, idle_column, idle_time, weekday
+from fingerd.text import one_line
 
 NOBODY_LISTED = "No one logged on."
 NO_PLAN = "No Plan."

@@ -16,10 +16,9 @@ from typing import Literal, NamedTuple
 
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError, HopError, QueryError
-from fingerd.protocol.query import (
+from fingerd.protocol.query import BLANKS, Query, parse_query
+from fingerd.protocol.reply import (
     AMBIGUOUS_NAME,
-    ANSWER_CUT,
-    BLANKS,
     FORWARDING_DENIED,
     INTERNAL_ERROR,
     LIST_DENIED,
@@ -27,15 +26,13 @@ from fingerd.protocol.query import (
     NO_SUCH_USER,
     QUERY_TOO_LONG,
     SERVICE_DENIED,
-    Query,
     cut_reply,
     encode_reply,
-    parse_query,
-    strip_line_end,
 )
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import LISTED, records, separated, table
+from fingerd.text import ANSWER_CUT, strip_line_end
 
 log = logging.getLogger(__name__)
 

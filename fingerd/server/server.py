@@ -26,7 +26,7 @@ from typing import Any
 from fingerd.log.format import Access
 from fingerd.log.writer import log_access
 from fingerd.net.addresses import UNIX, counted_as, parse_address
-from fingerd.protocol.query import INTERNAL_ERROR, SERVICE_BUSY, TOO_MANY_QUERIES
+from fingerd.protocol.reply import INTERNAL_ERROR, SERVICE_BUSY, TOO_MANY_QUERIES
 from fingerd.ruip.ruip import Answer, Asker
 from fingerd.server.active_config import Config, Service
 from fingerd.server.connection import Connection

@@ -20,27 +20,15 @@ from fingerd.backends import Ask, Backend, backend_names, load_type
 from fingerd.backends.static import Static
 from fingerd.errors import ConfigError, QueryError
 from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
-from fingerd.protocol import query as protocol
-from fingerd.protocol.query import (
-    ANSWER_CUT,
-    BLANKS,
-    CRLF,
-    IAC,
-    Query,
-    cut_reply,
-    encode_reply,
-    escape_controls,
-    mark_cut,
-    parse_query,
-    read_cut,
-    read_text,
-    strip_line_end,
-)
+from fingerd.protocol import reply as words
+from fingerd.protocol.query import BLANKS, IAC, Query, parse_query
+from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import records, table
 from fingerd.ruip.ruip import Asker, Ruip, Wording
 from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 from fingerd.settings import Settings, read_config
+from fingerd.text import ANSWER_CUT, escape_controls, mark_cut, read_cut, read_text, strip_line_end
 
 # The backends are modules. Loading them is not what a configuration is watched for, so all are here before.
 _BACKENDS = [load_type(name) for name in backend_names()]
@@ -96,9 +84,9 @@ _PEOPLE = Static({"bob": "Happy and well\n", "jürgen": "grüßt €\x1b[2J", "t
 _ASKER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
 _QUERY_BYTES, _REPLY_BYTES = 64, 128  # small, so that they are soon passed
 _WORDS = {
-    "unknown": protocol.NO_SUCH_USER,
-    "too-long": protocol.QUERY_TOO_LONG,
-    "malformed": protocol.MALFORMED_QUERY,
+    "unknown": words.NO_SUCH_USER,
+    "too-long": words.QUERY_TOO_LONG,
+    "malformed": words.MALFORMED_QUERY,
 }
 
 
@@ -135,9 +123,9 @@ def _ruip(wording: Wording, listed: bool) -> Ruip:
 def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
     """All that may be answered at all."""
     people = list(_PEOPLE.listed(Ask("", False, _ASKER.client, _ASKER.deadline)))
-    texts = {*_WORDS.items(), ("refused", protocol.FORWARDING_DENIED)}
+    texts = {*_WORDS.items(), ("refused", words.FORWARDING_DENIED)}
     texts |= {("answered", records([person], _ASKER.now, False, _REPLY_BYTES)) for person in people}
-    texts.add(("answered", table(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", protocol.LIST_DENIED))
+    texts.add(("answered", table(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
     return frozenset((outcome, cut_reply(encode_reply(text, charset), _REPLY_BYTES)) for outcome, text in texts)
 
 

@@ -112,7 +112,7 @@ def test_pyfinger_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
     for query in QUERIES:
         verbose, _, user = query.rpartition(" ")
         options = ("--international", *(("--long",) if verbose else ()))
-        shown = site.run(*UTF8, sys.executable, "-m", "fingerd.client.cli", *options, f"{user}@{ADDRESS}").stdout
+        shown = site.run(*UTF8, sys.executable, "-m", "fingerd.client", *options, f"{user}@{ADDRESS}").stdout
         assert bare(shown) == printed(tmp_path, query)
 
 

@@ -30,7 +30,7 @@ def pyfinger(said: bytes, *options: str, target: str = "zoe@127.0.0.1", **enviro
         thread.start()
         port = str(server.getsockname()[1])
         shown = subprocess.run(
-            [sys.executable, "-m", "fingerd.client.cli", "-p", port, *options, target],
+            [sys.executable, "-m", "fingerd.client", "-p", port, *options, target],
             capture_output=True,
             check=True,
             timeout=PATIENCE,

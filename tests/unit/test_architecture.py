@@ -33,12 +33,9 @@ EXCEPTIONS: set[str] = {
     "backends.web imports ruip.targets",
     "net.http_transport imports ruip.targets",
     "net.stream imports backends.ldap.pool",
-    "net.stream imports protocol.query",
-    "safe_files imports protocol.query",
     "server.server: too many lines",
     "server.transport: too many lines",
     "settings imports daemon.privileges",
-    "text: no such package",
 }
 
 ROW = re.compile(r"^\| (\d+) \| (.+) \|$", re.MULTILINE)

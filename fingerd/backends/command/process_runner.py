@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from fingerd.protocol.query import read_text
+from fingerd.text import read_text
 
 END_SECONDS = 1.0  # that a killed program may take to be gone
 CHUNK_BYTES = 1 << 16

@@ -27,8 +27,8 @@ from fingerd.config.values import Seconds, Whole
 from fingerd.errors import OptionError, of_option
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
-from fingerd.protocol.query import is_text
 from fingerd.ruip.targets import missing_for_names
+from fingerd.text import is_text
 
 NAMESAKES = 100  # that are told of at once; more would only fill memory
 PAGE_ENTRIES = 250  # of a list at once; and at most so many are looked through for who is called by a word

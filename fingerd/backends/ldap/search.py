@@ -23,7 +23,7 @@ from fingerd.backends.ldap.server_url import Address
 from fingerd.config.secrets import Secret
 from fingerd.errors import BackendError
 from fingerd.net.stream import Wire, cause_of
-from fingerd.protocol.query import one_line
+from fingerd.text import one_line
 
 SCOPES: Mapping[str, Literal["SUBTREE", "LEVEL", "BASE"]] = {"subtree": "SUBTREE", "one": "LEVEL", "base": "BASE"}
 

@@ -19,7 +19,7 @@ from fingerd.config.values import Seconds, Whole
 from fingerd.errors import BackendError, OptionError, of_option
 from fingerd.people import Person
 from fingerd.people.mapping import ATOMS, LOGIN, check_fields, person_of
-from fingerd.protocol.query import is_text
+from fingerd.text import is_text
 
 MOST = 100  # people that one name means
 

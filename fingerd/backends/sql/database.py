@@ -24,7 +24,7 @@ from fingerd.backends.sql.drivers import Driver, Sqlite, until
 from fingerd.backends.sql.postgresql import Postgresql
 from fingerd.config.values import did_you_mean
 from fingerd.errors import LATE, BackendError
-from fingerd.protocol.query import one_line
+from fingerd.text import one_line
 
 BATCH = 20  # rows that are fetched together at first
 MOST_ROWS = 320  # that are fetched together where they are small

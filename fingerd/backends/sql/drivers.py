@@ -20,8 +20,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from fingerd.config.system_options import absolute
 from fingerd.net.stream import is_address
-from fingerd.protocol.query import read_text
 from fingerd.ruip.targets import missing_for_names
+from fingerd.text import read_text
 
 STEPS = 10_000  # of SQLite's machine between two looks at the clock, well below a millisecond
 LOOK = 0.005  # seconds between two looks at SQLite's file, each of which lets other threads have the interpreter

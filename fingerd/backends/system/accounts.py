@@ -18,7 +18,7 @@ from fingerd.backends.system.facts import leave_out, signature
 from fingerd.backends.system.name_service import everybody
 from fingerd.errors import BackendError
 from fingerd.people import name_words
-from fingerd.protocol.query import read_text
+from fingerd.text import read_text
 
 LOCAL = "/etc/passwd"
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 from fingerd.backends.system.facts import leave_out, signature
 from fingerd.backends.system.utmp import TIMES_OF_64_BITS, field_text
 from fingerd.people import LastLogin
-from fingerd.protocol.query import read_text
 from fingerd.safe_files import HOST_FAULTS
+from fingerd.text import read_text
 
 LASTLOG = "/var/log/lastlog"
 WTMPDB = ("/var/lib/wtmpdb/wtmp.db", "/var/log/wtmp.db")  # wtmpdb 0.7 moved it, and left a link

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fingerd.protocol.query import read_text
+from fingerd.text import read_text
 
 UTMP = "/run/utmp"
 USER_PROCESS = 7

@@ -27,8 +27,8 @@ from fingerd.errors import BackendError, OptionError
 from fingerd.net.http import CA_BUNDLE, FAILURES, Fetcher, cause_of, check_header, origin, without_password
 from fingerd.people import Person
 from fingerd.people.documents import check_paths, people_of
-from fingerd.protocol.query import mark_cut
 from fingerd.ruip.targets import missing_for_names
+from fingerd.text import mark_cut
 
 CHUNK_BYTES = 1 << 14
 

@@ -23,7 +23,7 @@ from fingerd.backends.ldap import NAMESAKES, Ldap
 from fingerd.config.secrets import Secret
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person
-from fingerd.protocol.query import INTERNAL_ERROR
+from fingerd.protocol.reply import INTERNAL_ERROR
 from fingerd.settings import load_config
 from tests.conftest import Start
 from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descriptors, eventually, status

@@ -23,7 +23,7 @@ from fingerd import __version__
 from tests.conftest import Start
 from tests.helpers.daemons import PATIENCE, ROOT, Daemon, Host, eventually
 
-PYFINGER = (sys.executable, "-m", "fingerd.client.cli")
+PYFINGER = (sys.executable, "-m", "fingerd.client")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYFINGER", "LC_", "LANG"))}
 PLAIN = {9, 10, *range(32, 127)}
 ALL_BYTES = bytes(range(256)) + "".join(map(chr, range(0x80, 0xA0))).encode() + "\u202e\u2066\u200f".encode()
@@ -595,6 +595,9 @@ def test_version_and_help() -> None:
 # What it is made of
 
 
+CLIENT_PACKAGES = {"client", "protocol", "net", "text", "errors"}
+
+
 def test_it_imports_nothing_of_the_server_but_the_wire_format() -> None:
     script = "import sys, fingerd.client.cli; print(*sys.modules)"
     loaded = set(
@@ -605,10 +608,8 @@ def test_it_imports_nothing_of_the_server_but_the_wire_format() -> None:
             check=True,
         ).stdout.split()
     )
-    ours = {"client", "asking", "target", "terminal", "protocol", "errors"}
-    assert {name for name in loaded if name.partition(".")[0] == "fingerd"} == {"fingerd"} | {
-        f"fingerd.{name}" for name in ours
-    }
+    ours = {name for name in loaded if name.partition(".")[0] == "fingerd"}
+    assert ours - {"fingerd"} <= {name for name in ours if name.split(".")[1] in CLIENT_PACKAGES}
     assert not loaded & {
         "requests",
         "yaml",

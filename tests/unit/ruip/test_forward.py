@@ -23,12 +23,14 @@ from hypothesis import strategies as st
 from fingerd.backends.static import Static
 from fingerd.errors import HopError
 from fingerd.net import resolver as lookup
-from fingerd.protocol.query import Query, cut_reply, encode_reply, read_text
+from fingerd.protocol.query import Query
+from fingerd.protocol.reply import cut_reply, encode_reply
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.relay import Relay
 from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 from fingerd.ruip.targets import parse_target
+from fingerd.text import read_text
 from tests.conftest import Start
 from tests.daemon.test_reload import config_of, reload
 from tests.helpers.daemons import FINGERD, PATIENCE, Daemon, Host, ask, eventually, hear, let_everybody_in

@@ -14,7 +14,7 @@ from fingerd.daemon.cli import main
 from fingerd.errors import ConfigError
 from fingerd.net.addresses import counted_as, is_from, is_within, parse_address, parse_source, shortened
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
-from fingerd.protocol.query import AMBIGUOUS_NAME
+from fingerd.protocol.reply import AMBIGUOUS_NAME
 from fingerd.ruip.policy import ANYONE, NO_RULE, Policy, Rule, read_source
 from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
 from fingerd.settings import load_config, read_config

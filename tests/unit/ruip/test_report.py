@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from fingerd.backends import Ask, Backend
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
-from fingerd.protocol.query import CRLF, encode_reply, one_line
+from fingerd.protocol.reply import CRLF, encode_reply
 from fingerd.ruip.policy import PRESETS, Policy, Rule
 from fingerd.ruip.report import LISTED, SHORT_PLAN, records, separated, table
 from fingerd.ruip.ruip import Asker, Ruip, Wording
 from fingerd.ruip.times import date, idle_column, idle_time, weekday
+from fingerd.text import one_line
 
 SUMMER, WINTER = timezone(timedelta(hours=-4)), timezone(timedelta(hours=-5))  # where Rutgers is
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

@@ -19,7 +19,7 @@ from fingerd import FingerServer, load_config
 from fingerd.backends import Ask, Backend
 from fingerd.errors import BackendError, StartError
 from fingerd.people import Person
-from fingerd.protocol.query import SERVICE_BUSY
+from fingerd.protocol.reply import SERVICE_BUSY
 from fingerd.ruip.policy import ANYONE
 from fingerd.ruip.ruip import Answer, Wording
 from fingerd.server.connection import Connection

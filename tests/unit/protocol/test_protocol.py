@@ -5,17 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerd.errors import QueryError
-from fingerd.protocol.query import (
-    ANSWER_CUT,
-    CRLF,
-    Query,
-    cut_reply,
-    encode_reply,
-    mark_cut,
-    parse_query,
-    read_text,
-    strip_line_end,
-)
+from fingerd.protocol.query import Query, parse_query
+from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
+from fingerd.text import ANSWER_CUT, mark_cut, read_text, strip_line_end
 
 QUERIES = {
     "nothing but a line end is the list": (b"\r\n", Query()),
