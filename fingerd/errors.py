@@ -4,8 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-LATE = "not done in time"  # the cause of a failure, as the log has it
-
 
 class QueryError(ValueError):
     """The client sent a line that is no query; nothing of it is repeated to anyone."""

@@ -15,9 +15,9 @@ from fingerd.config.system_options import raise_descriptor_limit
 from fingerd.config.values import did_you_mean, read_scalar, to_text, unreplaced
 from fingerd.daemon.privileges import Process
 from fingerd.log.writer import Log
+from fingerd.net.resolver import missing_for_names
 from fingerd.ruip.policy import ANYONE, Rule, doubts
 from fingerd.ruip.ruip import REPLACED, Wording
-from fingerd.ruip.targets import missing_for_names
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
 

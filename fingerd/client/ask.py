@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from fingerd.net.deadline import remaining
+from fingerd.net.stream import Endpoint, connect
 from fingerd.protocol.query import Query
 
 RECEIVED_AT_ONCE = 65536
-
-Address = tuple[str | int | bytes, ...]  # as the socket module has them
 
 
 class NoAnswerError(Exception):
@@ -31,7 +31,7 @@ def answer(
     answered = False
     try:
         with _connected(host, port, family, deadline) as connection:
-            connection.settimeout(_left(deadline))
+            connection.settimeout(remaining(deadline))
             connection.sendall(query.encode())
             while received := connection.recv(RECEIVED_AT_ONCE):
                 answered = True
@@ -41,7 +41,7 @@ def answer(
                 room -= len(received)
                 if room < 0:
                     raise NoAnswerError(f"the answer was cut after {max_bytes} bytes")
-                connection.settimeout(_left(deadline))
+                connection.settimeout(remaining(deadline))
     except OSError as error:
         if isinstance(error, TimeoutError) and error.errno is None:
             how = "whole answer" if answered else "answer"
@@ -53,28 +53,18 @@ def answer(
 
 def _connected(host: str, port: int, family: int, deadline: float) -> socket.socket:
     """A connection to the first address of the host that takes one; OSError with what the last one said."""
-    addresses = _addresses(host, port, family, deadline)
-    failure = OSError("it has no address")
-    for tried, (kind, address) in enumerate(addresses):
-        try:
-            connection = socket.socket(kind, socket.SOCK_STREAM)
-            try:
-                connection.settimeout(_left(deadline) / (len(addresses) - tried))  # a silent one leaves time for others
-                connection.connect(address)
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-        except TimeoutError as error:
-            failure = error
-        except OSError as error:
-            failure = OSError(error.errno, f"port {port}: {error.strerror}")
-    raise failure
+    endpoints = _endpoints(host, port, family, deadline)
+    try:
+        return connect(endpoints, deadline)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, f"port {port}: {error.strerror}") from error
 
 
-def _addresses(host: str, port: int, family: int, deadline: float) -> Sequence[tuple[int, Address]]:
+def _endpoints(host: str, port: int, family: int, deadline: float) -> Sequence[Endpoint]:
     """The addresses of a host with their families; OSError where it has none, TimeoutError where nobody says so."""
-    found: list[tuple[int, Address]] = []
+    found: list[Endpoint] = []
     failures: list[OSError] = []
 
     def look_up() -> None:
@@ -86,17 +76,9 @@ def _addresses(host: str, port: int, family: int, deadline: float) -> Sequence[t
 
     thread = threading.Thread(target=look_up, daemon=True)  # the system's resolver has a patience of its own
     thread.start()
-    thread.join(_left(deadline))
+    thread.join(remaining(deadline))
     if thread.is_alive():
         raise TimeoutError
     for failure in failures:
         raise failure
     return found
-
-
-def _left(deadline: float) -> float:
-    """The seconds until then; TimeoutError where there are none."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left

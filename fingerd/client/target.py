@@ -1,10 +1,10 @@
 """Whom to ask for what: ``user@host`` and ``finger://`` URLs, as the client's user writes them. Pure."""
 
 import re
-import socket
 from dataclasses import dataclass
 
 from fingerd.errors import QueryError
+from fingerd.net.stream import is_ipv6_address
 from fingerd.protocol.query import Query, parse_query
 from fingerd.text import escape_controls, read_text
 
@@ -73,21 +73,12 @@ def _target(name: str, host: str, port: int | None) -> Target:
 def _read_place(text: str) -> tuple[str, int | None]:
     """Host and port of ``host``, ``host:port``, ``[ipv6]`` or ``[ipv6]:port``."""
     match = _PLACE.fullmatch(text)
-    if not match or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
+    if not match or (match["ipv6"] and not is_ipv6_address(match["ipv6"])):
         raise TargetError("has no host[:port] after the last @ (an IPv6 address stands in brackets)")
     port = None if match["port"] is None else int(match["port"])
     if port is not None and not 1 <= port <= 65535:
         raise TargetError("has a port that is not from 1 to 65535")
     return match["ipv6"] or match["host"], port
-
-
-def _is_ipv6(text: str) -> bool:
-    """Whether it is an IPv6 address, with a zone or without; ``ipaddress`` takes longer to import than all else."""
-    try:
-        socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-    except OSError:
-        return False
-    return True
 
 
 def _unquoted(text: str) -> str:

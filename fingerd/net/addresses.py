@@ -1,11 +1,16 @@
 """What a client's address means: its one spelling, its network, and where a policy rule says it comes from."""
 
+import contextlib
+import encodings.idna  # noqa: F401 - found by name when a host is read, which is too late in a chroot
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal
 
+NAME_CHARACTERS = 253  # RFC 1035 2.3.4, in its written form
 UNIX = "unix"  # who asks over a unix socket
 
 Network = IPv4Network | IPv6Network
+Host = IPv4Address | IPv6Address | str  # a name is ASCII, in lower case, without a dot at its end
 Source = Network | Literal["any", "local"]
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -24,11 +29,43 @@ SPECIAL = tuple(
     )
 )
 
+_LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")  # in the last place: 0x7f.1 and 2130706433 are addresses to some resolvers
+
 
 def parse_address(text: str) -> IPv4Address | IPv6Address:
     """The address that ``text`` spells, without its zone, IPv4-mapped IPv6 as IPv4; ValueError where it spells none."""
     address = ip_address(text.partition("%")[0])
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def parse_host(text: str) -> Host:
+    """The host that a query names: an address, in brackets or not, or a name; ValueError for anything else.
+
+    ``host:port`` is nothing of these, and neither is an address with a zone.
+    """
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "%" not in bare:
+        try:
+            return parse_address(bare)
+        except ValueError:
+            pass
+    return parse_host_name(text)
+
+
+def parse_host_name(text: str) -> str:
+    """A host's name in ASCII and lower case (IDNA 2003), without a dot at its end; ValueError for anything else."""
+    if len(text) <= NAME_CHARACTERS + 1:
+        with contextlib.suppress(UnicodeError):  # where IDNA has no form for it
+            name = (text if text.isascii() else text.encode("idna").decode()).lower().removesuffix(".")
+            labels = name.split(".")
+            if (
+                len(name) <= NAME_CHARACTERS
+                and all(map(_LABEL.fullmatch, labels))
+                and not _NUMBER.fullmatch(labels[-1])
+            ):
+                return name
+    raise ValueError("no name of a host")
 
 
 def parse_source(text: str) -> Source:
@@ -111,3 +148,11 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
         if address not in UNICAST:
             return False
     return not any(address in network for network in SPECIAL)
+
+
+def is_this_host(host: str) -> bool:
+    """Whether what is sent to ``host`` stays on this machine: ``localhost``, or a loopback address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from fingerd.errors import LATE
+from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.net.http_transport import PublicAdapter, TimedAdapter, keep_to, left
 
 MOST_REDIRECTS = 5
@@ -61,7 +61,7 @@ def cause_of(error: BaseException) -> str:
     error = _bottom(error)
     timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     if isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError):
-        return LATE
+        return DEADLINE_PASSED
     said = re.sub(r"^(<[^>]*>|[\w.]+\([^)]*\)): ", "", str(error))  # urllib3 begins with its connection object
     return _PASSWORD.sub("//", said) or type(error).__name__
 

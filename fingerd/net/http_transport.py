@@ -17,10 +17,10 @@ from typing import Any
 import requests.adapters
 import urllib3
 
-from fingerd.errors import LATE
-from fingerd.net.addresses import is_public, parse_address
+from fingerd.net.addresses import is_public, parse_address, parse_host
+from fingerd.net.deadline import remaining
 from fingerd.net.resolver import look_up
-from fingerd.ruip.targets import parse_host
+from fingerd.net.stream import Endpoint, connect
 
 LONGEST_LINE = 1 << 16  # bytes, of a header or of a chunk's size
 ABROAD = "web"  # who looks up the names that redirects lead to: they have one share of the lookups, all together
@@ -35,10 +35,7 @@ def keep_to(deadline: float) -> None:
 
 def left() -> float:
     """Seconds until the deadline; TimeoutError when it is over."""
-    seconds: float = _due.at - time.monotonic()
-    if seconds <= 0:
-        raise TimeoutError(LATE)
-    return seconds
+    return remaining(_due.at)
 
 
 class _TimedReader(io.RawIOBase):
@@ -135,40 +132,37 @@ def _connect(connection: Any, is_abroad: bool) -> socket.socket:
     TimeoutError where the time is over, NewConnectionError where there is no connection.
     """
     host, port = connection.host.strip("[]"), connection.port
-    failure: OSError = OSError(f"{host} has no {'public ' if is_abroad else ''}address")
     try:
-        found = _addresses(host, port, ABROAD if is_abroad else f"{ABROAD} {host}")
-        addresses = [address for address in found if not is_abroad or is_public(parse_address(address))]
-        for number, address in enumerate(addresses):
-            try:
-                patience = left() / (len(addresses) - number)  # a silent one leaves time for the others
-                sock = urllib3.util.connection.create_connection(
-                    (address, port), patience, socket_options=connection.socket_options
-                )
-            except OSError as error:
-                failure = error
-            else:
-                sock.settimeout(max(_due.at - time.monotonic(), 0.001))  # for TLS, and what is sent
-                return sock
-        raise failure
+        found = _endpoints(host, port, ABROAD if is_abroad else f"{ABROAD} {host}")
+        endpoints = [endpoint for endpoint in found if not is_abroad or is_public(parse_address(str(endpoint[1][0])))]
+        if not endpoints:
+            raise OSError(f"{host} has no {'public ' if is_abroad else ''}address")
+        sock = connect(endpoints, _due.at, connection.socket_options or ())
+        sock.settimeout(max(_due.at - time.monotonic(), 0.001))  # for TLS, and what is sent
+        return sock
     except TimeoutError:
         raise
     except OSError as error:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
 
 
-def _addresses(host: str, port: int, client: str) -> Sequence[str]:
-    """The host's addresses, by the deadline; OSError where it has none."""
+def _endpoints(host: str, port: int, client: str) -> Sequence[Endpoint]:
+    """Where to connect for this host, by the deadline; OSError where it has no address."""
     try:  # an address, in whatever way it is written: the system's resolver knows it without asking anybody
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        return [str(target[0]) for *_, target in found]
+        return _numeric(host, port)
     except (socket.gaierror, ValueError):
         pass
     try:
         name = parse_host(host)
     except ValueError as error:
         raise OSError(f"{host} is {error}") from error
-    return list(map(str, look_up(str(name), port, client, time.monotonic() + left())))
+    found = look_up(str(name), port, client, _due.at)
+    return [endpoint for address in found for endpoint in _numeric(str(address), port)]
+
+
+def _numeric(address: str, port: int) -> Sequence[Endpoint]:
+    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return [(family, target) for family, _, _, _, target in found]
 
 
 class TimedAdapter(requests.adapters.HTTPAdapter):

@@ -1,48 +1,100 @@
-"""A connection whose answers have a deadline and a limit, however they drip.
+"""Stream sockets with a deadline, however slowly the other side sends.
 
-A timeout of a socket is for each wait for bytes: a server that sends one byte
-a second is never too slow for it. So every wait here is for what is left of
-the deadline of the whole answer.
+The timeout of a socket is for each wait for bytes: a server that sends one
+byte a second never exceeds it. So every wait here is for what is left of the
+deadline of the whole answer.
+
+pyfinger imports this module, and must start at once: ``ssl`` and
+``ipaddress`` take longer to import than all the rest of it.
 """
 
-import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
-import ipaddress
 import socket
-import ssl
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from fingerd.backends.ldap.pool import shares
-from fingerd.errors import LATE
-from fingerd.net.resolver import look_up
+from fingerd.net.deadline import DEADLINE_PASSED, remaining, split_deadline
 from fingerd.text import one_line
 
+if TYPE_CHECKING:
+    import ssl
+
 CHUNK_BYTES = 1 << 16
-ANSWER_BYTES = 2 << 20  # a server that sends more does not fill our memory
+ANSWER_BYTES = 2 << 20  # of one answer; a server that sends more must not fill our memory
+
+SockAddr = tuple[str | int | bytes, ...] | str  # as the socket module has them
+Endpoint = tuple[int, SockAddr]  # the address family, and an address of it
 
 
-class Wire:
-    """A connection, with the methods of a socket that who talks over it may use.
+def is_address(host: str) -> bool:
+    """Whether ``host`` is an IP address, so that no name has to be looked up."""
+    return _is_of(socket.AF_INET, host) or is_ipv6_address(host)
 
-    ``failure`` is the OSError that the last of them has raised, if any.
+
+def is_ipv6_address(host: str) -> bool:
+    """Whether ``host`` is an IPv6 address, with a zone or without."""
+    return _is_of(socket.AF_INET6, host.partition("%")[0])
+
+
+def _is_of(family: int, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def connect(
+    endpoints: Sequence[Endpoint], deadline: float, options: Iterable[tuple[int, int, int | bytes]] = ()
+) -> socket.socket:
+    """A socket that is connected to the first of the endpoints that accepts; ``options`` are socket options.
+
+    Each endpoint has an equal share of the time that is left, so that a
+    silent one leaves time for the others. Raises the OSError of the last one,
+    TimeoutError where the deadline passed.
+    """
+    failure = OSError("has no address")
+    for endpoint, share in split_deadline(endpoints, deadline):
+        try:
+            return _connect_one(endpoint, share, options)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect_one(endpoint: Endpoint, deadline: float, options: Iterable[tuple[int, int, int | bytes]]) -> socket.socket:
+    family, address = endpoint
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        sock.settimeout(remaining(deadline))
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class DeadlineSocket:
+    """A connected socket whose every answer has a deadline and at most ANSWER_BYTES bytes.
+
+    ``failure`` is the last OSError that one of its methods raised.
     """
 
-    def __init__(self, host: str, port: int, due: float) -> None:
-        """Connect to a host, or to the unix socket of this path where the port is 0; OSError where that fails."""
-        self._sock = _connected(host, port, due)
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
         self.failure: OSError | None = None
-        self.begin(due)
+        self.start_answer(deadline)
 
-    def begin(self, due: float) -> None:
-        """What comes from now on is one answer, which is to be whole by then (``time.monotonic()``)."""
-        self._due = due
+    def start_answer(self, deadline: float) -> None:
+        """What is received from now on is one answer, to be complete by the deadline."""
+        self._deadline = deadline
         self._room = ANSWER_BYTES
 
     def recv(self, _: int) -> bytes:
-        """What has come next; nothing at the end."""
+        """The next bytes; empty at the end of the stream. OSError where they are late or too many."""
         try:
-            self._sock.settimeout(_left(self._due))
+            self._sock.settimeout(remaining(self._deadline))
             data = self._sock.recv(CHUNK_BYTES)
             self._room -= len(data)
             if self._room < 0:
@@ -53,97 +105,32 @@ class Wire:
         return data
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all of the data; OSError where that is not done by the deadline."""
         try:
-            self._sock.settimeout(_left(self._due))
+            self._sock.settimeout(remaining(self._deadline))
             self._sock.sendall(data)
         except OSError as error:
             self.failure = error
             raise
 
-    def encrypt(self, context: ssl.SSLContext, host: str) -> None:
-        """Go on with TLS, with a server that has a certificate for this host; OSError where it has not."""
-        self._sock.settimeout(_left(self._due))
+    def encrypt(self, context: "ssl.SSLContext", host: str) -> None:
+        """Start TLS with a server whose certificate is for ``host``; OSError where it is not."""
+        self._sock.settimeout(remaining(self._deadline))
         self._sock = context.wrap_socket(self._sock, server_hostname=host)
 
     def shutdown(self, how: int) -> None:
-        """End one direction, or both."""
+        """Shut down one direction, or both."""
         self._sock.shutdown(how)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         self._sock.close()
 
 
-def _connected(host: str, port: int, due: float) -> socket.socket:
-    """A socket that is connected to one of the host's addresses; OSError with the last failure."""
-    found: list[tuple[Any, ...]] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", host)]
-    if port:
-        found = [
-            target
-            for address in addresses_of(host, due)
-            for target in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        ]
-    failure = OSError("has no address")
-    for address, share in shares(found, due):
-        try:
-            return _connected_to(address, share)
-        except OSError as error:
-            failure = error
-    raise failure
-
-
-def addresses_of(host: str, due: float) -> Sequence[str]:
-    """The host's addresses, or itself where it is one; TimeoutError when the time is over, OSError where it has none.
-
-    Of all lookups that there may be at once, each name has its own share: one
-    for which no name server answers holds up nobody else.
-    """
-    if is_address(host):
-        return (host,)
-    try:
-        name = host.lower().removesuffix(".").encode("idna").decode()
-    except UnicodeError as error:
-        raise OSError("is no name of a host") from error
-    try:
-        return [str(address) for address in look_up(name, 0, name, due)]
-    except TimeoutError as error:
-        raise TimeoutError(LATE) from error
-
-
-def is_address(host: str) -> bool:
-    """Whether nothing has to be looked up to find this host."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _connected_to(address: tuple[Any, ...], due: float) -> socket.socket:
-    family, kind, protocol, _, place = address
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.settimeout(_left(due))
-        sock.connect(place)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _left(due: float) -> float:
-    """Seconds until then; TimeoutError when it is over."""
-    left = due - time.monotonic()
-    if left <= 0:
-        raise TimeoutError(LATE)
-    return left
-
-
 def cause_of(error: OSError) -> str:
-    """What went wrong, in a few words."""
+    """What went wrong, in a few words for a log."""
     if isinstance(error, TimeoutError):
-        return LATE
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not good: {error.verify_message}"
+        return DEADLINE_PASSED
+    if reason := getattr(error, "verify_message", ""):  # of ssl.SSLCertVerificationError
+        return f"its certificate is not good: {reason}"
     return error.strerror or one_line(str(error)) or type(error).__name__

@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 
 from fingerd.errors import HopError
-from fingerd.net.addresses import parse_address
+from fingerd.net.addresses import parse_address, parse_host
+from fingerd.net.deadline import remaining
 from fingerd.net.resolver import Address, look_up, whole
+from fingerd.net.stream import connect
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST
 from fingerd.ruip.relay import Relay
-from fingerd.ruip.targets import Target, goes_round, is_allowed, may_be_asked, parse_host
+from fingerd.ruip.targets import Target, goes_round, is_allowed, may_be_asked
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Hop:
     def _read(self) -> bytes:
         """What it says next, nothing at its end; HopError where it says no more in time, or is gone."""
         try:
-            self._socket.settimeout(_left(self._deadline))
+            self._socket.settimeout(remaining(self._deadline))
             return self._socket.recv(READ_BYTES)
         except TimeoutError as error:
             raise HopError("busy", HOST_SILENT) from error
@@ -100,7 +102,8 @@ class Forwarder:
             if not addresses:
                 log.info("not forwarded to %s: its address is not for others, or ours", name)
                 raise _denied()
-            connected = self._connect(addresses, deadline)
+            endpoints = [(_family(address), (str(address), self._port)) for address in addresses[:MOST_ADDRESSES]]
+            connection = connect(endpoints, deadline)
         except TimeoutError as error:
             raise HopError("busy", HOST_SILENT) from error
         except socket.gaierror as error:
@@ -108,11 +111,11 @@ class Forwarder:
         except OSError as error:
             raise _unreachable(name, error) from error
         try:
-            connected.sendall(rest.encode())
+            connection.sendall(rest.encode())
         except OSError as error:
-            connected.close()
+            connection.close()
             raise _unreachable(name, error) from error
-        return Hop(name, connected, deadline)
+        return Hop(name, connection, deadline)
 
     def _is_us(self, address: Address) -> bool:
         """Whether the address is one of this host's, where we answer at its port; nothing is sent to find out."""
@@ -124,35 +127,6 @@ class Forwarder:
             probe.connect((str(address), self._port))
             return str(parse_address(probe.getsockname()[0])) == str(address)
         return False  # there is no way to it
-
-    def _connect(self, addresses: Sequence[Address], deadline: float) -> socket.socket:
-        """A connection to the first of the addresses that takes one; OSError, the last one's, where none does."""
-        failure = OSError()
-        tried = addresses[:MOST_ADDRESSES]
-        for number, address in enumerate(tried):
-            try:
-                return self._connect_one(address, _left(deadline) / (len(tried) - number))
-            except OSError as error:
-                failure = error
-        raise failure
-
-    def _connect_one(self, address: Address, seconds: float) -> socket.socket:
-        sock = socket.socket(_family(address), socket.SOCK_STREAM)
-        try:
-            sock.settimeout(seconds)
-            sock.connect((str(address), self._port))
-            return sock
-        except OSError:
-            sock.close()
-            raise
-
-
-def _left(deadline: float) -> float:
-    """Seconds until the deadline; TimeoutError when it is over."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 def _family(address: Address) -> socket.AddressFamily:

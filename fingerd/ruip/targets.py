@@ -5,36 +5,23 @@ address that is not: whoever answers for the name chooses it, and could choose
 one that only this host can reach.
 """
 
-import contextlib
-import encodings.idna  # noqa: F401 - found by name when a host is read, which is too late in a chroot
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 
-from fingerd.net.addresses import NAT64, SPECIAL, UNICAST, Network, is_part, is_public, parse_address, parse_network
+from fingerd.net.addresses import (
+    NAT64,
+    SPECIAL,
+    UNICAST,
+    Host,
+    Network,
+    is_part,
+    is_public,
+    parse_host,
+    parse_host_name,
+    parse_network,
+)
 
-NAME_CHARACTERS = 253  # RFC 1035 2.3.4, in its written form
-
-Host = IPv4Address | IPv6Address | str  # a name is ASCII, in lower case, without a dot at its end
 Target = Network | str  # a name, "*.example.org" for all names below it, "*" for every name
-
-_LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")  # in the last place: 0x7f.1 and 2130706433 are addresses to some resolvers
-
-
-def parse_host(text: str) -> Host:
-    """The host that a query names: an address, in brackets or not, or a name; ValueError for anything else.
-
-    ``host:port`` is nothing of these, and neither is an address with a zone.
-    """
-    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if "%" not in bare:
-        try:
-            return parse_address(bare)
-        except ValueError:
-            pass
-    return _parse_name(text)
 
 
 def parse_target(text: str) -> Target:
@@ -47,23 +34,9 @@ def parse_target(text: str) -> Target:
         if "/" in text:
             raise
     try:
-        return f"*.{_parse_name(text[2:])}" if text.startswith("*.") else _parse_name(text)
+        return f"*.{parse_host_name(text[2:])}" if text.startswith("*.") else parse_host_name(text)
     except ValueError:
         raise ValueError(f"{text!r} is no name of a host, no *.name, no address and no network") from None
-
-
-def _parse_name(text: str) -> str:
-    if len(text) <= NAME_CHARACTERS + 1:
-        with contextlib.suppress(UnicodeError):  # where IDNA has no form for it
-            name = (text if text.isascii() else text.encode("idna").decode()).lower().removesuffix(".")
-            labels = name.split(".")
-            if (
-                len(name) <= NAME_CHARACTERS
-                and all(map(_LABEL.fullmatch, labels))
-                and not _NUMBER.fullmatch(labels[-1])
-            ):
-                return name
-    raise ValueError("no name of a host")
 
 
 def goes_round(hosts: Sequence[str]) -> bool:
@@ -114,9 +87,3 @@ def _is_meant(network: Network) -> bool:
 def is_any(target: Target) -> bool:
     """Whether a target means hosts without a bound."""
     return target == "*" or (not isinstance(target, str) and target.prefixlen == 0)
-
-
-def missing_for_names(root: Path) -> Iterator[str]:
-    """The complaint that no name can be looked up below this root directory, where that is so."""
-    if not any((root / "etc" / name).exists() for name in ("resolv.conf", "hosts")):
-        yield f"without etc/resolv.conf or etc/hosts in {root} no host name can be looked up"

@@ -25,9 +25,9 @@ from fingerd.config.secrets import SecretFile
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Seconds, Whole
 from fingerd.errors import OptionError, of_option
+from fingerd.net.resolver import missing_for_names
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
-from fingerd.ruip.targets import missing_for_names
 from fingerd.text import is_text
 
 NAMESAKES = 100  # that are told of at once; more would only fill memory

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from fingerd.errors import BackendError
+from fingerd.net.deadline import split_deadline
 
 KEPT_SECONDS = 60.0  # that a connection is kept without use: a firewall may have forgotten it after that
 DOWN_SECONDS = 30.0  # that a server which has failed is asked after all others
@@ -26,7 +27,6 @@ class Link(Protocol):
 
 L = TypeVar("L", bound=Link)
 T = TypeVar("T")
-Item = TypeVar("Item")
 
 
 class _Server(Generic[L]):
@@ -82,7 +82,7 @@ class Pool(Generic[L]):
 
     def _begin(self, begin: Callable[[L, float], T], due: float) -> tuple[_Server[L], L, T]:
         causes = []
-        for server, share in shares(self._in_turn(), due):
+        for server, share in split_deadline(self._in_turn(), due):
             try:
                 link, made = self._begin_at(server, begin, share)
             except LostError as error:
@@ -158,10 +158,3 @@ def _begun(link: L, begin: Callable[[L, float], T], due: float) -> T:
     except BaseException:
         link.close()
         raise
-
-
-def shares(items: Sequence[Item], due: float) -> Iterator[tuple[Item, float]]:
-    """Each of the items, and by when the next one's turn is, so that all get as much of the time until ``due``."""
-    for number, item in enumerate(items):
-        now = time.monotonic()
-        yield item, now + max(due - now, 0) / (len(items) - number)

@@ -22,7 +22,8 @@ from fingerd.backends.ldap.pool import LostError
 from fingerd.backends.ldap.server_url import Address
 from fingerd.config.secrets import Secret
 from fingerd.errors import BackendError
-from fingerd.net.stream import Wire, cause_of
+from fingerd.net.resolver import endpoints_of
+from fingerd.net.stream import DeadlineSocket, cause_of, connect
 from fingerd.text import one_line
 
 SCOPES: Mapping[str, Literal["SUBTREE", "LEVEL", "BASE"]] = {"subtree": "SUBTREE", "one": "LEVEL", "base": "BASE"}
@@ -90,7 +91,8 @@ class Server:
     def connect(self, due: float) -> "Link":
         """A connection that is ready for searches; LostError where there is none by then, BackendError if refused."""
         try:
-            link = Link(self.address, Wire(self.address.host, self.address.port, due))
+            endpoints = endpoints_of(self.address.host, self.address.port, due)
+            link = Link(self.address, DeadlineSocket(connect(endpoints, due), due))
         except OSError as error:
             raise LostError(f"ldap {self.address}: {cause_of(error)}") from error
         try:
@@ -107,22 +109,22 @@ class Server:
 class Link:
     """One connection to a directory server, for one thread at a time."""
 
-    def __init__(self, address: Address, wire: Wire) -> None:
+    def __init__(self, address: Address, stream: DeadlineSocket) -> None:
         self._address = address
-        self._wire = wire
+        self._stream = stream
         self._ldap = ldap3.Connection(_NOWHERE, auto_referrals=False, auto_range=False, check_names=False)
         # What ldap3's open() does, but for making the socket.
-        self._ldap.socket = self._wire
+        self._ldap.socket = self._stream
         self._ldap.closed, self._ldap.listening = False, True
         self._ldap.strategy._outstanding = {}
 
     def encrypt(self, context: ssl.SSLContext, due: float) -> None:
         """Begin TLS, which is asked for where it is not the server's habit; LostError where it does not come about."""
-        self._wire.begin(due)
+        self._stream.start_answer(due)
         if self._address.scheme == "ldap":
             self._do(due, self._ldap.extended, _START_TLS)
         try:
-            self._wire.encrypt(context, self._address.host)
+            self._stream.encrypt(context, self._address.host)
         except OSError as error:
             raise LostError(f"ldap {self._address}: {cause_of(error)}") from error
 
@@ -167,12 +169,12 @@ class Link:
         **kwargs: Any,
     ) -> Mapping[str, Any]:
         """The result of an operation of ldap3."""
-        self._wire.begin(due)
+        self._stream.start_answer(due)
         try:
             operation(*args, **kwargs)
             result: Mapping[str, Any] = dict(self._ldap.result)
         except Exception as error:  # a server that talks nonsense makes ldap3 fail in any way
-            raise LostError(f"ldap {self._address}: {_cause_of(self._wire.failure or error)}") from error
+            raise LostError(f"ldap {self._address}: {_cause_of(self._stream.failure or error)}") from error
         if result["result"] in accept:
             return result
         said = one_line(f"{result['description']}: {result['message']}".removesuffix(": "))
@@ -180,7 +182,7 @@ class Link:
 
     def close(self) -> None:
         """Close it without a word: the server may be stuck."""
-        self._wire.close()
+        self._stream.close()
 
 
 def _cause_of(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """The addresses of directory servers, as LDAP URLs write them (RFC 4516 section 2)."""
 
-import ipaddress
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
+
+from fingerd.net.addresses import is_this_host
+from fingerd.net.stream import is_address
 
 PORTS = {"ldap": 389, "ldaps": 636, "ldapi": 0}
 
@@ -23,19 +25,12 @@ class Address(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether what is sent there stays on this machine."""
-        return self.scheme == "ldapi" or self.host == "localhost" or (self.is_number and _number(self.host).is_loopback)
+        return self.scheme == "ldapi" or is_this_host(self.host)
 
     @property
     def is_number(self) -> bool:
         """Whether nothing has to be looked up to find it."""
-        try:
-            return self.scheme == "ldapi" or bool(_number(self.host))
-        except ValueError:
-            return False
-
-
-def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(host)
+        return self.scheme == "ldapi" or is_address(self.host)
 
 
 def parse_address(url: str) -> Address:

@@ -23,7 +23,8 @@ from sqlalchemy.pool import QueuePool
 from fingerd.backends.sql.drivers import Driver, Sqlite, until
 from fingerd.backends.sql.postgresql import Postgresql
 from fingerd.config.values import did_you_mean
-from fingerd.errors import LATE, BackendError
+from fingerd.errors import BackendError
+from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.text import one_line
 
 BATCH = 20  # rows that are fetched together at first
@@ -158,7 +159,7 @@ class Database:
     def _turn(self, deadline: float) -> Iterator[None]:
         """One of the connections that there may be; TimeoutError where none is free by then."""
         if time.monotonic() >= deadline:
-            raise TimeoutError(LATE)
+            raise TimeoutError(DEADLINE_PASSED)
         if not self._free.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise TimeoutError("all connections are in use")
         try:
@@ -200,7 +201,7 @@ def _read_address(address: str, password: str | None) -> URL:
 def _cause_of(error: BaseException) -> str:
     """What the database or its driver said, in one line, without the statement and its values."""
     said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    return LATE if said == "interrupted" else re.sub(r"\s+", " ", said) or type(error).__name__
+    return DEADLINE_PASSED if said == "interrupted" else re.sub(r"\s+", " ", said) or type(error).__name__
 
 
 def _bytes_of(rows: Sequence[Sequence[object]]) -> int:

@@ -19,8 +19,8 @@ from sqlalchemy import event, exc, text
 from sqlalchemy.engine import URL, Connection, Engine
 
 from fingerd.config.system_options import absolute
+from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
-from fingerd.ruip.targets import missing_for_names
 from fingerd.text import read_text
 
 STEPS = 10_000  # of SQLite's machine between two looks at the clock, well below a millisecond

@@ -19,9 +19,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 
 from fingerd.backends.sql.drivers import Driver, due, first_rows, tell
-from fingerd.errors import LATE
-from fingerd.net.stream import addresses_of, cause_of, is_address
-from fingerd.ruip.targets import missing_for_names
+from fingerd.net.deadline import DEADLINE_PASSED
+from fingerd.net.resolver import addresses_of, missing_for_names
+from fingerd.net.stream import cause_of, is_address
 
 FIRST_TURN = 0.25  # seconds before the deadline at which a server should give up itself, which keeps the connection
 UNTRANSLATABLE = ("22021", "22P05")  # PostgreSQL's codes for characters that the database's charset does not have
@@ -121,7 +121,7 @@ def _wait(failure: type[Exception], connection: Any) -> None:
             ready = select.poll()
             ready.register(connection.fileno(), select.POLLIN if state == 1 else select.POLLOUT)
             if left <= 0 or not ready.poll(None if left == math.inf else math.ceil(left * 1000)):
-                raise failure(LATE)
+                raise failure(DEADLINE_PASSED)
     finally:
         del connection  # which would stay open with the traceback that this is a part of
 

@@ -6,7 +6,6 @@ both for the whole of it, however slowly the web server sends.
 """
 
 import base64
-import ipaddress
 import re
 import ssl
 import time
@@ -24,10 +23,12 @@ from fingerd.config.secrets import Secret, SecretFile
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Scalar, Seconds, Size, Whole
 from fingerd.errors import BackendError, OptionError
+from fingerd.net.addresses import is_this_host
 from fingerd.net.http import CA_BUNDLE, FAILURES, Fetcher, cause_of, check_header, origin, without_password
+from fingerd.net.resolver import missing_for_names
+from fingerd.net.stream import is_address
 from fingerd.people import Person
 from fingerd.people.documents import check_paths, people_of
-from fingerd.ruip.targets import missing_for_names
 from fingerd.text import mark_cut
 
 CHUNK_BYTES = 1 << 14
@@ -145,7 +146,7 @@ class Web(Backend):
     def missing(self, root: Path) -> Iterator[str]:
         """What a jail lacks for looking up the host's name, and for checking its certificate."""
         parts = urlsplit(self._address("a"))
-        if not _is_address(parts.hostname or ""):
+        if not is_address(parts.hostname or ""):
             yield from missing_for_names(root)
         bundle = self.verify if isinstance(self.verify, str) else CA_BUNDLE
         if parts.scheme == "https" and self.verify and not (root / bundle.lstrip("/")).exists():
@@ -156,7 +157,7 @@ class Web(Backend):
         parts = urlsplit(self._address("a"))
         if parts.scheme == "https" and self.verify is False:
             yield "verify is false: whoever is between here and the web server can read and change everything"
-        if parts.scheme == "http" and not _is_this_host(parts.hostname or ""):
+        if parts.scheme == "http" and not is_this_host(parts.hostname or ""):
             secrets = {
                 "auth_file": self.auth_file,
                 "the password in the address": parts.password,
@@ -216,15 +217,3 @@ def _authorization(secret: Secret) -> str:
     if not re.fullmatch("[A-Za-z0-9._~+/-]+=*", secret.text):
         raise OptionError("must hold user:password, or a bearer token", "auth_file")
     return f"Bearer {secret.text}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_this_host(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

@@ -507,7 +507,7 @@ for name in range(2):
 assert server.recv(1000)
 .
 """
-LATE = {
+DEADLINE_PASSED = {
     "ldap": ({"url": ("ldap://ldap.example.org",), "base": "", "timeout": 0.4}, "ldap ldap://ldap.example.org: "),
     "sql": (
         {"url": "postgresql://u@db.example.org/db", "query": "SELECT :user AS login", "timeout": 0.4},
@@ -517,7 +517,7 @@ LATE = {
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("kind", "how"), LATE.items(), ids=LATE)
+@pytest.mark.parametrize(("kind", "how"), DEADLINE_PASSED.items(), ids=DEADLINE_PASSED)
 def test_a_name_server_that_never_answers_is_a_failure_in_time(
     kind: str, how: tuple[dict[str, Any], str], tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from fingerd.backends.static import Static
 from fingerd.errors import HopError
 from fingerd.net import resolver as lookup
+from fingerd.net.stream import connect
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import cut_reply, encode_reply
 from fingerd.ruip.forward import Forwarder
@@ -387,7 +388,8 @@ def test_a_host_without_ipv6_asks_the_other_address(monkeypatch: pytest.MonkeyPa
         monkeypatch.undo()
     with neighbour(repeat) as port:
         monkeypatch.setattr(socket, "socket", Socket)
-        with Forwarder(port=port)._connect([ip_address("::1"), ip_address("127.0.0.1")], time.monotonic() + PATIENCE):
+        endpoints = [(socket.AF_INET6, ("::1", port)), (socket.AF_INET, ("127.0.0.1", port))]
+        with connect(endpoints, time.monotonic() + PATIENCE):
             pass
         monkeypatch.undo()
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingerd.errors import ConfigError
-from fingerd.ruip.targets import goes_round, is_allowed, may_be_asked, parse_host, parse_target
+from fingerd.net.addresses import parse_host
+from fingerd.ruip.targets import goes_round, is_allowed, may_be_asked, parse_target
 from fingerd.settings import load_config, read_config
 
 # What names a host
