@@ -20,11 +20,14 @@ _fingerd() {
         --uid) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
         --gid) mapfile -t COMPREPLY < <(compgen -g -- "$current") ;;
         --from) mapfile -t COMPREPLY < <(compgen -W "127.0.0.1 unix" -- "$current") ;;
+        --reload)
+            mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && grep -lsx fingerd [1-9]*/comm | cut -d/ -f1)" -- "$current")
+            ;;
         --umask | --prefix | --query) ;;
         *)
             mapfile -t COMPREPLY < <(compgen -W "-h --help -c --config -n --nodaemon --pidfile --rundir --chroot
-                --umask --uid --gid -l --logfile --syslog --prefix --check --query --from --backends
-                --version" -- "$current")
+                --umask --uid --gid -l --logfile --syslog --prefix --check --query --from --reload
+                --backends --version" -- "$current")
             ;;
     esac
 }

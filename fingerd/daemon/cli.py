@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from fingerd import __version__
@@ -14,6 +14,7 @@ from fingerd.daemon.catalogue import catalogue
 from fingerd.daemon.detach import Shell, become, fill_standard_descriptors
 from fingerd.daemon.inetd import silence_if_client_listens, take_client
 from fingerd.daemon.privileges import Owner
+from fingerd.daemon.reload import send_reload
 from fingerd.daemon.startup import Start, serve
 from fingerd.daemon.systemd import Notifier, passed_listeners
 from fingerd.errors import ConfigError, StartError
@@ -30,8 +31,8 @@ DEFAULT_CONFIG = "/etc/fingerd.yaml"
 
 EPILOG = """\
 exit codes:
-  0 done; 64 usage; 69 an address cannot be bound, or another fingerd holds the pid file;
-  70 a bug; 77 not allowed (needs root); 78 configuration
+  0 done; 64 usage; 69 an address cannot be bound, another fingerd holds the pid file,
+  or --reload finds no fingerd; 70 a bug; 77 not allowed (needs root); 78 configuration
 
 signals:
   SIGTERM, SIGINT stop: running answers get limits.drain_seconds
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     place.add_argument("-l", "--logfile", metavar="FILE", help="log to FILE")
     place.add_argument("--syslog", action="store_true", help="log to syslog")
     logs.add_argument("--prefix", metavar="NAME", help="syslog tag")
-    looks = result.add_argument_group("looking without serving")
+    looks = result.add_argument_group("instead of serving")
     look = looks.add_mutually_exclusive_group()
     look.add_argument("--check", action="store_true", help="read everything, report every problem, and exit")
     look.add_argument("--query", metavar="LINE", help="print what a client would get that asks LINE, and exit")
@@ -82,9 +83,23 @@ def parser() -> argparse.ArgumentParser:
         dest="client",
         help="the client that --query is about: an address, or unix (default: 127.0.0.1)",
     )
+    look.add_argument(
+        "--reload", metavar="PID", type=_pid, help="check as --check does; if valid, send SIGHUP to PID, and exit"
+    )
     look.add_argument("--backends", action="store_true", help="list the backend types and their options, and exit")
     look.add_argument("--version", action="version", version=f"fingerd {__version__}")
     return result
+
+
+def _pid(text: str) -> int:
+    """The pid that the text names; argparse reports an ArgumentTypeError as an error of usage.
+
+    0 and negative numbers are no pids: kill(2) signals whole process groups by them. The kernel's pid_t has 31 bits.
+    """
+    pid = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
+    if not 0 < pid < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a pid")
+    return pid
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,9 +128,16 @@ def _run(arguments: argparse.Namespace) -> int:
         print(*catalogue(), sep="\n")
         return os.EX_OK
     settings, warnings = read_config(arguments.config, _overrides(arguments))
+    if arguments.reload is not None:
+        _print_warnings((*warnings, *_warnings_of_owner(arguments, settings, warnings)))
+        send_reload(arguments.reload)
+        return os.EX_OK
     if arguments.check:
-        warnings = (*warnings, *_warnings_of_owner(arguments, settings, warnings))
-        print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
+        try:
+            warnings = (*warnings, *_warnings_of_owner(arguments, settings, warnings))
+        except ConfigError as error:  # a start is possible all the same: it reads as root
+            warnings = (*warnings, *error.problems)
+        _print_warnings(warnings)
         print(f"{escape_controls(arguments.config)}: {'can be used' if warnings else 'no problem found'}")
         return os.EX_OK
     if arguments.query is not None:
@@ -138,22 +160,28 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, tuple[str, str]]:
     return {path: (flag, text) for path, (flag, text) in given.items() if text is not None}
 
 
-def _warnings_of_owner(arguments: argparse.Namespace, settings: Settings, known: Sequence[str]) -> Iterator[str]:
+def _print_warnings(warnings: Sequence[str]) -> None:
+    print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
+
+
+def _warnings_of_owner(arguments: argparse.Namespace, settings: Settings, known: Sequence[str]) -> list[str]:
     """What else is wrong for the user whom root would have the daemon become, and who reads all of it at a reload.
 
-    In a chroot the daemon reads other files than we do here, or none: nothing is said about that.
+    ConfigError where that user cannot read it, so that the daemon would refuse the reload. In a chroot the daemon reads
+    other files than we do here, or none: nothing is said about that.
     """
     user = settings.process.user
     if os.getuid() != 0 or user is None or settings.process.chroot:
-        return
+        return []
     become(Owner.of(settings.process))
     who = user.name or f"uid {user.uid}"
     try:
         found = read_config(arguments.config, _overrides(arguments))[1]
     except ConfigError as error:
-        yield from (f"{problem} (for {who}, so a reload would be refused)" for problem in error.problems)
-    else:
-        yield from (f"{warning} (for {who})" for warning in found if warning not in known)
+        raise ConfigError(
+            [f"{problem} (for {who}, so a reload would be refused)" for problem in error.problems]
+        ) from None
+    return [f"{warning} (for {who})" for warning in found if warning not in known]
 
 
 def _print_answer(settings: Settings, line: str, client: str) -> int:

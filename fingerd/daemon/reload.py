@@ -1,8 +1,9 @@
-"""SIGHUP: read the configuration again, beside the thread that serves, and swap it in one step."""
+"""SIGHUP: read the configuration again, beside the thread that serves, and swap it in one step; and sending it."""
 
 import dataclasses
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,39 @@ log = logging.getLogger(__name__)
 
 # What a jail cannot see: accounts, folders, syslog, the log file. These go on as they are.
 IN_JAIL = ("listen", "log", "process")
+
+
+def send_reload(pid: int) -> None:
+    """Send SIGHUP to the fingerd with this pid.
+
+    StartError with exit code 69 where no such process exists or it has no handler for SIGHUP, 77 where this user may
+    not signal it.
+    """
+    try:
+        # The default action of SIGHUP ends a process, and a stale pid file may name any.
+        if _catches_sighup(pid) is False:
+            raise StartError(
+                f"process {pid} has no handler for SIGHUP, so it is not a running fingerd: no signal sent",
+                os.EX_UNAVAILABLE,
+            )
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        raise StartError(f"process {pid} does not exist", os.EX_UNAVAILABLE) from None
+    except PermissionError:
+        raise StartError(f"process {pid} cannot be signalled by uid {os.getuid()}", os.EX_NOPERM) from None
+
+
+def _catches_sighup(pid: int) -> bool | None:
+    """Whether the process has a handler for SIGHUP; None where /proc does not show it.
+
+    /proc may be absent, or hide processes of other users and user namespaces (hidepid, ProtectProc=).
+    """
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        return bool(int(fields["SigCgt"], 16) >> (signal.SIGHUP - 1) & 1)
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 @dataclass

@@ -97,7 +97,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"fingerd {__version__}\n"
     text = parser().format_help()
     options = "-c --config -n --nodaemon --pidfile --rundir --chroot --umask --uid --gid -l --logfile --syslog --prefix"
-    for option in f"{options} --check --query --from --backends --version".split():
+    for option in f"{options} --check --query --from --reload --backends --version".split():
         assert option in text
 
 

@@ -230,3 +230,107 @@ def test_a_signal_finds_its_handler_as_soon_as_the_pid_is_in_its_file(tmp_path: 
 def iter_until(lines: Iterable[str], text: str) -> str:
     """The first line that holds the text."""
     return next(line for line in lines if text in line)
+
+
+# --reload
+
+
+def call(config: Path, pid: object, *options: str, inside: Iterable[str] = ()) -> tuple[int, str]:
+    """The exit code of ``fingerd --reload``, and what it says."""
+    done = subprocess.run(
+        [*inside, *FINGERD, "-c", str(config), *options, "--reload", str(pid)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_the_command_signals_the_daemon_if_the_file_is_valid(start: Start) -> None:
+    daemon = start(FIRST)
+    config, pid = config_of(daemon), daemon.process.pid
+    config.write_text(FIRST.replace("first", "second"))
+    assert call(config, pid) == (0, "")
+    daemon.logged("configuration reloaded")
+    assert daemon.ask(b"alice\r\n") == b"second\r\n"
+
+    config.write_text(FIRST.replace("static", "statik") + "limits: {thread: 3}\n")
+    assert call(config, pid) == (
+        78,
+        f"{config}:2:17: backend.type: there is no backend statik (did you mean static?)\n"
+        f"{config}:3:10: limits.thread: unknown option (did you mean threads?)\n",
+    )
+    config.write_text(FIRST + "policy: [{from: any}, {from: 192.0.2.0/24}]\n")
+    code, said = call(config, pid)
+    assert (code, said.count("\n")) == (0, 1)
+    assert said.startswith(f"warning: {config}:3:")
+    daemon.logged("configuration reloaded")
+    assert daemon.ask(b"alice\r\n") == b"first\r\n"
+    assert daemon.stop() == 0
+    assert not [line for line in daemon.log if "not reloaded" in line]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "-5", "+5", "1.5", "5x", " 5", "²", "2147483648", "9" * 5000, "self"])
+def test_what_is_no_pid_is_wrong_usage(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(FIRST)
+    code, said = call(path, text)
+    assert (code, said.splitlines()[-1]) == (
+        64,
+        f"fingerd: argument --reload: {text!r} is not a pid",
+    )
+
+
+@pytest.mark.parametrize("other", [("--check",), ("--query", "alice"), ("--backends",)])
+def test_the_command_does_one_thing(other: tuple[str, ...], tmp_path: Path) -> None:
+    code, said = call(tmp_path / "fingerd.yaml", 1, *other)
+    assert (code, said.splitlines()[-1]) == (64, f"fingerd: argument --reload: not allowed with argument {other[0]}")
+
+
+def test_a_process_that_is_not_there_or_would_be_ended_is_not_signalled(tmp_path: Path) -> None:
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(FIRST)
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        pid = sleeper.pid
+        no_handler = (
+            f"fingerd: process {pid} has no handler for SIGHUP, so it is not a running fingerd: no signal sent\n"
+        )
+        eventually(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+        assert call(path, pid) == (69, no_handler)
+        assert sleeper.poll() is None
+        sleeper.terminate()
+        eventually(lambda: status(pid, "State")[0] == "Z")
+        assert call(path, pid) == (69, no_handler)
+    assert sleeper.returncode == -signal.SIGTERM
+    assert call(path, pid) == (69, f"fingerd: process {pid} does not exist\n")
+
+
+@pytest.mark.root
+def test_where_proc_shows_nothing_the_signal_is_sent(start: Start) -> None:
+    daemon = start(FIRST)
+    hidden = ("unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "-")
+    assert call(config_of(daemon), daemon.process.pid, inside=hidden) == (0, "")
+    daemon.logged("configuration reloaded")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    assert call(config_of(daemon), ended.pid, inside=hidden) == (69, f"fingerd: process {ended.pid} does not exist\n")
+
+
+@pytest.mark.root
+def test_root_signals_as_the_user_that_the_daemon_has_become(start: Start, tmp_path: Path) -> None:
+    let_everybody_in(tmp_path)
+    daemon = start(FIRST + "process: {user: nobody}\n")
+    config, pid = config_of(daemon), daemon.process.pid
+    config.chmod(0o644)
+    assert status(pid, "Uid") == ["65534"] * 4
+    assert call(config, pid) == (0, "")
+    daemon.logged("configuration reloaded")
+    config.chmod(0o600)
+    reason = "cannot be read: Permission denied (for nobody, so a reload would be refused)"
+    assert call(config, pid) == (78, f"{config}: {reason}\n")
+    config.chmod(0o644)
+    assert call(config, pid, "--uid", "daemon") == (77, f"fingerd: process {pid} cannot be signalled by uid 1\n")
+    assert call(config, pid) == (0, "")
+    daemon.logged("configuration reloaded")
+    assert not [line for line in daemon.log if "not reloaded" in line]

@@ -82,7 +82,8 @@ def test_the_pages_mention_no_option_that_is_not_there(page: str) -> None:
     assert set(re.findall(r"\*(-[a-z-]+)\*", prose(page))) <= OPTIONS.keys()
     for block in BLOCK.findall(page):
         for arguments in re.findall(r"^(?:ExecStart=|ExecReload=)?(?:/usr/sbin/)?fingerd (-.*)$", block, re.MULTILINE):
-            parser().parse_args(shlex.split(arguments))
+            with_a_pid = re.sub(r"\$MAINPID|\$\(cat [^)]*\)", "1", arguments)
+            parser().parse_args(shlex.split(with_a_pid))
     for arguments in re.findall(r"_fingerd (-[^_]*)_", prose(page)):
         parser().parse_args(shlex.split(arguments))
 
@@ -313,6 +314,12 @@ def test_bash_completes_what_belongs_to_an_option(tmp_path: Path) -> None:
     assert completions(tmp_path, "--config", "=", "ja") == {"jail"}
     assert "root" in completions(tmp_path, "--uid", "roo")
     assert "root" in completions(tmp_path, "--gid", "roo")
+    script = "printf fingerd > /proc/$$/comm && echo && read line"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as named:
+        assert named.stdout
+        named.stdout.readline()
+        assert str(named.pid) in completions(tmp_path, "--reload", "")
+        named.communicate()
     assert completions(tmp_path, "--query", "bob", "--from", "") == {"127.0.0.1", "unix"}
 
 
