@@ -35,6 +35,7 @@ def check_the_init_script_starts_reloads_and_stops_it(service: Machine, saw: Saw
     said = [service.run("sh", "-c", f"{INIT} start")]
     pid = service.read("/run/fingerd.pid").strip()
     uid = service.run("id", "--user", "fingerd").strip()
+    assert int(pid) in service.processes("fingerd")
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in service.read(f"/proc/{pid}/status")
     assert "CapEff:\t0000000000000000\n" in service.read(f"/proc/{pid}/status")
     assert EXAMPLE in service.run("finger", "example@localhost")
@@ -56,7 +57,7 @@ def check_the_init_script_starts_reloads_and_stops_it(service: Machine, saw: Saw
     said.append(service.run("sh", "-c", f"{INIT} stop"))
     assert service.status("sh", "-c", f"{INIT} status") == 3
     assert not service.exists("/run/fingerd.pid")
-    assert service.run("pgrep", "--exact", "fingerd", check=False) == ""
+    assert service.processes("fingerd") == []
     saw(*(line.strip() for line in "".join(said).splitlines()), f"as uid {uid}, without any capability")
 
 
@@ -86,7 +87,7 @@ def check_remove_and_purge_leave_nothing(bare: Machine, saw: Saw) -> None:
     bare.wait("test", "-s", "/var/log/fingerd/fingerd.log")
 
     bare.run("apt-get", "remove", "-q", "-y", "fingerd")
-    assert bare.run("pgrep", "--exact", "fingerd", check=False) == ""
+    assert bare.processes("fingerd") == []
     assert bare.run("ss", "--no-header", "--listening", "--tcp", "sport = :79") == ""
     assert bare.run("systemctl", "list-units", "--no-legend", "--state=active,failed", "fingerd*") == ""
     left = files(bare) - before

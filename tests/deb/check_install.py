@@ -18,6 +18,7 @@ def check_the_service_answers_debians_finger(service: Machine, saw: Saw) -> None
     assert service.run("systemctl", "is-active", "fingerd.service") == "active\n"
     assert service.status("systemctl", "is-enabled", "fingerd.socket") != 0
     assert service.run("systemctl", "is-system-running") == "running\n"
+    assert not service.exists("/bin/kill")  # the service needs no procps
     for host in ("127.0.0.1", "localhost"):
         assert EXAMPLE in service.run("finger", f"example@{host}")
     assert "No such user" in service.run("finger", "stranger@localhost")

@@ -39,6 +39,20 @@ def check_a_reload_with_a_bad_file_is_reported_and_loses_no_query(service: Machi
     assert service.show("fingerd.service", "NRestarts") == "0"
 
 
+def check_a_reload_ends_no_other_process_of_the_user(service: Machine, saw: Saw) -> None:
+    service.run("systemd-run", "--quiet", "--unit=sleeper", "--uid=fingerd", "sleep", "600")
+    try:
+        pid = service.show("sleeper.service", "MainPID")
+        service.drop_in("fingerd.service", f"[Service]\nExecReload=\nExecReload=/usr/sbin/fingerd --reload {pid}\n")
+        cursor = service.cursor()
+        assert service.status("systemctl", "reload", "fingerd.service") != 0
+        refused = service.wait_for_lines(cursor, f"process {pid} has no handler for SIGHUP")
+        assert service.show("sleeper.service", "MainPID") == pid
+    finally:
+        service.run("systemctl", "stop", "sleeper.service")
+    saw("the sandbox shows what the signal would do:", refused[0][1])
+
+
 def check_a_killed_daemon_is_back_within_3_seconds(service: Machine, saw: Saw) -> None:
     service.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "fingerd.service")
     start = time.monotonic()

@@ -71,6 +71,12 @@ def check_two_more_processes_share_the_load(socket: Machine, saw: Saw) -> None:
     assert set(shares) == set(units)
     assert min(shares.values()) > load.asked / 20
 
+    cursor = socket.cursor()
+    socket.run("systemctl", "reload", "fingerd.service")
+    reloaded = {unit for unit, _ in socket.wait_for_lines(cursor, "configuration reloaded", len(units))}
+    assert reloaded == set(units)
+    saw("reloaded by fingerd.service:", *sorted(reloaded))
+
     before = [socket.show(unit, "MainPID") for unit in units]
     with socket.load() as load:
         socket.run("systemctl", "restart", "fingerd.service")
@@ -84,7 +90,7 @@ def check_two_more_processes_share_the_load(socket: Machine, saw: Saw) -> None:
 
     socket.run("systemctl", "stop", "fingerd.socket", "fingerd.service")
     assert [socket.show(unit, "ActiveState") for unit in units] == ["inactive"] * 3
-    assert socket.run("pgrep", "--exact", "fingerd", check=False) == ""
+    assert socket.processes("fingerd") == []
 
 
 def check_an_upgrade_keeps_an_edited_conffile_and_loses_no_query(socket: Machine, saw: Saw, tmp_path: Path) -> None:

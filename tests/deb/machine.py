@@ -29,9 +29,13 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
     *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
     *("python3-urllib3", "python3-wcwidth", "python3-yaml"),
-    *("ca-certificates", "finger", "iproute2", "netbase", "procps"),
-    *("apparmor", "autopkgtest", "dpkg-dev", "logrotate"),
+    *("ca-certificates", "finger", "iproute2", "netbase"),
+    *("apparmor", "dpkg-dev", "logrotate"),
+    *("apt-utils", "python3-debian"),  # for autopkgtest
 )
+# procps, which has kill(1) and ps(1), is not essential, so the package must work without it. autopkgtest depends on
+# procps but does not use it here, so it is unpacked without its dependencies.
+UNPACKED = "autopkgtest"
 OLD = ("fingerd", "openbsd-inetd")  # Debian's own, to be replaced by ours; they lie in /root/old, with what they need
 
 ENVIRONMENT = {
@@ -45,9 +49,11 @@ ENVIRONMENT = {
 def root_file_system() -> Path:
     """The folder with the machine's root file system, which takes a minute to be made for the first time."""
     fetch = "apt-get -q -y -o APT::Sandbox::User=root -o Dir::Cache::archives=/root/old --download-only install"
+    unpack = f"cd /tmp; apt-get -q download {UNPACKED}; dpkg-deb --extract {UNPACKED}_*.deb /; rm {UNPACKED}_*"
     hooks = (
         "echo finger-machine > $1/etc/hostname",
         f"mkdir -p $1/root/old/partial && chroot $1 {fetch} {' '.join(OLD)}",
+        f"chroot $1 sh -ec '{unpack}'",
     )
     return made_once("machine", PACKAGES, hooks)
 
@@ -172,6 +178,15 @@ class Machine:
     def read(self, path: str) -> str:
         """What is in a file there."""
         return (self.root / path.lstrip("/")).read_text()
+
+    def processes(self, name: str) -> list[int]:
+        """The pids there of the processes with this name."""
+        found = []
+        for comm in (self.root / "proc").glob("[0-9]*/comm"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                if comm.read_text() == f"{name}\n":
+                    found.append(int(comm.parent.name))
+        return found
 
     def exists(self, path: str) -> bool:
         """Whether there is something of this name there."""

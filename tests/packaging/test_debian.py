@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import fingerd
+from fingerd.daemon.cli import parser
 from tests.helpers.daemons import EXAMPLES, ROOT
 
 DEBIAN = ROOT / "debian"
@@ -40,6 +41,20 @@ def test_every_drop_in_is_explained(drop_in: Path) -> None:
     text = drop_in.read_text()
     assert text.startswith("# For ")
     assert f".service.d {drop_in.name}\n" in text
+
+
+UNITS = ("fingerd.service", "fingerd@.service")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_runs_only_fingerd_and_allows_no_other_program(name: str) -> None:
+    """ExecPaths= names no path of an optional package: where one is missing, the service fails with 226/NAMESPACE."""
+    service = settings(DEBIAN / name, "Service")
+    commands = [line.partition("=")[2].split() for line in service if re.match("Exec(?!Paths)", line)]
+    assert [command[0] for command in commands] == ["/usr/sbin/fingerd"] * 2
+    for _, *arguments in commands:
+        parser().parse_args(["1" if argument == "$MAINPID" else argument for argument in arguments])
+    assert "ExecPaths=/usr/sbin/fingerd /usr/bin/python3 /usr/lib" in service
 
 
 def test_nothing_may_be_executed_in_a_folder_that_can_be_written_to() -> None:
