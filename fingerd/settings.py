@@ -1,25 +1,42 @@
 """The configuration: a YAML file, with command line options over it, as one frozen value."""
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
 from fingerd.backends import Backend, HasDoubts, NeedsSystem, UnknownTypeError, backend_names, load_type, package_of
 from fingerd.config.document import Document, join, read_document, set_options
 from fingerd.config.schema import FAILED, REQUIRED, Reader, foreign_types
-from fingerd.config.system_options import raise_descriptor_limit
+from fingerd.config.system_options import User, read_file, read_folder, read_group, read_mode, read_path, read_user
 from fingerd.config.values import did_you_mean, read_scalar, to_text, unreplaced
-from fingerd.daemon.privileges import Process
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
 from fingerd.ruip.policy import ANYONE, Rule, doubts
 from fingerd.ruip.ruip import REPLACED, Wording
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the process becomes once everything is bound."""
+
+    user: Annotated[User, read_user] | None = None
+    group: Annotated[int, read_group] | None = None
+    chroot: Annotated[str, read_folder] | None = None
+    rundir: Annotated[str, read_path] = "/"
+    umask: Annotated[int, read_mode] = 0o027
+    pidfile: Annotated[str, read_file] | None = None
+
+    def __post_init__(self) -> None:
+        seen = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
+        if not os.path.isdir(seen):
+            raise ValueError(f"there is no folder {seen} to run in")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,15 +186,3 @@ def _check_names(document: Document, settings: Settings, rule_nodes: list[yaml.N
         if any(isinstance(target, str) for target in rule.forward or ()):
             for what in missing_for_names(Path(jail or "/")):
                 (document.complain if jail else document.warn)(rule_nodes[number], f"policy[{number}].forward", what)
-
-
-def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
-    """The settings with no more connections than there can be descriptors, and a warning where those are fewer."""
-    wanted = settings.limits.connections
-    # Beside the clients: listeners and logs, and for every thread a program with its pipes, or a connection.
-    possible = raise_descriptor_limit(wanted, 64 + 8 * settings.limits.threads)
-    if possible == wanted:
-        return settings, ()
-    limits = dataclasses.replace(settings.limits, connections=possible)
-    doubt = f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
-    return dataclasses.replace(settings, limits=limits), (doubt,)

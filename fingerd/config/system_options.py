@@ -1,11 +1,12 @@
-"""Options that name something of this host: users, groups, folders, files, permission bits."""
+"""Options that name something of this host: users, groups, directories, files, permission bits, passwords in files."""
 
 import grp
 import os
 import pwd
 import re
-import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
 
 from fingerd.config.values import Scalar, to_text
 
@@ -111,9 +112,26 @@ def read_file(scalar: Scalar) -> str:
     return path
 
 
-def raise_descriptor_limit(wanted: int, spare: int) -> int:
-    """Raise the soft limit of descriptors to the hard one; how many of the ``wanted`` fit in beside ``spare`` ones."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - spare))
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that no log, message or traceback shows by accident."""
+
+    text: str = field(repr=False)
+
+
+def read_secret(scalar: Scalar) -> Secret:
+    """The first line of the file with this path; ValueError where it cannot be read, or has none."""
+    path = read_path(scalar)
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8") from None
+    line = text.partition("\n")[0].rstrip("\r")
+    if not line:
+        raise ValueError(f"{path}: has no text in its first line")
+    return Secret(line)
+
+
+SecretFile = Annotated[Secret, read_secret]

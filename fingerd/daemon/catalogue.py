@@ -7,8 +7,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fingerd.backends import Backend, backend_names, load_type, package_of
 from fingerd.config.schema import foreign_types
-from fingerd.config.secrets import read_secret
-from fingerd.config.system_options import read_file, read_folder, read_group, read_mode, read_path, read_user
+from fingerd.config.system_options import (
+    read_file,
+    read_folder,
+    read_group,
+    read_mode,
+    read_path,
+    read_secret,
+    read_user,
+)
 from fingerd.config.values import Seconds, Size, Whole, describe
 
 INDENT = "    "

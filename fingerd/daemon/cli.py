@@ -11,9 +11,10 @@ from typing import NoReturn
 from fingerd import __version__
 from fingerd.config.system_options import absolute, start_here
 from fingerd.daemon.catalogue import catalogue
-from fingerd.daemon.detach import Shell, become, fill_standard_descriptors
+from fingerd.daemon.descriptors import fill_standard_descriptors
+from fingerd.daemon.detach import Shell
 from fingerd.daemon.inetd import silence_if_client_listens, take_client
-from fingerd.daemon.privileges import Owner
+from fingerd.daemon.privileges import Owner, become
 from fingerd.daemon.reload import send_reload
 from fingerd.daemon.startup import Start, serve
 from fingerd.daemon.systemd import Notifier, passed_listeners

@@ -10,18 +10,16 @@ is ready, the shell waits on a pipe of ours.
 import contextlib
 import ctypes
 import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
-import errno
-import fcntl
 import json
 import os
 import resource
-import stat
 import sys
 import time
 from collections.abc import Sequence
 
-from fingerd.daemon.privileges import Owner, Process
+from fingerd.daemon.privileges import Owner, verify
 from fingerd.errors import StartError
+from fingerd.settings import Process
 
 MOST_DESCRIPTORS = 1 << 18
 
@@ -37,68 +35,6 @@ import daemon  # noqa: E402
 # it is not to be found any more, and the process would be aborted.
 with contextlib.suppress(OSError):  # a C library that does without
     ctypes.CDLL("libgcc_s.so.1")
-
-
-class PidFile:
-    """A file that holds the daemon's pid, and is locked while it runs: what a crash leaves behind is no obstacle.
-
-    StartError with exit code 69 where another process holds it, 77 where it may not be written.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        try:
-            self._descriptor = self._open()
-        except BlockingIOError:
-            raise StartError(f"another fingerd holds {path} (pid {self._holder()})", os.EX_UNAVAILABLE) from None
-        except OSError as error:
-            code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
-            raise StartError(f"cannot write the pid file {path}: {error.strerror}", code) from error
-
-    def _open(self) -> int:
-        """The locked descriptor; OSError where there is none to be had."""
-        while True:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(self._path, flags, 0o600)
-            try:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                    raise OSError(errno.EINVAL, "it is no file of its own")
-                os.fchmod(descriptor, 0o600)  # whoever can read the file can lock it
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
-                    return descriptor
-            except FileNotFoundError:
-                pass  # its last holder has just removed it
-            except OSError:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-
-    def _holder(self) -> str:
-        try:
-            with open(self._path, encoding="ascii", errors="replace") as file:
-                return file.read(20).strip() or "unknown"
-        except OSError:  # it has just ended
-            return "unknown"
-
-    def fileno(self) -> int:
-        """The locked descriptor, which must stay open."""
-        return self._descriptor
-
-    def write(self) -> None:
-        """Put this process's pid into the file."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
-
-    def remove(self) -> None:
-        """Remove the file, or empty it where it may not be removed, or cannot be seen any more."""
-        try:
-            if os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
-                os.unlink(self._path)
-        except OSError:
-            pass
-        os.ftruncate(self._descriptor, 0)
 
 
 class Shell:
@@ -140,18 +76,6 @@ class Shell:
             self._descriptor = -1
 
 
-def fill_standard_descriptors() -> None:
-    """Open ``/dev/null`` where descriptors 0 to 2 are closed, lest a client or a log gets one of these."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
-
-
 def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequence[int], keep_stderr: bool) -> None:
     """Change root, folder, umask and owner as the settings say, and detach.
 
@@ -187,31 +111,3 @@ def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequen
     except (daemon.daemon.DaemonError, OSError) as error:
         raise StartError(str(error), os.EX_NOPERM) from error
     verify(owner)
-
-
-def become(owner: Owner) -> None:
-    """Change groups and user for good, and nothing else; StartError where that is not allowed, or could be undone."""
-    if owner.groups is None:
-        return
-    try:
-        os.setgroups(owner.groups)
-        os.setresgid(owner.gid, owner.gid, owner.gid)
-        os.setresuid(owner.uid, owner.uid, owner.uid)
-    except OSError as error:
-        raise StartError(f"cannot become uid {owner.uid}, gid {owner.gid}: {error.strerror}", os.EX_NOPERM) from error
-    verify(owner)
-
-
-def verify(owner: Owner) -> None:
-    """StartError where this process is not wholly what it should be, or could be root again."""
-    if os.getresuid() != (owner.uid,) * 3 or os.getresgid() != (owner.gid,) * 3:
-        raise StartError(f"still uid {os.getresuid()}, gid {os.getresgid()}", os.EX_SOFTWARE)
-    if owner.groups is not None and not set(os.getgroups()) <= set(owner.groups):
-        raise StartError(f"still in the groups {os.getgroups()}", os.EX_SOFTWARE)
-    if owner.uid == 0:
-        return
-    try:
-        os.setuid(0)
-    except PermissionError:
-        return
-    raise StartError("root could be had back", os.EX_SOFTWARE)

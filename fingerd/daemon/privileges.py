@@ -1,28 +1,10 @@
-"""What the process becomes: its user, groups, folders and files, as ``process:`` says."""
+"""Who the daemon becomes, and giving up root for good: groups and gid before the uid, then a check of all of them."""
 
 import os
 from dataclasses import dataclass
-from typing import Annotated
 
-from fingerd.config.system_options import User, read_file, read_folder, read_group, read_mode, read_path, read_user
 from fingerd.errors import StartError
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What the process becomes once everything is bound."""
-
-    user: Annotated[User, read_user] | None = None
-    group: Annotated[int, read_group] | None = None
-    chroot: Annotated[str, read_folder] | None = None
-    rundir: Annotated[str, read_path] = "/"
-    umask: Annotated[int, read_mode] = 0o027
-    pidfile: Annotated[str, read_file] | None = None
-
-    def __post_init__(self) -> None:
-        seen = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
-        if not os.path.isdir(seen):
-            raise ValueError(f"there is no folder {seen} to run in")
+from fingerd.settings import Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +26,31 @@ class Owner:
         if os.getuid() != 0:
             raise StartError(f"only root can become another user (uid {uid}, gid {gid})", os.EX_NOPERM)
         return cls(uid, gid, tuple(sorted({gid, *(os.getgrouplist(user.name, gid) if user and user.name else ())})))
+
+
+def become(owner: Owner) -> None:
+    """Change groups and user for good, and nothing else; StartError where that is not allowed, or could be undone."""
+    if owner.groups is None:
+        return
+    try:
+        os.setgroups(owner.groups)
+        os.setresgid(owner.gid, owner.gid, owner.gid)
+        os.setresuid(owner.uid, owner.uid, owner.uid)
+    except OSError as error:
+        raise StartError(f"cannot become uid {owner.uid}, gid {owner.gid}: {error.strerror}", os.EX_NOPERM) from error
+    verify(owner)
+
+
+def verify(owner: Owner) -> None:
+    """StartError where this process is not wholly what it should be, or could be root again."""
+    if os.getresuid() != (owner.uid,) * 3 or os.getresgid() != (owner.gid,) * 3:
+        raise StartError(f"still uid {os.getresuid()}, gid {os.getresgid()}", os.EX_SOFTWARE)
+    if owner.groups is not None and not set(os.getgroups()) <= set(owner.groups):
+        raise StartError(f"still in the groups {os.getgroups()}", os.EX_SOFTWARE)
+    if owner.uid == 0:
+        return
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    raise StartError("root could be had back", os.EX_SOFTWARE)

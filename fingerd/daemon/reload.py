@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
+from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.systemd import Notifier
 from fingerd.errors import ConfigError, StartError
 from fingerd.log.writer import Writer, open_sink
 from fingerd.server.server import FingerServer
-from fingerd.settings import Settings, read_config, within_descriptors
+from fingerd.settings import Settings, read_config
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fingerd.daemon.detach import PidFile, Shell, become_daemon
+from fingerd.daemon.descriptors import within_descriptors
+from fingerd.daemon.detach import Shell, become_daemon
+from fingerd.daemon.pidfile import PidFile
 from fingerd.daemon.privileges import Owner
 from fingerd.daemon.reload import Reloader
 from fingerd.daemon.systemd import Notifier
@@ -16,7 +18,7 @@ from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import Writer, install, open_sink
 from fingerd.server.listeners import name_of
 from fingerd.server.server import FingerServer
-from fingerd.settings import Settings, within_descriptors
+from fingerd.settings import Settings
 
 log = logging.getLogger("fingerd")
 

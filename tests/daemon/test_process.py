@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.config.system_options import raise_descriptor_limit
-from fingerd.daemon.detach import PidFile
-from fingerd.daemon.privileges import Owner, Process
+from fingerd.daemon.descriptors import raise_descriptor_limit
+from fingerd.daemon.pidfile import PidFile
+from fingerd.daemon.privileges import Owner
 from fingerd.errors import StartError
+from fingerd.settings import Process
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, PATIENCE, Host, ask, eventually, let_everybody_in, status
 
@@ -438,7 +439,7 @@ def test_fewer_descriptors_than_connections_are_a_warning(config: Path) -> None:
 def test_the_soft_limit_of_descriptors_is_raised() -> None:
     code = """if True:
         import resource
-        from fingerd.config.system_options import raise_descriptor_limit
+        from fingerd.daemon.descriptors import raise_descriptor_limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))
         print(raise_descriptor_limit(50, 10), resource.getrlimit(resource.RLIMIT_NOFILE))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -466,7 +467,7 @@ def test_root_that_was_not_given_away_is_noticed(before: str, owner: str, compla
         import os
         from fingerd.errors import StartError
         from fingerd.daemon.privileges import Owner
-        from fingerd.daemon.detach import verify
+        from fingerd.daemon.privileges import verify
         {before}
         try:
             verify({owner})

@@ -10,7 +10,6 @@ from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
 from fingerd.backends.web import Web
 from fingerd.config.system_options import User
-from fingerd.daemon.privileges import Process
 from fingerd.errors import ConfigError
 from fingerd.log.writer import Log
 from fingerd.net.addresses import parse_source
@@ -18,7 +17,7 @@ from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import Wording
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InternetAddress, UnixAddress
-from fingerd.settings import Settings, load_config, read_config
+from fingerd.settings import Process, Settings, load_config, read_config
 
 EMPTY = "backend: {type: empty}\n"  # the least that a file must say
 

@@ -73,7 +73,7 @@ def test_the_exit_codes_are_those_of_the_help() -> None:
 
 
 def test_the_environment_is_what_the_code_reads() -> None:
-    read = set(re.findall(r'environ\.get\("(\w+)"', (ROOT / "fingerd" / "client.py").read_text()))
+    read = set(re.findall(r'environ\.get\("(\w+)"', (ROOT / "fingerd" / "client" / "cli.py").read_text()))
     assert read
     assert set(re.findall(r"\*([A-Z_]+)\*", section(PAGE, "ENVIRONMENT"))) == read | {"LC_ALL", "LC_CTYPE", "LANG"}
     for name in read:

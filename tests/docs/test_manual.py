@@ -20,13 +20,12 @@ from fingerd.config.schema import Reader
 from fingerd.config.system_options import read_file, read_folder, read_group, read_mode, read_path, read_user
 from fingerd.config.values import Seconds, Size, Whole, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
-from fingerd.daemon.privileges import Process
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
 from fingerd.protocol import reply
 from fingerd.ruip.report import NOBODY_LISTED
 from fingerd.server.listeners import Address, UnixAddress, parse_listen
-from fingerd.settings import Settings, load_config
+from fingerd.settings import Process, Settings, load_config
 from tests.helpers.daemons import ROOT
 
 PAGES = ("fingerd.8.scd", "fingerd.yaml.5.scd")

@@ -29,7 +29,6 @@ EXCEPTIONS: set[str] = {
     "backends.vending imports backends.static",
     "server.server: too many lines",
     "server.transport: too many lines",
-    "settings imports daemon.privileges",
 }
 
 ROW = re.compile(r"^\| (\d+) \| (.+) \|$", re.MULTILINE)

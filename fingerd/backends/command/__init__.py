@@ -23,7 +23,7 @@ from fingerd.config.system_options import absolute
 from fingerd.config.values import Seconds, Size, Whole, unreplaced
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
-from fingerd.people.documents import check_paths, people_of
+from fingerd.people.mapping import check_paths, people_of
 from fingerd.text import read_cut, read_text
 
 # All that a program sees of the daemon's environment; a fixed locale, so that answers do not depend on who started it.

@@ -21,8 +21,7 @@ from fingerd.backends import Ask, Backend
 from fingerd.backends.ldap.pool import Pool
 from fingerd.backends.ldap.search import Entry, Link, Page, Search, Server, check_filter, check_name, filter_value
 from fingerd.backends.ldap.server_url import Address, parse_address
-from fingerd.config.secrets import SecretFile
-from fingerd.config.system_options import read_path
+from fingerd.config.system_options import SecretFile, read_path
 from fingerd.config.values import Seconds, Whole
 from fingerd.errors import OptionError, of_option
 from fingerd.net.resolver import missing_for_names

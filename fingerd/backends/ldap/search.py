@@ -20,7 +20,7 @@ from ldap3.utils.dn import parse_dn
 
 from fingerd.backends.ldap.pool import LostError
 from fingerd.backends.ldap.server_url import Address
-from fingerd.config.secrets import Secret
+from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError
 from fingerd.net.resolver import endpoints_of
 from fingerd.net.stream import DeadlineSocket, cause_of, connect

@@ -14,7 +14,7 @@ from typing import Annotated
 from fingerd.backends import Ask, Backend
 from fingerd.backends.sql.database import Database, Rows
 from fingerd.backends.sql.statement import check_statement
-from fingerd.config.secrets import SecretFile
+from fingerd.config.system_options import SecretFile
 from fingerd.config.values import Seconds, Whole
 from fingerd.errors import BackendError, OptionError, of_option
 from fingerd.people import Person

@@ -19,8 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from fingerd.backends import Ask, Backend
 from fingerd.backends.web.html import is_html, read_html, read_page
-from fingerd.config.secrets import Secret, SecretFile
-from fingerd.config.system_options import read_path
+from fingerd.config.system_options import Secret, SecretFile, read_path
 from fingerd.config.values import Scalar, Seconds, Size, Whole
 from fingerd.errors import BackendError, OptionError
 from fingerd.net.addresses import is_this_host
@@ -28,7 +27,7 @@ from fingerd.net.http import CA_BUNDLE, FAILURES, Fetcher, cause_of, check_heade
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
 from fingerd.people import Person
-from fingerd.people.documents import check_paths, people_of
+from fingerd.people.mapping import check_paths, people_of
 from fingerd.text import mark_cut
 
 CHUNK_BYTES = 1 << 14

@@ -20,7 +20,7 @@ pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
 
 from fingerd.backends import Ask
 from fingerd.backends.ldap import NAMESAKES, Ldap
-from fingerd.config.secrets import Secret
+from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person
 from fingerd.protocol.reply import INTERNAL_ERROR

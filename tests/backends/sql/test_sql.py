@@ -22,7 +22,7 @@ from fingerd.backends import Ask  # noqa: E402
 from fingerd.backends.sql import Sql  # noqa: E402
 from fingerd.backends.sql.drivers import LOOK  # noqa: E402
 from fingerd.backends.sql.statement import check_statement  # noqa: E402
-from fingerd.config.secrets import Secret  # noqa: E402
+from fingerd.config.system_options import Secret  # noqa: E402
 from fingerd.errors import BackendError, ConfigError  # noqa: E402
 from fingerd.people import Person  # noqa: E402
 from fingerd.ruip.policy import Policy, Rule  # noqa: E402

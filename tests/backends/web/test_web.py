@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from fingerd.backends import Ask
 from fingerd.backends.web import Web
-from fingerd.config.secrets import Secret
+from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.testing import HOSTILE_NAMES

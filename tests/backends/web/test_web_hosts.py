@@ -20,7 +20,7 @@ import pytest
 
 from fingerd.backends import Ask
 from fingerd.backends.web import Web, read_verify
-from fingerd.config.secrets import Secret
+from fingerd.config.system_options import Secret
 from fingerd.config.values import Scalar
 from fingerd.errors import BackendError
 from fingerd.settings import read_config

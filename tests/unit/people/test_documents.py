@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fingerd.errors import OptionError
 from fingerd.people import Person, Record
-from fingerd.people.documents import check_paths, people_of
+from fingerd.people.mapping import check_paths, people_of
 
 FIELDS = {"login": "id", "name": "profile.name", "home_phone": "phones.1", "plan": "says"}
 ALICE = {"id": "alice", "profile": {"name": "Alice Archer"}, "phones": ["1", 22.50], "says": ["one", "two", None]}
