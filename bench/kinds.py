@@ -31,7 +31,7 @@ from fingerd.backends.static import Static
 class Patient(Static):
     """Users in the configuration, asked by the crew."""
 
-    instant = False
+    blocking = True
 '''
 SCENARIO = """\
 [["0s"]]

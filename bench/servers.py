@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.kinds import Kind, run_folder
 from bench.peers import ROOT, NotHereError
 
-PATIENCE = 20.0  # seconds until a server has to answer its first query
+TIMEOUT = 20.0  # seconds until a server has to answer its first query
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # Makes the socket the first that LISTEN_FDS means, for the process that it becomes.
@@ -89,7 +89,7 @@ def running(kind: Kind) -> Iterator[Server]:
 
 
 def _await_answer(server: Server, complaints: Path) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while server.kind.expect.encode() not in _answer(server):
         if time.monotonic() > end or any(process.poll() is not None for process in server.processes):
             said = complaints.read_text(errors="replace").strip().splitlines() or ["it does not answer"]

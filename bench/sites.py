@@ -150,9 +150,9 @@ def _inetd(
         raise NotHereError("it needs root, unshare, and systemd-socket-activate")
     host = _small_host(package)
     start = (activate, "--accept", "--inetd", "-E", setting, "-l")
-    become = () if user == "root" else ("setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups")
+    drop_privileges = () if user == "root" else ("setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups")
     run = ("sh", "-c", 'exec "$0" "$@" 2>&1', f"/mnt/package/{program}")  # inetd gives a client the complaints, too
-    small = (unshare, "--mount", "--", "sh", "-c", SMALL_HOST, str(host), *become)
+    small = (unshare, "--mount", "--", "sh", "-c", SMALL_HOST, str(host), *drop_privileges)
     return lambda port: (*small, *start, f"127.0.0.1:{port}", *run, *options)
 
 

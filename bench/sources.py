@@ -15,7 +15,7 @@ from bench import peers
 from bench.peers import NotHereError
 from bench.people import NAME, PLAN
 from tests.helpers import postgresql, slapd
-from tests.helpers.daemons import eventually
+from tests.helpers.daemons import wait_until
 
 USER, PEOPLE = "alice", 1_000
 TEXT = f"{NAME}\nPlan:\n{PLAN}"
@@ -100,7 +100,7 @@ def _web() -> Iterator[Ready]:
     port = slapd.free_port()
     with subprocess.Popen([peers.compiled("pages"), str(port), TEXT]) as process:
         try:
-            eventually(lambda: _listens(port))
+            wait_until(lambda: _listens(port))
             prefix = f"http://127.0.0.1:{port}/"
             yield Ready(f"{{type: web, prefix: '{prefix}'}}", (prefix,))
         finally:

@@ -13,13 +13,13 @@ class BackendError(Exception):
     """A source of people cannot tell: its operator reads the cause in the log, the client never does."""
 
 
-class HopError(Exception):
+class ForwardError(Exception):
     """The next host is not asked, or says nothing: ``words`` tell the client so, and nothing of the cause."""
 
     def __init__(self, outcome: str, words: str) -> None:
         super().__init__(words)
         self.outcome = outcome  # the log's word for it
-        self.words = words
+        self.reply_text = words
 
 
 class ConfigError(Exception):
@@ -49,7 +49,7 @@ class OptionError(ValueError):
 
 
 @contextmanager
-def of_option(option: str) -> Iterator[None]:
+def option_errors(option: str) -> Iterator[None]:
     """Let a ValueError be about this option."""
     try:
         yield

@@ -9,17 +9,25 @@ from typing import Annotated, Any
 
 import yaml
 
-from fingerd.backends import Backend, HasDoubts, NeedsSystem, UnknownTypeError, backend_names, load_type, package_of
+from fingerd.backends import (
+    Backend,
+    ChecksSystem,
+    HasWarnings,
+    UnknownTypeError,
+    backend_names,
+    distribution_of,
+    load_type,
+)
 from fingerd.config.document import Document, join, read_document, set_options
-from fingerd.config.schema import FAILED, REQUIRED, Reader, foreign_types
+from fingerd.config.schema import INVALID, REQUIRED, Reader, unsupported_types
 from fingerd.config.system_options import User, read_file, read_folder, read_group, read_mode, read_path, read_user
-from fingerd.config.values import did_you_mean, read_scalar, to_text, unreplaced
+from fingerd.config.values import did_you_mean, read_scalar, to_text, unknown_placeholders
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
-from fingerd.ruip.policy import ANYONE, Rule, doubts
-from fingerd.ruip.ruip import REPLACED, Wording
+from fingerd.ruip.policy import ANYONE, Rule, rule_warnings
+from fingerd.ruip.ruip import REPLACED, ReplyOptions
 from fingerd.server.limits import Limits
-from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
+from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress, UnixAddress, parse_listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +52,12 @@ class Settings:
     """Everything that the file says, its defaults included."""
 
     backend: Backend
-    listen: tuple[Address, ...] = (InternetAddress("", 79),)
+    listen: tuple[ListenAddress, ...] = (TcpAddress("", 79),)
     policy: tuple[Rule, ...] = (ANYONE,)
     process: Process = field(default_factory=Process)
     log: Log = field(default_factory=Log)
     limits: Limits = field(default_factory=Limits)
-    reply: Wording = field(default_factory=Wording)
+    reply: ReplyOptions = field(default_factory=ReplyOptions)
 
 
 def load_config(path: str) -> Settings:
@@ -73,7 +81,7 @@ def read_config(
 
     def read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         backend = _read_backend(reader, node, path)
-        if backend is not FAILED:
+        if backend is not INVALID:
             backends.append((node, path, backend))
         return backend
 
@@ -82,22 +90,22 @@ def read_config(
     def read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
         rule_nodes.append(node)
         rule = reader.read_fields(node, Rule, path)
-        if rule is not FAILED and not rule.from_:
+        if rule is not INVALID and not rule.from_:
             return reader.fail(node, join(path, "from"), "is empty: it holds nobody")
         return rule
 
-    reader = Reader(document, {Backend: read_backend, Address: _read_address, Rule: read_rule})
-    settings: Any = FAILED if document.root is None else reader.read(document.root, Settings, "")
-    if settings is not FAILED:
+    reader = Reader(document, {Backend: read_backend, ListenAddress: _read_address, Rule: read_rule})
+    settings: Any = INVALID if document.root is None else reader.read(document.root, Settings, "")
+    if settings is not INVALID:
         _check_surroundings(document, settings, backends)
         _check_names(document, settings, rule_nodes)
-        for number, option, what in doubts(settings.policy) if rule_nodes else ():
+        for number, option, what in rule_warnings(settings.policy) if rule_nodes else ():
             document.warn(rule_nodes[number], f"policy[{number}].{option}", what)
         if not settings.policy:
-            document.warn(document.below("policy"), "policy", "there is no rule: everybody is denied")
+            document.warn(document.place_of("policy"), "policy", "there is no rule: everybody is denied")
         for option in ("header", "footer"):
-            for what in unreplaced(getattr(settings.reply, option) or "", REPLACED):
-                document.warn(document.below("reply", option), f"reply.{option}", what)
+            for what in unknown_placeholders(getattr(settings.reply, option) or "", REPLACED):
+                document.warn(document.place_of("reply", option), f"reply.{option}", what)
     document.raise_problems()
     return settings, document.warnings
 
@@ -110,11 +118,11 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         return reader.fail(node, path, f"must be a mapping, as {{type: {scalar.text}}}")
     found = reader.entries(node, path)
     if "type" not in found:
-        return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.count == before else FAILED
+        return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.count == before else INVALID
     type_node = found["type"][1]
     name = reader.read(type_node, str, join(path, "type"))
-    if name is FAILED:
-        return FAILED
+    if name is INVALID:
+        return INVALID
     try:
         kind = load_type(name)
     except UnknownTypeError:
@@ -123,16 +131,16 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         hint = did_you_mean(name, names) or f" ({known})"
         return reader.fail(type_node, join(path, "type"), f"there is no backend {name}{hint}")
     except ImportError as error:
-        package = package_of(name)
+        package = distribution_of(name)
         whose = "" if package == "fingerd" else f" ({package})"
         is_missing = isinstance(error.__cause__ or error, ModuleNotFoundError)
         how = "needs something that is not installed" if is_missing else "cannot be loaded"
         return reader.fail(type_node, join(path, "type"), f"the backend {name}{whose} {how}: {error}")
     if not dataclasses.is_dataclass(kind):
         return reader.fail(type_node, join(path, "type"), f"the backend {name} is no dataclass, so it has no options")
-    if foreign := next(foreign_types(kind, special=(Backend,)), ""):
+    if foreign := next(unsupported_types(kind, special=(Backend,)), ""):
         return reader.fail(type_node, join(path, "type"), f"the backend {name} cannot be used: {foreign}")
-    return reader.read_fields(node, kind, path, beside=("type",))
+    return reader.read_fields(node, kind, path, extra_keys=("type",))
 
 
 def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
@@ -151,30 +159,30 @@ def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
 def _check_surroundings(document: Document, settings: Settings, backends: list[tuple[yaml.Node, str, Backend]]) -> None:
     """What backends need and the system, or the jail, does not have; backends that cannot be part of others."""
     jail = settings.process.chroot
-    listen = next((address for address in settings.listen if isinstance(address, Passed)), None)
+    listen = next((address for address in settings.listen if isinstance(address, InheritedSocket)), None)
     if listen and len(settings.listen) > 1:
-        document.complain(document.below("listen"), "listen", f"{listen} stands alone")
-    if listen == Passed("inetd") and settings.process.pidfile:
-        place = document.below("process", "pidfile")
-        document.complain(place, "process.pidfile", "inetd starts a process for each client")
+        document.add_error(document.place_of("listen"), "listen", f"{listen} stands alone")
+    if listen == InheritedSocket("inetd") and settings.process.pidfile:
+        place = document.place_of("process", "pidfile")
+        document.add_error(place, "process.pidfile", "inetd starts a process for each client")
     for node, path, backend in backends:
-        if backend is not settings.backend and backend.takes != "query":
-            document.complain(node, path, "stands alone, and cannot be a part of another backend")
-        if isinstance(backend, NeedsSystem):
+        if backend is not settings.backend and backend.reads != "query":
+            document.add_error(node, path, "stands alone, and cannot be a part of another backend")
+        if isinstance(backend, ChecksSystem):
             for what in _missing(backend, Path(jail or "/")):
                 if jail:
-                    document.complain(node, path, what)
+                    document.add_error(node, path, what)
                 else:
                     document.warn(node, path, what)
-        if isinstance(backend, HasDoubts):
-            for what in backend.doubts():
+        if isinstance(backend, HasWarnings):
+            for what in backend.warnings():
                 document.warn(node, path, what)
 
 
-def _missing(backend: NeedsSystem, root: Path) -> Iterator[str]:
+def _missing(backend: ChecksSystem, root: Path) -> Iterator[str]:
     """What the backend does not find, and what we may not look into for it."""
     try:
-        yield from backend.missing(root)
+        yield from backend.missing_requirements(root)
     except OSError as error:
         yield f"{error.filename}: {error.strerror}"
 
@@ -185,4 +193,4 @@ def _check_names(document: Document, settings: Settings, rule_nodes: list[yaml.N
     for number, rule in enumerate(settings.policy):
         if any(isinstance(target, str) for target in rule.forward or ()):
             for what in missing_for_names(Path(jail or "/")):
-                (document.complain if jail else document.warn)(rule_nodes[number], f"policy[{number}].forward", what)
+                (document.add_error if jail else document.warn)(rule_nodes[number], f"policy[{number}].forward", what)

@@ -6,7 +6,7 @@ Needs no test framework: where a promise is broken, AssertionError says which.
 import threading
 import time
 
-from fingerd.backends import AnswersAtOnce, Ask, Backend
+from fingerd.backends import AnswersAtOnce, Backend, Lookup
 from fingerd.errors import BackendError
 from fingerd.people import Person
 
@@ -17,12 +17,12 @@ HOSTILE_NAMES = (
     *("'; --", '"', "*", "?", "%", "_", "{user}", "{}", "$(id)", "`id`", "\\", "*)(uid=*"),
 )
 THREADS = 32
-PATIENCE = 60.0  # seconds until threads are taken for stuck
+TIMEOUT = 60.0  # seconds until threads are taken for stuck
 
 
-def ask(username: str, seconds: float = 10, by_name: bool = False, verbose: bool = False) -> Ask:
+def ask(username: str, seconds: float = 10, by_name: bool = False, verbose: bool = False) -> Lookup:
     """A query of somebody at 192.0.2.1, to be answered within so many seconds."""
-    return Ask(username, verbose, "192.0.2.1", time.monotonic() + seconds, by_name)
+    return Lookup(username, verbose, "192.0.2.1", time.monotonic() + seconds, by_name)
 
 
 def check_backend(backend: Backend, known: str = "") -> None:
@@ -56,7 +56,7 @@ def _check_at_once(backend: Backend, username: str, expected: list[str], by_name
 
 
 def _check_list(backend: Backend) -> None:
-    people = backend.listed(ask("", PATIENCE))
+    people = backend.list_users(ask("", TIMEOUT))
     if people is None:
         return
     for person in people:
@@ -71,7 +71,7 @@ def _check_threads(backend: Backend, known: str) -> None:
     def work() -> None:
         try:
             for _ in range(5):
-                logins = [person.login for person in backend.find(ask(known, PATIENCE))]
+                logins = [person.login for person in backend.find(ask(known, TIMEOUT))]
                 if logins[:1] != [known]:
                     wrong.append(f"a thread found {logins} for {known}")
             done.append(True)
@@ -82,7 +82,7 @@ def _check_threads(backend: Backend, known: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     _check(not wrong, "; ".join(sorted(set(wrong))))
     _check(len(done) == THREADS, f"only {len(done)} of {THREADS} threads came to an end")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.bare import Begin
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.people import Person
 
 
@@ -22,9 +22,9 @@ class Bare(Backend):
         library, *told = self.arguments
         object.__setattr__(self, "_begin", importlib.import_module(f"bench.bare.{library}").begins(*told))
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Somebody with the text."""
         mine = self._of_thread
         if not hasattr(mine, "look_up"):
             mine.look_up = self._begin()
-        return (Person(ask.username, mine.look_up(ask.username)),)
+        return (Person(lookup.username, mine.look_up(lookup.username)),)

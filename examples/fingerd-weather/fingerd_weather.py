@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.config.values import Seconds
 from fingerd.errors import BackendError, OptionError
 from fingerd.net.http import FAILURES, Fetcher, cause_of, without_password
@@ -35,25 +35,25 @@ class Weather(Backend):
             raise OptionError("must be a whole path, or begin with http:// or https://", "source")
         object.__setattr__(self, "_fetcher", Fetcher({}))
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """The weather of this place, as a text; nobody where there is no such place."""
-        place = ask.username.casefold()  # a key, and nothing else
-        weather = self._read(ask).get(place)
+        place = lookup.username.casefold()  # a key, and nothing else
+        weather = self._read(lookup).get(place)
         return () if weather is None else (Person(place, self._report(place, weather)),)
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All places; a policy rule decides who may see them."""
-        return (Person(place, self._report(place, weather)) for place, weather in self._read(ask).items())
+        return (Person(place, self._report(place, weather)) for place, weather in self._read(lookup).items())
 
     def close(self) -> None:
         """Close the connections that are kept for the next query."""
         self._fetcher.close()
 
-    def _read(self, ask: Ask) -> dict[str, Any]:
+    def _read(self, lookup: Lookup) -> dict[str, Any]:
         """The whole source; BackendError, with a cause for the log, whatever is wrong with it."""
         named = f"weather {without_password(self.source)}"
         try:
-            text = self._text(min(ask.deadline, time.monotonic() + self.timeout))
+            text = self._text(min(lookup.deadline, time.monotonic() + self.timeout))
             places = json.loads(text, parse_int=float)  # no number is too large for a float: it is infinite then
         except (*FAILURES, RecursionError) as error:
             raise BackendError(f"{named}: {cause_of(error)}") from error

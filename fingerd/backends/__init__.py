@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from fingerd.people import Person
 
@@ -22,68 +22,89 @@ ENTRY_POINTS = "fingerd.backends"
 # Ours that need a library which fingerd does without else: Debian's package of it. pip's extra is named as the backend.
 EXTRAS = {"ldap": "python3-ldap3", "sql": "python3-sqlalchemy"}
 
-Takes = Literal["query", "line", "anything", "nothing"]
+Reads = Literal["query", "line", "anything", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What a backend is asked: who is meant, how fully, by whom, by when, and whether parts of full names count."""
+class Lookup:
+    """Whom a backend is asked for, how fully, by whom, and by when."""
 
     username: str
     verbose: bool
     client: str  # an address, or "unix"
     deadline: float  # time.monotonic() seconds
-    by_name: bool = False
+    by_name: bool = False  # whether parts of full names count
 
 
 class Backend(Protocol):
-    """Knows some people. Built once at start-up, and shared by all threads, which may call it at the same time.
+    """Knows some people. Built at start-up, shared by all threads, never touched by the network side.
 
-    ``instant`` backends answer from memory and never wait: they are asked on
-    the thread that watches all connections. ``constant`` ones give the same
-    answer to a query whoever asks, and whenever. Those that ``knows_names``
-    find people by parts of their full names too. ``takes`` says how much of a
-    client is wanted: a query to answer; or, for backends that are no source of
-    people but a way to treat connections, a line before the close, anything
-    until ``read_seconds`` are over, or nothing at all.
+    A backend is a frozen dataclass: its fields are its options. The properties
+    say how it may be asked; most backends set a class attribute instead.
     """
 
-    instant: ClassVar[bool] = False
-    constant: ClassVar[bool] = False
-    knows_names: ClassVar[bool] = False
-    takes: ClassVar[Takes] = "query"
+    @property
+    def blocking(self) -> bool:
+        """Whether ``find`` and ``list_users`` may wait. Then a worker's thread calls them, else the loop's own."""
+        return True
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        """Everyone whom the name may mean, the exact login first; none for nobody. BackendError when it cannot tell.
+    @property
+    def repeatable_seconds(self) -> float:
+        """For how long an answer may be given again, to any client under the same rule; ``inf`` until a reload."""
+        return 0.0
 
-        With ``by_name``, those count too whose full name has all its words, where the backend knows full names.
+    @property
+    def searches_names(self) -> bool:
+        """Whether ``find`` knows parts of full names, where the lookup is ``by_name``."""
+        return False
+
+    @property
+    def depends_on_client(self) -> bool:
+        """Whether who asks changes the answer, so that it must not be given to another client."""
+        return False
+
+    @property
+    def may_be_partial(self) -> bool:
+        """Whether an answer may lack people or atoms that a source could not give in time."""
+        return False
+
+    @property
+    def reads(self) -> Reads:
+        """How much of a client is read: a query to answer, or, where a backend treats connections and knows no people:
+        a line before the close, anything until ``read_seconds`` are over, or nothing."""
+        return "query"
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """Everyone whom the name may mean, the exact login first; empty if unknown. BackendError if it cannot tell.
+
+        With ``by_name``, also those whose full name has all its words, where the backend searches names.
         """
         ...
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
-        """The people that {C} tells, one by one; None where no list is kept. BackendError when it cannot tell."""
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
+        """The people of {C}, one by one; None where no list is kept. BackendError if it cannot tell."""
         return None
 
     def close(self) -> None:
-        """Give back connections, files and programs: no query uses them any more, or the process ends."""
+        """Release connections, files and programs: no query uses them any more, or the process ends."""
         return None
 
 
 @runtime_checkable
-class NeedsSystem(Protocol):
-    """A backend that works with files of the system it runs on, and so may miss some, above all in a chroot."""
+class ChecksSystem(Protocol):
+    """A backend that needs files of the system it runs on, which may be missing, above all in a chroot."""
 
-    def missing(self, root: Path) -> Iterator[str]:
-        """What it needs that is not there when ``root`` is the root directory, each as a complaint."""
+    def missing_requirements(self, root: Path) -> Iterator[str]:
+        """What it needs and does not find when ``root`` is the root directory, each as a message."""
         ...
 
 
 @runtime_checkable
-class HasDoubts(Protocol):
-    """A backend with options that may do what nobody wants."""
+class HasWarnings(Protocol):
+    """A backend that can warn about its options."""
 
-    def doubts(self) -> Iterator[str]:
-        """What may not be meant as it is written, each as a warning."""
+    def warnings(self) -> Iterator[str]:
+        """What may not be meant as it is written, each as a message."""
         ...
 
 
@@ -91,7 +112,7 @@ class HasDoubts(Protocol):
 class AnswersAtOnce(Protocol):
     """A backend that has some of its answers in memory: those are given on the thread that watches all connections."""
 
-    def at_once(self, ask: Ask) -> Sequence[Person] | None:
+    def at_once(self, lookup: Lookup) -> Sequence[Person] | None:
         """What ``find`` would give, without waiting for anything; None where that would have to wait."""
         ...
 
@@ -143,7 +164,7 @@ def _is_ours(name: str) -> bool:
     return name.isidentifier() and name[0] != "_" and importlib.util.find_spec(f"{__name__}.{name}") is not None
 
 
-def package_of(name: str) -> str:
+def distribution_of(name: str) -> str:
     """The distribution that brings the backend called ``name``, with its version where that is known."""
     point = _entry_points().get(name)
     if point is None or _is_ours(name):

@@ -5,19 +5,21 @@ which begins with ``/``, ``./`` or ``../``. Aliases stand in the configuration, 
 FreeBSD's finger.conf(5): a line ``alias:target`` each, ``#`` begins a comment.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from fingerd.backends import Ask, Backend
-from fingerd.backends.static import can_be_asked
-from fingerd.config.system_options import absolute, read_path
+from fingerd.backends import Backend, Lookup
+from fingerd.backends.static import is_queryable
+from fingerd.config.system_options import read_path, resolve_path
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
-from fingerd.safe_files import RefusedError, decoded, read_plain
+from fingerd.safe_files import UnsafeFileError, decode_file, read_regular
 
+FILE_SECONDS = 1.0  # for which the text of a file may be given again
 TEXT_BYTES = 64 << 10  # of a file that an alias points to
 LONGEST_WAY = 100  # from one alias to the next, and so on
 
@@ -43,7 +45,7 @@ class Aliases(Backend):
         aliases = dict(_from_file(self.file)) if self.file else {}
         aliases |= {name: _Alias(targets, ("names", name)) for name, targets in self.names.items()}
         for name, alias in aliases.items():
-            if not can_be_asked(name):
+            if not is_queryable(name):
                 raise OptionError(f"{alias.line}no query can ask for {name!r}", *alias.place)
             if not alias.targets or not all(map(str.strip, alias.targets)):
                 raise OptionError(f"{alias.line}{name} means nobody", *alias.place)
@@ -51,28 +53,53 @@ class Aliases(Backend):
         for name in aliases:
             _follow(name, aliases, followed)
         object.__setattr__(self, "_targets", followed)
-        files = any(map(_is_file, (target for targets in self._targets.values() for target in targets)))
-        for promise in ("instant", "constant"):
-            object.__setattr__(self, promise, getattr(self.backend, promise) and not files)
-        object.__setattr__(self, "knows_names", self.backend.knows_names)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    @property
+    def _names_files(self) -> bool:
+        return any(map(_is_file, (target for targets in self._targets.values() for target in targets)))
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the other backend may wait, or an alias is a file, which is read."""
+        return self.backend.blocking or self._names_files
+
+    @property
+    def repeatable_seconds(self) -> float:
+        """As long as the other backend allows; one second where an alias is a file."""
+        return min(self.backend.repeatable_seconds, FILE_SECONDS if self._names_files else math.inf)
+
+    @property
+    def searches_names(self) -> bool:
+        """Whether the other backend does."""
+        return self.backend.searches_names
+
+    @property
+    def depends_on_client(self) -> bool:
+        """Whether the other backend does."""
+        return self.backend.depends_on_client
+
+    @property
+    def may_be_partial(self) -> bool:
+        """Whether the other backend's answers may be."""
+        return self.backend.may_be_partial
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Everyone whom the alias means, or the user of this name."""
-        targets = self._targets.get(ask.username)
+        targets = self._targets.get(lookup.username)
         if targets is None:
-            return self.backend.find(ask)
+            return self.backend.find(lookup)
         people: list[Person] = []
         for target in targets:  # each a login, and no part of a name
-            exactly = replace(ask, username=target, by_name=False)
+            exactly = replace(lookup, username=target, by_name=False)
             found = _text_of(target) if _is_file(target) else self.backend.find(exactly)
             people += (person for person in found if person not in people)
         return people
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The users of the other backend."""
-        return self.backend.listed(ask)
+        return self.backend.list_users(lookup)
 
-    def missing(self, root: Path) -> Iterator[str]:
+    def missing_requirements(self, root: Path) -> Iterator[str]:
         """The files that aliases point to and that are not there."""
         for name, targets in self._targets.items():
             for target in filter(_is_file, targets):
@@ -88,7 +115,7 @@ def _from_file(path: str) -> Iterator[tuple[str, _Alias]]:
     """The aliases of a finger.conf; OptionError where it cannot be read, or a line is none. A later line wins."""
     try:
         with open(path, "rb") as file:
-            lines = decoded(file.read()).splitlines()
+            lines = decode_file(file.read()).splitlines()
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror}", "file") from error
     for number, line in enumerate(map(str.strip, lines), 1):
@@ -118,7 +145,7 @@ def _follow(
             if target in aliases and target != name:
                 found |= dict.fromkeys(_follow(target, aliases, followed, (*way, name)))
             else:
-                found[absolute(target) if _is_file(target) else target] = None
+                found[resolve_path(target) if _is_file(target) else target] = None
         followed[name] = tuple(found)
     return followed[name]
 
@@ -130,7 +157,7 @@ def _is_file(target: str) -> bool:
 def _text_of(path: str) -> Sequence[Person]:
     """The text of a file, as an answer; nobody where it is gone. BackendError where it cannot be read."""
     try:
-        text = read_plain(os.path.realpath(path), None, TEXT_BYTES)  # a link here is the administrator's
-    except (RefusedError, OSError) as error:
+        text = read_regular(os.path.realpath(path), None, TEXT_BYTES)  # a link here is the administrator's
+    except (UnsafeFileError, OSError) as error:
         raise BackendError(f"aliases {error}") from error
     return () if text is None else (Person(os.path.basename(path), text),)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN
@@ -31,32 +31,54 @@ class Chain(Backend):
     def __post_init__(self) -> None:
         if not self.backends:
             raise OptionError("is empty: give at least one", "backends")
-        for promise in ("instant", "constant"):
-            object.__setattr__(self, promise, all(getattr(backend, promise) for backend in self.backends))
-        object.__setattr__(self, "knows_names", any(backend.knows_names for backend in self.backends))
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    @property
+    def blocking(self) -> bool:
+        """Whether a member may wait."""
+        return any(backend.blocking for backend in self.backends)
+
+    @property
+    def repeatable_seconds(self) -> float:
+        """As long as every member allows."""
+        return min(backend.repeatable_seconds for backend in self.backends)
+
+    @property
+    def searches_names(self) -> bool:
+        """Whether a member does."""
+        return any(backend.searches_names for backend in self.backends)
+
+    @property
+    def depends_on_client(self) -> bool:
+        """Whether a member does."""
+        return any(backend.depends_on_client for backend in self.backends)
+
+    @property
+    def may_be_partial(self) -> bool:
+        """Whether a member that fails is skipped, or a member's own answer may be partial."""
+        return self.on_error == "skip" or any(backend.may_be_partial for backend in self.backends)
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people of the first member that knows any; where parts of full names count, of all, and nobody twice.
 
         Else somebody's name in one member would hide somebody's login in another.
         """
-        if not ask.by_name:
-            return self._merged(ask) if self.merge else self._first(ask)
+        if not lookup.by_name:
+            return self._merged(lookup) if self.merge else self._first(lookup)
         people: list[Person] = []
         for backend in self.backends:
-            _join(people, self._found(backend, ask), self.merge)
+            _join(people, self._found(backend, lookup), self.merge)
         if self.merge and len(people) <= NAMESAKES:  # a member that knows no names may know the login
-            exactly = (self._merged(replace(ask, username=person.login, by_name=False)) for person in people)
+            exactly = (self._merged(replace(lookup, username=person.login, by_name=False)) for person in people)
             people = [known[0] if known else person for person, known in zip(people, exactly, strict=True)]
-        return sorted(people, key=lambda person: person.login != ask.username)
+        return sorted(people, key=lambda person: person.login != lookup.username)
 
-    def _first(self, ask: Ask) -> Sequence[Person]:
+    def _first(self, lookup: Lookup) -> Sequence[Person]:
         for backend in self.backends:
-            if people := self._found(backend, ask):
+            if people := self._found(backend, lookup):
                 return people
         return ()
 
-    def _merged(self, ask: Ask) -> Sequence[Person]:
+    def _merged(self, lookup: Lookup) -> Sequence[Person]:
         """The people of the first member that knows any, and what the others know of them.
 
         One login is one person, and so is the only one who has none in a
@@ -66,22 +88,22 @@ class Chain(Backend):
         people: Sequence[Person] = ()
         is_named = True  # by whom they were found first
         for backend in self.backends:
-            more = self._found(backend, ask)
+            more = self._found(backend, lookup)
             names = _gives_logins(backend)
             if len(people) == len(more) == 1 and not (names and is_named):
-                people = (people[0].filled(more[0]),)
+                people = (people[0].merged_with(more[0]),)
             elif people:
                 known = {person.login: person for person in more}
-                people = tuple(person.filled(known.get(person.login, person)) for person in people)
+                people = tuple(person.merged_with(known.get(person.login, person)) for person in people)
             else:
                 people, is_named = more, names
             if people and all(person.text is not None for person in people):
                 break
         return people
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """Everybody whom any member lists, and nobody twice; None where no member keeps a list."""
-        lists = [people for backend in self.backends if (people := self._listed(backend, ask)) is not None]
+        lists = [people for backend in self.backends if (people := self._listed(backend, lookup)) is not None]
         if not lists:
             return None
         merged: list[Person] = []
@@ -94,18 +116,18 @@ class Chain(Backend):
         for backend in self.backends:
             backend.close()
 
-    def _found(self, backend: Backend, ask: Ask) -> Sequence[Person]:
+    def _found(self, backend: Backend, lookup: Lookup) -> Sequence[Person]:
         """Whom a member finds; nobody where it fails and is passed over."""
         try:
-            return backend.find(ask)
+            return backend.find(lookup)
         except BackendError as error:
             self._pass_over(error)
             return ()
 
-    def _listed(self, backend: Backend, ask: Ask) -> Iterator[Person] | None:
+    def _listed(self, backend: Backend, lookup: Lookup) -> Iterator[Person] | None:
         """The list of a member; none where it fails and is passed over."""
         try:
-            people = backend.listed(ask)
+            people = backend.list_users(lookup)
         except BackendError as error:
             self._pass_over(error)
             return None
@@ -142,7 +164,7 @@ def _join(found: list[Person], more: Iterable[Person], merge: bool) -> None:
                 places[person.login] = len(found)
             found.append(person)
         elif merge:
-            found[place] = found[place].filled(person)
+            found[place] = found[place].merged_with(person)
 
 
 def _each_once(people: Iterable[Person]) -> Iterator[Person]:

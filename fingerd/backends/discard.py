@@ -1,14 +1,20 @@
 """``type: discard``: queries are read, and that is all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fingerd.backends import Takes
-from fingerd.backends.empty import Empty
+from fingerd.backends import Backend, Lookup, Reads
+from fingerd.people import Person
 
 
 @dataclass(frozen=True)
-class Discard(Empty):
+class Discard(Backend):
     """Reads the query, answers nothing, and closes the connection."""
 
-    takes: ClassVar[Takes] = "line"
+    blocking: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "line"
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """Knows no one."""
+        return ()

@@ -1,14 +1,20 @@
 """``type: drop``: connections are closed at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fingerd.backends import Takes
-from fingerd.backends.empty import Empty
+from fingerd.backends import Backend, Lookup, Reads
+from fingerd.people import Person
 
 
 @dataclass(frozen=True)
-class Drop(Empty):
+class Drop(Backend):
     """Closes every connection at once."""
 
-    takes: ClassVar[Takes] = "nothing"
+    blocking: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "nothing"
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """Knows no one."""
+        return ()

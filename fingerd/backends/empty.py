@@ -1,10 +1,11 @@
 """``type: empty``: nobody is known."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.people import Person
 
 
@@ -12,9 +13,9 @@ from fingerd.people import Person
 class Empty(Backend):
     """Knows nobody: every name is answered with "No such user"."""
 
-    instant: ClassVar[bool] = True
-    constant: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
+    repeatable_seconds: ClassVar[float] = math.inf
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Nobody."""
         return ()

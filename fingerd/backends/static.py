@@ -1,10 +1,11 @@
 """``type: static``: people who are written in the configuration."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.errors import OptionError, QueryError
 from fingerd.people import Person, Record
 from fingerd.protocol.query import Query, parse_query
@@ -14,39 +15,39 @@ from fingerd.protocol.query import Query, parse_query
 class Static(Backend):
     """Users in the configuration, each with the text that is told of them, or with a record."""
 
-    instant: ClassVar[bool] = True
-    constant: ClassVar[bool] = True
-    knows_names: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
+    repeatable_seconds: ClassVar[float] = math.inf
+    searches_names: ClassVar[bool] = True
 
     users: Mapping[str, str | Record]
     _people: Mapping[str, tuple[Person]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in self.users:
-            if not can_be_asked(name):
+            if not is_queryable(name):
                 raise OptionError(f"no query can ask for a user called {name!r}", "users", name)
         object.__setattr__(self, "_people", {name: (_person(name, user),) for name, user in self.users.items()})
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """The user of exactly this name, and those whose full name it is a part of where that counts."""
-        found = self._people.get(ask.username, ())
-        if not ask.by_name:
+        found = self._people.get(lookup.username, ())
+        if not lookup.by_name:
             return found
-        others = (person for (person,) in self._people.values() if person.is_called(ask.username))
+        others = (person for (person,) in self._people.values() if person.matches_name(lookup.username))
         return (*found, *(person for person in others if person not in found))
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All users, in the order of the configuration."""
         return (person for (person,) in self._people.values())
 
 
 def _person(login: str, user: str | Record) -> Person:
     if isinstance(user, Record):
-        return Person.of(login, user)
+        return Person.from_record(login, user)
     return Person(login, user.removesuffix("\n") + "\n")  # a line end now saves a new text for every answer
 
 
-def can_be_asked(name: str) -> bool:
+def is_queryable(name: str) -> bool:
     """Whether a query can mean this name and no other."""
     try:
         return bool(name) and parse_query(Query(name).encode()) == Query(name)

@@ -1,12 +1,13 @@
 """``type: vending``: a vending machine on the net (RFC 1288 2.5.5)."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from fingerd.backends import Ask, Backend
-from fingerd.backends.static import can_be_asked
-from fingerd.config.values import Whole
+from fingerd.backends import Backend, Lookup
+from fingerd.backends.static import is_queryable
+from fingerd.config.values import Integer
 from fingerd.errors import OptionError
 from fingerd.people import Person
 from fingerd.text import one_line
@@ -18,7 +19,7 @@ SOLD_OUT = "sold out"
 class Slot:
     """What lies in one slot."""
 
-    count: Annotated[int, Whole()]
+    count: Annotated[int, Integer()]
     price: str = ""
     text: str = ""
 
@@ -27,24 +28,24 @@ class Slot:
 class Vending(Backend):
     """A vending machine: the list of users is what can be bought, a user is a slot. It never eats money."""
 
-    instant: ClassVar[bool] = True
-    constant: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
+    repeatable_seconds: ClassVar[float] = math.inf
 
     slots: Mapping[str, Slot]
     _told: Mapping[str, tuple[Person]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in self.slots:
-            if not can_be_asked(name):
+            if not is_queryable(name):
                 raise OptionError(f"no query can ask for a slot called {name!r}", "slots", name)
         told = {name: (Person(name, _detail(name, slot)),) for name, slot in self.slots.items()}
         object.__setattr__(self, "_told", told)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """How many are left in the slot of this name, and what is said of them."""
-        return self._told.get(ask.username, ())
+        return self._told.get(lookup.username, ())
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All slots, as a table."""
         width = max(map(len, self.slots), default=0)
         lines = ["Items available:" if self.slots else "Nothing is for sale here."]

@@ -16,7 +16,7 @@ class NoAnswerError(Exception):
     """A host gives no answer, or not all of it; the text says why."""
 
 
-def answer(
+def fetch(
     query: Query, host: str, port: int, *, family: int = socket.AF_UNSPEC, seconds: float, max_bytes: int
 ) -> Iterator[bytes]:
     """What the host answers, as it comes (RFC 1288 2.1); NoAnswerError where that is nothing, or not all.
@@ -46,7 +46,7 @@ def answer(
         if isinstance(error, TimeoutError) and error.errno is None:
             how = "whole answer" if answered else "answer"
             raise NoAnswerError(f"no {how} within {seconds:g} seconds") from error
-        raise NoAnswerError(f"{'the answer broke off: ' if answered else ''}{error.strerror or error}") from error
+        raise NoAnswerError(f"{'the fetch broke off: ' if answered else ''}{error.strerror or error}") from error
     if not answered:
         raise NoAnswerError("the connection was closed without an answer")
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fingerd import __version__
-from fingerd.client.ask import NoAnswerError, answer
-from fingerd.client.target import LOCALHOST, Target, TargetError, read_target
-from fingerd.client.terminal import Display, masked
+from fingerd.client.ask import NoAnswerError, fetch
+from fingerd.client.target import LOCALHOST, FingerTarget, TargetError, read_target
+from fingerd.client.terminal import TerminalFilter, mask
 from fingerd.text import escape_controls
 
 PORT = 79
@@ -131,21 +131,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return os.EX_IOERR
 
 
-def _read(text: str) -> Target:
+def _read(text: str) -> FingerTarget:
     try:
         return read_target(text)
     except TargetError as error:
         parser().error(f"{text}: {error}")
 
 
-def _ask_all(arguments: argparse.Namespace, targets: Sequence[Target]) -> int:
+def _ask_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -> int:
     """Ask one after the other; OSError where what they say cannot be written."""
     international = arguments.international or os.environ.get("PYFINGER_INTERNATIONAL", "0") not in ("", "0")
     charset = _charset()
     code = os.EX_OK
     for number, target in enumerate(targets):
-        label = masked(target.label, True, False)
-        display = Display(international, arguments.controls, charset)
+        label = mask(target.label, True, False)
+        display = TerminalFilter(international, arguments.controls, charset)
         if len(targets) > 1:
             _write((f"\n[{label}]\n" if number else f"[{label}]\n").encode(display.charset, "replace"))
         try:
@@ -156,10 +156,10 @@ def _ask_all(arguments: argparse.Namespace, targets: Sequence[Target]) -> int:
     return code
 
 
-def _ask(target: Target, arguments: argparse.Namespace, display: Display) -> None:
+def _ask(target: FingerTarget, arguments: argparse.Namespace, display: TerminalFilter) -> None:
     """Ask one, and write what it says as it comes; NoAnswerError where that is nothing, or not all."""
     query = dataclasses.replace(target.query, verbose=target.query.verbose or arguments.long)
-    received = answer(
+    received = fetch(
         query,
         target.host,
         arguments.port if target.port is None else target.port,
@@ -187,7 +187,7 @@ def _complain(message: str) -> None:
     """Write a line to standard error, where there is one: like an answer, nothing in it controls the terminal."""
     if sys.stderr:
         line = f"pyfinger: {escape_controls(message)}"
-        sys.stderr.buffer.write(Display(True, False, _charset()).show(line.encode(), final=True))
+        sys.stderr.buffer.write(TerminalFilter(True, False, _charset()).show(line.encode(), final=True))
         sys.stderr.flush()
 
 

@@ -21,7 +21,7 @@ class TargetError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FingerTarget:
     """One host and what to ask it. ``host`` is in ASCII, ``label`` as it was written; ``port`` None where none was."""
 
     label: str
@@ -30,7 +30,7 @@ class Target:
     query: Query
 
 
-def read_target(text: str) -> Target:
+def read_target(text: str) -> FingerTarget:
     """The target that the user writes as ``[user][@host ...][:port]`` or as a URL; TargetError where it is none.
 
     The right-most host is asked, for what is left of it (RFC 1288 2.4). No
@@ -44,7 +44,7 @@ def read_target(text: str) -> Target:
     return _target(name, *_read_place(place)) if at else _target(text, LOCALHOST, None)
 
 
-def _read_url(text: str) -> Target:
+def _read_url(text: str) -> FingerTarget:
     """``finger://host[:port][/request]`` (draft-ietf-uri-url-finger-02), or the user before the host."""
     match = _URL.fullmatch(text)
     if not match:
@@ -56,7 +56,7 @@ def _read_url(text: str) -> Target:
     return _target(_unquoted(user or match["request"] or ""), _unquoted(host), port)
 
 
-def _target(name: str, host: str, port: int | None) -> Target:
+def _target(name: str, host: str, port: int | None) -> FingerTarget:
     try:
         query = parse_query(name.encode())
     except QueryError:
@@ -67,7 +67,7 @@ def _target(name: str, host: str, port: int | None) -> Target:
         address = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:
         raise TargetError("has a host that cannot be one") from None
-    return Target(host, address, port, query)
+    return FingerTarget(host, address, port, query)
 
 
 def _read_place(text: str) -> tuple[str, int | None]:

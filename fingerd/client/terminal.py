@@ -23,7 +23,7 @@ def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_LATIN_1, _as_latin_1)
 
 
-def masked(text: str, international: bool, controls: bool) -> str:
+def mask(text: str, international: bool, controls: bool) -> str:
     """The text with ``?`` for each character that may not be shown.
 
     Tabs, line feeds and 32 to 126 always may; all others below 32 with
@@ -42,7 +42,7 @@ def masked(text: str, international: bool, controls: bool) -> str:
     return _PLAIN.sub(shown, text)
 
 
-class Display:
+class TerminalFilter:
     """Makes of an answer, as it comes, what may be written to the user's terminal.
 
     ``international`` and ``controls`` are the user's two options (RFC 1288
@@ -65,7 +65,7 @@ class Display:
     def show(self, received: bytes, final: bool = False) -> bytes:
         """What to write for the next bytes; ``final`` gives what was held back, and ends a line that has no end."""
         text = self._decoder.decode(received, final).replace("\r\n", "\n")
-        text = masked(text, self.international, self.controls)
+        text = mask(text, self.international, self.controls)
         if text:
             self.at_line_start = text.endswith("\n")
         if final and not self.at_line_start:

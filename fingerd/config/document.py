@@ -14,7 +14,7 @@ from fingerd.errors import ConfigError
 from fingerd.text import escape_controls
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where something was given: a line and a column of a file, from 1; a name alone where there are none."""
 
     name: str
@@ -31,10 +31,10 @@ class Document:
     def __init__(self, name: str) -> None:
         self.name = name
         self.root: yaml.Node | None = None
-        self._problems: list[tuple[Place, str]] = []
-        self._warnings: list[tuple[Place, str]] = []
+        self._problems: list[tuple[Location, str]] = []
+        self._warnings: list[tuple[Location, str]] = []
 
-    def complain(self, where: yaml.Node | Place, path: str, what: str) -> None:
+    def add_error(self, where: yaml.Node | Location, path: str, what: str) -> None:
         """Something is wrong with the option ``path``."""
         self._problems.append((_place(where), f"{path}: {what}" if path else what))
 
@@ -43,17 +43,17 @@ class Document:
         """How many complaints there were."""
         return len(self._problems)
 
-    def warn(self, where: yaml.Node | Place, path: str, what: str) -> None:
+    def warn(self, where: yaml.Node | Location, path: str, what: str) -> None:
         """The option ``path`` may not do what is wanted."""
         self._warnings.append((_place(where), f"{path}: {what}" if path else what))
 
-    def below(self, *keys: str) -> Place:
+    def place_of(self, *keys: str) -> Location:
         """Where the option at the end of these keys is, or as far as there are any."""
         node = self.root
         for key in keys:
             if isinstance(node, yaml.MappingNode):
                 node = next((value for name, value in node.value if name.value == key), node)
-        return _place(node) if node else Place(self.name)
+        return _place(node) if node else Location(self.name)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -71,14 +71,14 @@ class Document:
             raise ConfigError(self.problems)
 
 
-def _place(where: yaml.Node | Place) -> Place:
-    if isinstance(where, Place):
+def _place(where: yaml.Node | Location) -> Location:
+    if isinstance(where, Location):
         return where
     mark = where.start_mark
-    return Place(mark.name, mark.line + 1, mark.column + 1)
+    return Location(mark.name, mark.line + 1, mark.column + 1)
 
 
-def _lines(entries: list[tuple[Place, str]]) -> tuple[str, ...]:
+def _lines(entries: list[tuple[Location, str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(escape_controls(f"{place}: {what}") for place, what in sorted(entries)))
 
 
@@ -99,30 +99,30 @@ def read_document(path: str) -> Document:
         loader.name = path  # instead of "<unicode string>"
         document.root = loader.get_single_node()
         if document.root is None:
-            document.complain(Place(path, 1, 1), "", "the file is empty")
+            document.add_error(Location(path, 1, 1), "", "the file is empty")
     except OSError as error:
-        document.complain(Place(path), "", f"cannot be read: {error.strerror}")
+        document.add_error(Location(path), "", f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         start = raw[: error.start]
-        document.complain(_end_of(path, start.decode()), "", "not UTF-8 text")
+        document.add_error(_end_of(path, start.decode()), "", "not UTF-8 text")
     except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML lets these through
         if loader is None:  # a path that no file can have
-            document.complain(Place(path), "", "cannot be read: no such file")
+            document.add_error(Location(path), "", "cannot be read: no such file")
         else:
             here = loader.get_mark()
-            document.complain(Place(path, here.line + 1, here.column + 1), "", "a number is too large")
+            document.add_error(Location(path, here.line + 1, here.column + 1), "", "a number is too large")
     except RecursionError:
-        document.complain(Place(path, 1, 1), "", "nested too deeply")
+        document.add_error(Location(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         parts = [error.problem, error.context]
         if isinstance(error, yaml.composer.ComposerError):  # its problem goes on where its context ends
             parts.reverse()
         reason = ", ".join(str(part) for part in parts if part) + _advice(error.problem or "")
-        document.complain(Place(path, mark.line + 1, mark.column + 1) if mark else Place(path), "", reason)
+        document.add_error(Location(path, mark.line + 1, mark.column + 1) if mark else Location(path), "", reason)
     except yaml.reader.ReaderError as error:
         character = f"U+{ord(text[error.position]):04X}"
-        document.complain(_end_of(path, text[: error.position]), "", f"{character} may not stand in a YAML file")
+        document.add_error(_end_of(path, text[: error.position]), "", f"{character} may not stand in a YAML file")
     return document
 
 
@@ -135,8 +135,8 @@ def _advice(problem: str) -> str:
     return ""
 
 
-def _end_of(name: str, text: str) -> Place:
-    return Place(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
+def _end_of(name: str, text: str) -> Location:
+    return Location(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
 def set_options(document: Document, options: Mapping[str, tuple[str, str]]) -> None:

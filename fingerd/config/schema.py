@@ -31,10 +31,10 @@ from fingerd.errors import OptionError
 
 REQUIRED = "required, but not given"
 
-FAILED = object()  # read where there was a problem, which stands in the document then
+INVALID = object()  # read where there was a problem, which stands in the document then
 
 
-def foreign_types(kind: Any, special: Collection[Any] = ()) -> Iterator[str]:
+def unsupported_types(kind: Any, special: Collection[Any] = ()) -> Iterator[str]:
     """What is wrong with the types of a dataclass's fields, and of those that it holds: none of them can be read."""
     left, seen = [kind], [*special, str, bool, types.NoneType]
     while left:
@@ -54,7 +54,7 @@ def foreign_types(kind: Any, special: Collection[Any] = ()) -> Iterator[str]:
                     yield f"{field.name.rstrip('_')}: no option can be of type {name}{_INSTEAD.get(part, '')}"
 
 
-_INSTEAD = {int: ": use Annotated[int, Whole()]", float: ": use Annotated[float, Seconds()]"}
+_INSTEAD = {int: ": use Annotated[int, Integer()]", float: ": use Annotated[float, Seconds()]"}
 
 
 def _parts(kind: Any) -> Iterator[Any]:
@@ -74,15 +74,15 @@ def _parts(kind: Any) -> Iterator[Any]:
 class Reader:
     """Reads values out of one document, and leaves every problem with it."""
 
-    def __init__(self, document: Document, special: "Mapping[Any, Special] | None" = None) -> None:
+    def __init__(self, document: Document, special: "Mapping[Any, CustomReader] | None" = None) -> None:
         self.document = document
         self._special = special or {}
         self._open: list[yaml.Node] = []  # from the root down to the node that is being read
 
     def fail(self, node: yaml.Node, path: str, what: str) -> Any:
         """Note the problem; FAILED, to be returned."""
-        self.document.complain(node, path, what)
-        return FAILED
+        self.document.add_error(node, path, what)
+        return INVALID
 
     def read(self, node: yaml.Node, kind: Any, path: str) -> Any:
         """The value of type ``kind`` that ``node`` gives for the option ``path``, or FAILED."""
@@ -130,31 +130,31 @@ class Reader:
             return self.fail(node, path, "is empty: give something, or leave it out")
         if not isinstance(node, yaml.SequenceNode):
             value = self._read(node, kind, path)
-            return FAILED if value is FAILED else (value,)
+            return INVALID if value is INVALID else (value,)
         if node.tag != "tag:yaml.org,2002:seq":
             return self.fail(node, path, f"the tag {node.tag} is not known")
         values = tuple(self.read(item, kind, f"{path}[{number}]") for number, item in enumerate(node.value))
-        return FAILED if any(value is FAILED for value in values) else values
+        return INVALID if any(value is INVALID for value in values) else values
 
     def _read_mapping(self, node: yaml.Node, kind: Any, path: str) -> Any:
         values = {key: self.read(value, kind, join(path, key)) for key, (_, value) in self.entries(node, path).items()}
-        return FAILED if any(value is FAILED for value in values.values()) else types.MappingProxyType(values)
+        return INVALID if any(value is INVALID for value in values.values()) else types.MappingProxyType(values)
 
-    def read_fields(self, node: yaml.Node, kind: Any, path: str, beside: tuple[str, ...] = ()) -> Any:
-        """The dataclass whose fields the mapping gives, or FAILED; ``beside`` are keys that the caller reads."""
+    def read_fields(self, node: yaml.Node, kind: Any, path: str, extra_keys: tuple[str, ...] = ()) -> Any:
+        """The dataclass whose fields the mapping gives, or FAILED; ``extra_keys`` are keys that the caller reads."""
         hints = get_type_hints(kind, include_extras=True)
         fields = {field.name.rstrip("_"): field for field in dataclasses.fields(kind) if field.init}
         before = self.document.count
         found = self.entries(node, path)
         if self.document.count > before and not found:  # nothing to look for anything in
-            return FAILED
+            return INVALID
         values = {}
         for key, (key_node, value_node) in found.items():
             if key in fields:
                 name = fields[key].name
                 values[name] = self.read(value_node, hints[name], join(path, key))
-            elif key not in beside:
-                self.fail(key_node, join(path, key), f"unknown option{did_you_mean(key, [*fields, *beside])}")
+            elif key not in extra_keys:
+                self.fail(key_node, join(path, key), f"unknown option{did_you_mean(key, [*fields, *extra_keys])}")
         for key, field in fields.items():
             if (
                 key not in found
@@ -163,7 +163,7 @@ class Reader:
             ):
                 self.fail(node, join(path, key), REQUIRED)
         if self.document.count > before:
-            return FAILED
+            return INVALID
         try:
             return kind(**values)
         except OptionError as error:  # what is wrong with one of them, or below it
@@ -206,7 +206,7 @@ class Reader:
         return found
 
 
-Special = Callable[[Reader, yaml.Node, str], Any]
+CustomReader = Callable[[Reader, yaml.Node, str], Any]
 
 
 def _in_braces(node: yaml.Node) -> str:

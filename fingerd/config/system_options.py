@@ -23,13 +23,13 @@ class User:
 _started_in = ""  # where relative paths begin; nothing: wherever the process is
 
 
-def start_here() -> None:
+def remember_cwd() -> None:
     """Let relative paths begin in the working directory of now, wherever the process goes."""
     global _started_in
     _started_in = os.getcwd()
 
 
-def absolute(path: str) -> str:
+def resolve_path(path: str) -> str:
     """The path from the root directory on."""
     return os.path.abspath(os.path.join(_started_in, path))
 
@@ -91,7 +91,7 @@ def read_path(scalar: Scalar) -> str:
     path = to_text(scalar)
     if not path or not path.isprintable():
         raise ValueError("must be a path")
-    return absolute(path)
+    return resolve_path(path)
 
 
 def read_folder(scalar: Scalar) -> str:

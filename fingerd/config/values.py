@@ -61,59 +61,59 @@ def to_text(scalar: Scalar) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
-    """Makes a whole number from ``least`` to ``most`` of a scalar."""
+class Integer:
+    """Makes a whole number from ``minimum`` to ``maximum`` of a scalar."""
 
-    least: int = 0
-    most: int = 1_000_000
-    zero: str = ""  # what 0 means, where it is more than a number
-    described = "a whole number"
+    minimum: int = 0
+    maximum: int = 1_000_000
+    zero_means: str = ""  # what 0 means, where it is more than a number
+    type_name = "a whole number"
 
     def __call__(self, scalar: Scalar) -> int:
         """The number; ValueError for a fraction, a word, or a number that YAML reads otherwise than a person does."""
         if scalar.quoted or scalar.kind != "a number" or not re.fullmatch(rf"[+-]?{_DIGITS}", scalar.text):
             raise ValueError(f"must be a whole number{_read_as(scalar)}")
-        return int(_within(int(scalar.text.replace("_", "")), self.least, self.most))
+        return int(_within(int(scalar.text.replace("_", "")), self.minimum, self.maximum))
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
     """Makes bytes of a scalar: a whole number of them, or ``64KiB``, ``1MiB``, ``1GiB``."""
 
-    least: int = 1
-    most: int = 1 << 30
-    zero: str = ""  # what 0 means, where it is more than a size
-    described = "a size in bytes, as 65536 or 64KiB"
+    minimum: int = 1
+    maximum: int = 1 << 30
+    zero_means: str = ""  # what 0 means, where it is more than a size
+    type_name = "a size in bytes, as 65536 or 64KiB"
 
     def __call__(self, scalar: Scalar) -> int:
         """The number of bytes; ValueError for what is no size, or out of bounds."""
         match = re.fullmatch(rf"({_DIGITS}) ?([KMG]iB)?", scalar.text)
         if not match:
-            raise ValueError(f"must be {self.described}{_read_as(scalar)}")
+            raise ValueError(f"must be {self.type_name}{_read_as(scalar)}")
         factor = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
-        return int(_within(int(match[1].replace("_", "")) * factor, self.least, self.most))
+        return int(_within(int(match[1].replace("_", "")) * factor, self.minimum, self.maximum))
 
 
 @dataclasses.dataclass(frozen=True)
 class Seconds:
     """Makes seconds of a scalar: a number of them, or ``10s``, ``5m``, ``2h``; at most a year."""
 
-    least: float = 0.0
-    most: float = 31_536_000.0
-    described = "a time, as 10, 10s, 5m or 2h"
+    minimum: float = 0.0
+    maximum: float = 31_536_000.0
+    type_name = "a time, as 10, 10s, 5m or 2h"
 
     def __call__(self, scalar: Scalar) -> float:
         """The number of seconds; ValueError for what is no time, or out of bounds."""
         match = re.fullmatch(rf"({_DIGITS}(?:\.[0-9]+)?) ?([smh])?", scalar.text)
         if not match:
-            raise ValueError(f"must be {self.described}{_read_as(scalar)}")
+            raise ValueError(f"must be {self.type_name}{_read_as(scalar)}")
         factor = {None: 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-        return _within(float(match[1].replace("_", "")) * factor, self.least, self.most)
+        return _within(float(match[1].replace("_", "")) * factor, self.minimum, self.maximum)
 
 
-def _within(number: float, least: float, most: float) -> float:
-    if not least <= number <= most:
-        raise ValueError(f"must be from {least:,.10g} to {most:,.10g}")
+def _within(number: float, minimum: float, maximum: float) -> float:
+    if not minimum <= number <= maximum:
+        raise ValueError(f"must be from {minimum:,.10g} to {maximum:,.10g}")
     return number
 
 
@@ -152,7 +152,7 @@ def convert(scalar: Scalar, kind: Any) -> Any:
 def describe(kind: Any) -> str:
     """In words, what a value of this type looks like."""
     if get_origin(kind) is Annotated:
-        return str(getattr(get_args(kind)[1], "described", "text"))
+        return str(getattr(get_args(kind)[1], "type_name", "text"))
     if get_origin(kind) is Literal:
         *words, last = (str(word).lower() if isinstance(word, bool) else word for word in get_args(kind))
         return f"{', '.join(words)} or {last}" if words else last
@@ -165,7 +165,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def unreplaced(text: str, words: Collection[str]) -> Iterator[str]:
+def unknown_placeholders(text: str, words: Collection[str]) -> Iterator[str]:
     """A doubt about each ``{word}`` of the text that is almost one of the words which are replaced there."""
     for word in re.findall(r"\{([A-Za-z_]+)\}", text):
         if word not in words and (hint := did_you_mean(word, words)):

@@ -5,8 +5,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fingerd.backends import Backend, backend_names, load_type, package_of
-from fingerd.config.schema import foreign_types
+from fingerd.backends import Backend, backend_names, distribution_of, load_type
+from fingerd.config.schema import unsupported_types
 from fingerd.config.system_options import (
     read_file,
     read_folder,
@@ -16,20 +16,20 @@ from fingerd.config.system_options import (
     read_secret,
     read_user,
 )
-from fingerd.config.values import Seconds, Size, Whole, describe
+from fingerd.config.values import Integer, Seconds, Size, describe
 
 INDENT = "    "
 _CONVERTERS = {read_mode: "mode", read_user: "user", read_group: "group"} | dict.fromkeys(
     (read_path, read_folder, read_file, read_secret), "path"
 )
-_RANGES = {Size: "size", Seconds: "time", Whole: "number"}
+_RANGES = {Size: "size", Seconds: "time", Integer: "number"}
 _UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 
 
 def catalogue() -> Iterator[str]:
     """One line after the other."""
     for name in backend_names():
-        package = package_of(name)
+        package = distribution_of(name)
         yield f"{name} ({package})"
         try:
             kind = load_type(name)
@@ -41,7 +41,7 @@ def catalogue() -> Iterator[str]:
         if not dataclasses.is_dataclass(kind):
             yield f"{INDENT}not usable: it is no dataclass, so it has no options"
             continue
-        if foreign := list(foreign_types(kind, special=(Backend,))):
+        if foreign := list(unsupported_types(kind, special=(Backend,))):
             yield from (f"{INDENT}not usable: {what}" for what in foreign)
             continue
         yield from _about(kind)
@@ -77,7 +77,7 @@ def _word(hint: Any) -> str:
         converter = parts[1]
         known = _RANGES.get(type(converter)) or _CONVERTERS.get(converter)
         made = "value" if dataclasses.is_dataclass(parts[0]) else _word(parts[0])
-        return known or str(getattr(converter, "described", made))
+        return known or str(getattr(converter, "type_name", made))
     if origin in (Union, types.UnionType):
         return " or ".join(_word(part) for part in parts if part is not types.NoneType)
     if origin is tuple:
@@ -101,10 +101,10 @@ def _records(hint: Any) -> Iterator[Any]:
 
 
 def _range(converter: Any) -> Iterator[str]:
-    if isinstance(converter, Size | Seconds | Whole):
-        yield f"from {_amount(converter, converter.least)} to {_amount(converter, converter.most)}"
-    if zero := getattr(converter, "zero", ""):
-        yield f"0: {zero}"
+    if isinstance(converter, Size | Seconds | Integer):
+        yield f"from {_amount(converter, converter.minimum)} to {_amount(converter, converter.maximum)}"
+    if zero_means := getattr(converter, "zero_means", ""):
+        yield f"0: {zero_means}"
 
 
 def _default(field: "dataclasses.Field[Any]", converter: Any) -> str:

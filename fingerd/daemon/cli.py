@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fingerd import __version__
-from fingerd.config.system_options import absolute, start_here
+from fingerd.config.system_options import remember_cwd, resolve_path
 from fingerd.daemon.catalogue import catalogue
-from fingerd.daemon.descriptors import fill_standard_descriptors
-from fingerd.daemon.detach import Shell
-from fingerd.daemon.inetd import silence_if_client_listens, take_client
-from fingerd.daemon.privileges import Owner, become
+from fingerd.daemon.descriptors import ensure_standard_fds
+from fingerd.daemon.detach import ParentPipe
+from fingerd.daemon.inetd import detach_stderr, take_client
+from fingerd.daemon.privileges import Identity, drop_privileges
 from fingerd.daemon.reload import send_reload
-from fingerd.daemon.startup import Start, serve
-from fingerd.daemon.systemd import Notifier, passed_listeners
+from fingerd.daemon.startup import StartupContext, serve
+from fingerd.daemon.systemd import Notifier, listen_fds
 from fingerd.errors import ConfigError, StartError
 from fingerd.net.addresses import UNIX, parse_address
-from fingerd.ruip.ruip import Asker
+from fingerd.ruip.ruip import AnswerContext
 from fingerd.server.active_config import Service
-from fingerd.server.listeners import Passed
+from fingerd.server.listeners import InheritedSocket
 from fingerd.settings import Settings, read_config
 from fingerd.text import escape_controls
 
@@ -105,11 +105,11 @@ def _pid(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fingerd with these arguments (default: the process's own); the exit code, as sysexits.h names them."""
-    fill_standard_descriptors()
-    silence_if_client_listens()
+    ensure_standard_fds()
+    detach_stderr()
     arguments = parser().parse_args(argv)
     try:
-        start_here()
+        remember_cwd()
         return _run(arguments)
     except ConfigError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
@@ -174,7 +174,7 @@ def _warnings_of_owner(arguments: argparse.Namespace, settings: Settings, known:
     user = settings.process.user
     if os.getuid() != 0 or user is None or settings.process.chroot:
         return []
-    become(Owner.of(settings.process))
+    drop_privileges(Identity.of(settings.process))
     who = user.name or f"uid {user.uid}"
     try:
         found = read_config(arguments.config, _overrides(arguments))[1]
@@ -193,8 +193,8 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
         parser().error(f"--from: {client} is no address, and not {UNIX}")
     logging.basicConfig(format="fingerd: %(message)s")
     if os.getuid() == 0:
-        become(Owner.of(settings.process))
-    asker = Asker(client, time.monotonic() + settings.limits.answer_seconds, time.time())
+        drop_privileges(Identity.of(settings.process))
+    asker = AnswerContext(client, time.monotonic() + settings.limits.answer_seconds, time.time())
     first = os.fsencode(line).partition(b"\n")[0]  # what comes after it is ignored on the wire too
     sys.stdout.buffer.write(Service(settings).ruip.answer_line(first + b"\n", asker).reply)
     sys.stdout.flush()
@@ -204,22 +204,22 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
 
 def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence[str]) -> int:
     """Serve, or find out why not; where the daemon detaches, tell the shell, which has been left behind waiting."""
-    inetd = settings.listen == (Passed("inetd"),)
-    start = Start(
-        path=absolute(arguments.config),
+    inetd = settings.listen == (InheritedSocket("inetd"),)
+    start = StartupContext(
+        path=resolve_path(arguments.config),
         options=_overrides(arguments),
         settings=settings,
         warnings=warnings,
-        owner=Owner.of(settings.process),
+        owner=Identity.of(settings.process),
         foreground=arguments.nodaemon or inetd,
-        talks=arguments.nodaemon and not inetd,
+        stderr_by_default=arguments.nodaemon and not inetd,
         client=take_client() if inetd else None,
-        listeners=passed_listeners(),
+        listeners=listen_fds(),
         notifier=Notifier(),
     )
     if start.foreground:
-        return serve(start, Shell(-1))
-    shell = Shell.wait_in_parent()
+        return serve(start, ParentPipe(-1))
+    shell = ParentPipe.fork_and_wait()
     try:
         return serve(start, shell)
     except StartError as error:

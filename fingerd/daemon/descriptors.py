@@ -8,7 +8,7 @@ import sys
 from fingerd.settings import Settings
 
 
-def fill_standard_descriptors() -> None:
+def ensure_standard_fds() -> None:
     """Open ``/dev/null`` where descriptors 0 to 2 are closed, lest a client or a log gets one of these."""
     for descriptor in range(3):
         try:
@@ -28,8 +28,8 @@ def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     if possible == wanted:
         return settings, ()
     limits = dataclasses.replace(settings.limits, connections=possible)
-    doubt = f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
-    return dataclasses.replace(settings, limits=limits), (doubt,)
+    warning = f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
+    return dataclasses.replace(settings, limits=limits), (warning,)
 
 
 def raise_descriptor_limit(wanted: int, spare: int) -> int:

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fingerd.daemon.privileges import Owner, verify
+from fingerd.daemon.privileges import Identity, verify_dropped
 from fingerd.errors import StartError
 from fingerd.settings import Process
 
@@ -37,14 +37,14 @@ with contextlib.suppress(OSError):  # a C library that does without
     ctypes.CDLL("libgcc_s.so.1")
 
 
-class Shell:
+class ParentPipe:
     """The way back to the shell that started a daemon, and waits to hear that the daemon serves, or why not."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
-    def wait_in_parent(cls) -> "Shell":
+    def fork_and_wait(cls) -> "ParentPipe":
         """Fork. The child returns with its way back; the parent waits, and leaves with the code that it hears."""
         reader, writer = os.pipe()
         if os.fork() == 0:
@@ -59,24 +59,24 @@ class Shell:
         raise SystemExit(code)
 
     @property
-    def waits(self) -> bool:
+    def is_open(self) -> bool:
         """Whether a shell waits for a word."""
         return self._descriptor >= 0
 
     def descriptors(self) -> tuple[int, ...]:
         """What must stay open until something was said."""
-        return (self._descriptor,) if self.waits else ()
+        return (self._descriptor,) if self.is_open else ()
 
     def tell(self, code: int, message: str = "") -> None:
         """End the shell's wait; what is said after that is heard by nobody."""
-        if self.waits:
+        if self.is_open:
             with contextlib.suppress(BrokenPipeError):  # it did not wait
                 os.write(self._descriptor, json.dumps((code, message)).encode())
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequence[int], keep_stderr: bool) -> None:
+def become_daemon(process: Process, owner: Identity, detach: bool, preserve: Sequence[int], keep_stderr: bool) -> None:
     """Change root, folder, umask and owner as the settings say, and detach.
 
     All descriptors but the preserved ones are closed, and threads are gone.
@@ -110,4 +110,4 @@ def become_daemon(process: Process, owner: Owner, detach: bool, preserve: Sequen
         context.open()
     except (daemon.daemon.DaemonError, OSError) as error:
         raise StartError(str(error), os.EX_NOPERM) from error
-    verify(owner)
+    verify_dropped(owner)

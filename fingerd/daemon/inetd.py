@@ -10,7 +10,7 @@ from fingerd.server.listeners import is_supported
 NO_CLIENT = "listen is inetd, but descriptor 0 is no client"
 
 
-def silence_if_client_listens() -> None:
+def detach_stderr() -> None:
     """Keep everything that is written to standard error from the client that inetd put there."""
     if stat.S_ISSOCK(os.fstat(0).st_mode) and os.path.samestat(os.fstat(0), os.fstat(2)):
         null = os.open(os.devnull, os.O_RDWR)

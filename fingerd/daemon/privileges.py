@@ -8,7 +8,7 @@ from fingerd.settings import Process
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class Identity:
     """Who the daemon is in the end. ``groups`` are the supplementary ones, None where they stay as they are."""
 
     uid: int
@@ -16,7 +16,7 @@ class Owner:
     groups: tuple[int, ...] | None
 
     @classmethod
-    def of(cls, process: Process) -> "Owner":
+    def of(cls, process: Process) -> "Identity":
         """The owner that the settings mean; StartError with exit code 77 where only root could become that."""
         user = process.user
         uid = os.getuid() if user is None else user.uid
@@ -28,7 +28,7 @@ class Owner:
         return cls(uid, gid, tuple(sorted({gid, *(os.getgrouplist(user.name, gid) if user and user.name else ())})))
 
 
-def become(owner: Owner) -> None:
+def drop_privileges(owner: Identity) -> None:
     """Change groups and user for good, and nothing else; StartError where that is not allowed, or could be undone."""
     if owner.groups is None:
         return
@@ -38,10 +38,10 @@ def become(owner: Owner) -> None:
         os.setresuid(owner.uid, owner.uid, owner.uid)
     except OSError as error:
         raise StartError(f"cannot become uid {owner.uid}, gid {owner.gid}: {error.strerror}", os.EX_NOPERM) from error
-    verify(owner)
+    verify_dropped(owner)
 
 
-def verify(owner: Owner) -> None:
+def verify_dropped(owner: Identity) -> None:
     """StartError where this process is not wholly what it should be, or could be root again."""
     if os.getresuid() != (owner.uid,) * 3 or os.getresgid() != (owner.gid,) * 3:
         raise StartError(f"still uid {os.getresuid()}, gid {os.getresgid()}", os.EX_SOFTWARE)

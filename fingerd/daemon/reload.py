@@ -65,7 +65,7 @@ class Reloader:
     server: FingerServer
     writer: Writer
     notifier: Notifier
-    talks: bool  # logs to standard error by default
+    stderr_by_default: bool  # logs to standard error by default
     _wishes: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
@@ -102,9 +102,9 @@ class Reloader:
         settings, warnings = read_config(self.path, self.options, without=IN_JAIL if jailed else ())
         if jailed:
             settings = dataclasses.replace(settings, **{name: getattr(self.settings, name) for name in IN_JAIL})
-        settings, doubts = within_descriptors(settings)
-        for doubt in (*warnings, *doubts, *self._needs_restart(settings)):
-            log.warning("%s", doubt)
+        settings, warnings = within_descriptors(settings)
+        for warning in (*warnings, *warnings, *self._needs_restart(settings)):
+            log.warning("%s", warning)
         try:
             self._reopen_log(settings)
         except StartError:
@@ -130,4 +130,4 @@ class Reloader:
         """Let lines go where these settings say, into files that are opened anew; StartError where that cannot be."""
         if self.settings.process.chroot:
             return
-        self.writer.change(open_sink(settings.log, self.talks, None), settings.log)
+        self.writer.change(open_sink(settings.log, self.stderr_by_default, None), settings.log)

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fingerd.daemon.descriptors import within_descriptors
-from fingerd.daemon.detach import Shell, become_daemon
+from fingerd.daemon.detach import ParentPipe, become_daemon
 from fingerd.daemon.pidfile import PidFile
-from fingerd.daemon.privileges import Owner
+from fingerd.daemon.privileges import Identity
 from fingerd.daemon.reload import Reloader
 from fingerd.daemon.systemd import Notifier
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import Writer, install, open_sink
-from fingerd.server.listeners import name_of
+from fingerd.server.listeners import describe_listener
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
 
@@ -24,30 +24,32 @@ log = logging.getLogger("fingerd")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartupContext:
     """Everything that is known before the first step."""
 
     path: str  # of the configuration
     options: Mapping[str, tuple[str, str]]  # of the command line, as read_config takes them
     settings: Settings
     warnings: Sequence[str]
-    owner: Owner
+    owner: Identity
     foreground: bool
-    talks: bool  # logs to standard error by default
+    stderr_by_default: bool  # logs to standard error by default
     client: socket.socket | None  # the only one, where inetd passed it
     listeners: Sequence[socket.socket]  # that systemd passed
     notifier: Notifier
 
 
-def serve(start: Start, shell: Shell) -> int:
+def serve(start: StartupContext, shell: ParentPipe) -> int:
     """Serve until a signal says to stop; the exit code. StartError where that cannot begin; ``shell`` hears of both."""
     settings, few = within_descriptors(start.settings)
-    doubts = [*start.warnings, *few]
+    warnings = [*start.warnings, *few]
     owner = start.owner
-    sink = open_sink(settings.log, start.talks, (owner.uid, owner.gid) if owner.groups is not None else None)
-    doubts += _doubts_about(sink, owner)
+    sink = open_sink(
+        settings.log, start.stderr_by_default, (owner.uid, owner.gid) if owner.groups is not None else None
+    )
+    warnings += _warnings_about(sink, owner)
     if not start.foreground or not isinstance(sink, DescriptorSink):
-        print(*(f"fingerd: warning: {doubt}\n" for doubt in doubts), sep="", end="", file=sys.stderr, flush=True)
+        print(*(f"fingerd: warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr, flush=True)
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
         with FingerServer(settings, bind_and_activate=not (start.client or start.listeners)) as server:
@@ -63,17 +65,19 @@ def serve(start: Start, shell: Shell) -> int:
             ]
             become_daemon(settings.process, owner, not start.foreground, keep, keep_stderr=settings.log.to == "stderr")
             if not settings.process.chroot and not os.access(start.path, os.R_OK):
-                doubts.append(f"uid {os.getuid()} cannot read {start.path}: changes of it need a restart")
+                warnings.append(f"uid {os.getuid()} cannot read {start.path}: changes of it need a restart")
             writer = Writer(sink, settings.log)
-            reloader = Reloader(start.path, start.options, settings, server, writer, start.notifier, start.talks)
+            reloader = Reloader(
+                start.path, start.options, settings, server, writer, start.notifier, start.stderr_by_default
+            )
             _handle_signals(server, reloader)
             if pidfile:
                 pidfile.write()  # from now on somebody may send one
             install(writer, settings.log.level)
             writer.start()
             try:
-                for doubt in doubts:
-                    log.warning("%s", doubt)
+                for warning in warnings:
+                    log.warning("%s", warning)
                 _serve(start, server, writer, reloader, shell)
             except Exception:
                 log.exception("a bug")
@@ -86,27 +90,27 @@ def serve(start: Start, shell: Shell) -> int:
             pidfile.remove()
 
 
-def _doubts_about(sink: Sink, owner: Owner) -> list[str]:
-    doubts = []
+def _warnings_about(sink: Sink, owner: Identity) -> list[str]:
+    warnings = []
     if isinstance(sink, SyslogSink) and not sink.connected:
-        doubts.append("there is no syslog here: nothing is logged until there is one (log.to may name a file)")
+        warnings.append("there is no syslog here: nothing is logged until there is one (log.to may name a file)")
     if os.getuid() == 0 and owner.uid == 0:
-        doubts.append("running as root: set process.user to the user that fingerd should become")
-    return doubts
+        warnings.append("running as root: set process.user to the user that fingerd should become")
+    return warnings
 
 
-def _serve(start: Start, server: FingerServer, writer: Writer, reloader: Reloader, shell: Shell) -> None:
+def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader: Reloader, shell: ParentPipe) -> None:
     """Everything is given away: tell whoever waits, and serve."""
     notifier = start.notifier
     server.access_log = writer.log_access
     server.last_call = notifier.stopping
     if notifier.watchdog_seconds:
-        server.porch.keep_beating(notifier.watchdog_seconds / 2, notifier.alive)
+        server.porch.keep_beating(notifier.watchdog_seconds / 2, notifier.watchdog)
     reloader.start()
     if start.client:
         server.serve_client(start.client)
     else:
-        log.info("listening on %s", ", ".join(map(name_of, server.listeners)) or "nothing")
+        log.info("listening on %s", ", ".join(map(describe_listener, server.listeners)) or "nothing")
         shell.tell(os.EX_OK)
         notifier.ready()
         server.serve_forever()

@@ -49,7 +49,7 @@ class Notifier:
         """We take no more clients."""
         self._tell("STOPPING=1")
 
-    def alive(self) -> None:
+    def watchdog(self) -> None:
         """The loop that serves turns; to be told more often than every ``watchdog_seconds``."""
         self._tell("WATCHDOG=1")
 
@@ -65,7 +65,7 @@ class Notifier:
                 self._socket.send(state.encode())
 
 
-def passed_listeners() -> list[socket.socket]:
+def listen_fds() -> list[socket.socket]:
     """The listening sockets that systemd passed to this process, in its order.
 
     StartError with exit code 78 where something else was passed.

@@ -10,7 +10,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
-from fingerd.net.addresses import shortened
+from fingerd.net.addresses import anonymized
 from fingerd.text import escape_controls, read_text, strip_line_end
 
 QUERY_CHARACTERS = 1000  # of a query in the log, in its JSON form with the quotes
@@ -62,7 +62,7 @@ def quote_query(line: bytes) -> str:
 def _kept_of(client: str, kept: Kept) -> str:
     if kept == "full":
         return client
-    return shortened(client) if kept == "network" else "-"
+    return anonymized(client) if kept == "network" else "-"
 
 
 def access_text(seen: Access, kept: Kept, now: float) -> str:

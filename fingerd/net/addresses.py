@@ -17,7 +17,7 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 UNICAST = IPv6Network("2000::/3")  # all else in IPv6 is of use within a site at most
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address stands in its last bits
 # The registries of addresses for special purposes (RFC 6890), as far as these are not for everybody to reach.
-SPECIAL = tuple(
+NON_PUBLIC_NETWORKS = tuple(
     map(
         ip_network,
         (
@@ -95,7 +95,7 @@ def parse_network(text: str) -> Network:
     return network
 
 
-def is_from(client: str, source: Source) -> bool:
+def matches(client: str, source: Source) -> bool:
     """Whether ``client``, an address or ``unix``, is one whom ``source`` means."""
     if source == "any":
         return True
@@ -105,7 +105,7 @@ def is_from(client: str, source: Source) -> bool:
     return address.is_loopback if source == "local" else address in source
 
 
-def is_within(inner: Source, outer: Source) -> bool:
+def covers(inner: Source, outer: Source) -> bool:
     """Whether everyone whom ``inner`` means is meant by ``outer`` too."""
     if outer in ("any", inner):
         return True
@@ -113,20 +113,20 @@ def is_within(inner: Source, outer: Source) -> bool:
         return False
     if isinstance(outer, str):
         return inner.is_loopback
-    return is_part(inner, outer)
+    return is_subnet(inner, outer)
 
 
-def is_part(inner: Network, outer: Network) -> bool:
+def is_subnet(inner: Network, outer: Network) -> bool:
     """Whether all addresses of one network belong to the other."""
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
-def counted_as(client: str) -> str:
+def limit_key(client: str) -> str:
     """The name under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
     return client if client == UNIX else _network(client, 32, 64)
 
 
-def shortened(client: str) -> str:
+def anonymized(client: str) -> str:
     """The client's network, as far as a log may name it: an IPv4 /24, an IPv6 /48, or ``unix``."""
     return client if client == UNIX else _network(client, 24, 48)
 
@@ -147,7 +147,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(address.sixtofour)
         if address not in UNICAST:
             return False
-    return not any(address in network for network in SPECIAL)
+    return not any(address in network for network in NON_PUBLIC_NETWORKS)
 
 
 def is_this_host(host: str) -> bool:

@@ -19,15 +19,15 @@ LOOKUPS = 64  # at once in this process; nothing ends one for which no name serv
 SHARE = 4  # one client has at most LOOKUPS / SHARE of them
 HOSTS = "/etc/hosts"
 
-Address = IPv4Address | IPv6Address
-_Result = tuple[Address, ...] | OSError
+IPAddress = IPv4Address | IPv6Address
+_Result = tuple[IPAddress, ...] | OSError
 
 # One for the process, since those that are left behind outlive whoever asked, a reload too.
 _changed = threading.Condition()
 _running: Counter[str] = Counter()  # lookups by clients
 
 
-def look_up(name: str, port: int, client: str, deadline: float) -> Sequence[Address]:
+def look_up(name: str, port: int, client: str, deadline: float) -> Sequence[IPAddress]:
     """The name's addresses, in the resolver's order; TimeoutError when the time is over, else as getaddrinfo.
 
     ``client`` is for whom it is, ``deadline`` is in ``time.monotonic()`` seconds.

@@ -57,7 +57,7 @@ class Record:
     timezone: str = ""
 
 
-WRITTEN = tuple(field.name for field in dataclasses.fields(Record))
+TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ class Person:
     timezone: str = ""
 
     @classmethod
-    def of(cls, login: str, record: Record) -> "Person":
+    def from_record(cls, login: str, record: Record) -> "Person":
         """Somebody of whom no more is known than what is written down."""
-        return cls(login, **{atom: getattr(record, atom) for atom in WRITTEN})
+        return cls(login, **{atom: getattr(record, atom) for atom in TEXT_ATOMS})
 
-    def only(self, atoms: Iterable[str]) -> "Person":
+    def redacted_to(self, atoms: Iterable[str]) -> "Person":
         """This person, with all but these atoms unknown; who has no full name is told by the login (RFC 1288 2.5.2)."""
         kept = {atom: getattr(self, atom) for atom in atoms}
         if "name" in kept and not self.name.strip():
@@ -104,7 +104,7 @@ class Person:
         kept.setdefault("login", "")
         return Person(**kept)
 
-    def filled(self, other: "Person") -> "Person":
+    def merged_with(self, other: "Person") -> "Person":
         """This person, and what is not known of them as the other one has it; the login stays."""
         told = {atom: getattr(other, atom) for atom in ("text", *ATOMS) if atom != "login"}
         missing = {
@@ -114,7 +114,7 @@ class Person:
         }
         return dataclasses.replace(self, **missing)
 
-    def is_called(self, name: str) -> bool:
+    def matches_name(self, name: str) -> bool:
         """Whether every word of ``name`` is one of the full name's words, in any case (RFC 1288 2.5.3)."""
         wanted = name_words(name)
         return bool(wanted) and wanted <= name_words(self.name)

@@ -10,20 +10,20 @@ from typing import Any
 
 from fingerd.config.values import did_you_mean
 from fingerd.errors import OptionError
-from fingerd.people import WRITTEN, Person
+from fingerd.people import TEXT_ATOMS, Person
 from fingerd.text import read_text
 
 LOGIN = "login"
-ATOMS = (LOGIN, *WRITTEN)  # that a foreign source can give: each is one text
+MAPPABLE_ATOMS = (LOGIN, *TEXT_ATOMS)  # that a foreign source can give: each is one text
 _MISSING = object()
-NO_PLAN = ""  # of whom a source knows: who has none is told to have none
+PLAN_ABSENT = ""  # of whom a source knows: who has none is told to have none
 
 
 def check_fields(fields: Iterable[str]) -> None:
     """OptionError, at the option ``fields``, for the first of these keys that is no atom which is a text."""
     for key in fields:
-        if key not in ATOMS:
-            hint = did_you_mean(key, ATOMS) or f" (there are {', '.join(ATOMS)})"
+        if key not in MAPPABLE_ATOMS:
+            hint = did_you_mean(key, MAPPABLE_ATOMS) or f" (there are {', '.join(MAPPABLE_ATOMS)})"
             raise OptionError(f"there is no atom {key}{hint}", "fields", key)
 
 
@@ -33,10 +33,10 @@ def person_of(username: str, values: Mapping[str, object]) -> Person:
     The login is the one among the values, else the name that was asked for.
     """
     known: dict[str, Any] = {
-        atom: as_text(value) for atom, value in values.items() if value is not None and atom in ATOMS
+        atom: as_text(value) for atom, value in values.items() if value is not None and atom in MAPPABLE_ATOMS
     }
     login = known.pop(LOGIN, "") or username
-    return Person(login, **{"plan": NO_PLAN, **known})
+    return Person(login, **{"plan": PLAN_ABSENT, **known})
 
 
 def as_text(value: object) -> str:

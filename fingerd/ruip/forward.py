@@ -11,15 +11,15 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-from fingerd.errors import HopError
+from fingerd.errors import ForwardError
 from fingerd.net.addresses import parse_address, parse_host
 from fingerd.net.deadline import remaining
-from fingerd.net.resolver import Address, look_up, whole
+from fingerd.net.resolver import IPAddress, look_up, whole
 from fingerd.net.stream import connect
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST
 from fingerd.ruip.relay import Relay
-from fingerd.ruip.targets import Target, goes_round, is_allowed, may_be_asked
+from fingerd.ruip.targets import HostPattern, has_loop, is_allowed, may_connect
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Hop:
                 yield piece + relay.take(data)
                 piece = b""
                 data = self._read()
-        except HopError:
+        except ForwardError:
             yield relay.end(is_cut=True)
         else:
             yield piece + relay.end()
@@ -63,7 +63,7 @@ class Hop:
             self._socket.settimeout(remaining(self._deadline))
             return self._socket.recv(READ_BYTES)
         except TimeoutError as error:
-            raise HopError("busy", HOST_SILENT) from error
+            raise ForwardError("busy", HOST_SILENT) from error
         except OSError as error:
             raise _unreachable(self.name, error) from error
 
@@ -81,7 +81,7 @@ class Forwarder:
         self._is_served = is_served
         self._port = port
 
-    def ask(self, query: Query, targets: Sequence[Target], client: str, deadline: float) -> Hop:
+    def ask(self, query: Query, targets: Sequence[HostPattern], client: str, deadline: float) -> Hop:
         """The next RUIP, having been asked; HopError where no target allows it, or it cannot be reached in time.
 
         ``client`` is for whom that is, ``deadline`` is in ``time.monotonic()`` seconds.
@@ -93,21 +93,23 @@ class Forwarder:
             host = parse_host(text)
         except ValueError:
             raise _denied() from None
-        if not is_allowed(host, targets) or goes_round(query.hosts):
+        if not is_allowed(host, targets) or has_loop(query.hosts):
             raise _denied()
         name = str(host)
         try:
             found = look_up(whole(host), self._port, client, deadline) if isinstance(host, str) else (host,)
-            addresses = [address for address in found if may_be_asked(address, targets) and not self._is_us(address)]
+            addresses = [address for address in found if may_connect(address, targets) and not self._is_us(address)]
             if not addresses:
                 log.info("not forwarded to %s: its address is not for others, or ours", name)
                 raise _denied()
             endpoints = [(_family(address), (str(address), self._port)) for address in addresses[:MOST_ADDRESSES]]
             connection = connect(endpoints, deadline)
         except TimeoutError as error:
-            raise HopError("busy", HOST_SILENT) from error
+            raise ForwardError("busy", HOST_SILENT) from error
         except socket.gaierror as error:
-            raise HopError("unknown", NO_SUCH_HOST) if error.errno in _UNKNOWN else _unreachable(name, error) from error
+            raise (
+                ForwardError("unknown", NO_SUCH_HOST) if error.errno in _UNKNOWN else _unreachable(name, error)
+            ) from error
         except OSError as error:
             raise _unreachable(name, error) from error
         try:
@@ -117,7 +119,7 @@ class Forwarder:
             raise _unreachable(name, error) from error
         return Hop(name, connection, deadline)
 
-    def _is_us(self, address: Address) -> bool:
+    def _is_us(self, address: IPAddress) -> bool:
         """Whether the address is one of this host's, where we answer at its port; nothing is sent to find out."""
         if not self._is_served:
             return False
@@ -129,15 +131,15 @@ class Forwarder:
         return False  # there is no way to it
 
 
-def _family(address: Address) -> socket.AddressFamily:
+def _family(address: IPAddress) -> socket.AddressFamily:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
-def _denied() -> HopError:
+def _denied() -> ForwardError:
     """The same for a host that no rule names, one whose address is not for others, and one that is ourselves."""
-    return HopError("refused", FORWARDING_DENIED)
+    return ForwardError("refused", FORWARDING_DENIED)
 
 
-def _unreachable(name: str, error: OSError) -> HopError:
+def _unreachable(name: str, error: OSError) -> ForwardError:
     log.warning("forwarding to %s failed: %s", name, error.strerror or error)
-    return HopError("error", HOST_UNREACHABLE)
+    return ForwardError("error", HOST_UNREACHABLE)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Annotated, Literal
 
-from fingerd.config.values import Scalar, Whole, did_you_mean, to_text
+from fingerd.config.values import Integer, Scalar, did_you_mean, to_text
 from fingerd.errors import OptionError
-from fingerd.net.addresses import Source, is_from, is_within, parse_source
+from fingerd.net.addresses import Source, covers, matches, parse_source
 from fingerd.people import ATOMS
-from fingerd.ruip.targets import Target, is_any, parse_target
+from fingerd.ruip.targets import HostPattern, is_unbounded, parse_host_pattern
 
 REMEMBERED_CLIENTS = 4096  # clients whose rule is kept at hand; about 100 bytes each
 
@@ -28,11 +28,11 @@ def read_source(scalar: Scalar) -> Source:
     return parse_source(to_text(scalar))
 
 
-def read_target(scalar: Scalar) -> Target:
+def read_target(scalar: Scalar) -> HostPattern:
     """One host of ``forward``; ValueError where it is no name, no ``*.name``, no address and no network."""
     if scalar.kind == "true or false" and not scalar.quoted:
         raise ValueError("must be false, or the hosts to which queries may be forwarded")
-    return parse_target(to_text(scalar))
+    return parse_host_pattern(to_text(scalar))
 
 
 def read_shown(scalar: Scalar) -> str:
@@ -60,9 +60,9 @@ class Rule:
     deny: Literal[False, True, "silently"] = False
     show: tuple[Annotated[str, read_shown], ...] = ("standard",)
     list: bool = False
-    forward: Literal[False] | tuple[Annotated[Target, read_target], ...] = False
+    forward: Literal[False] | tuple[Annotated[HostPattern, read_target], ...] = False
     match: Literal["login", "name", "unique"] = "login"
-    users_per_query: Annotated[int, Whole(1, 100)] = 1
+    users_per_query: Annotated[int, Integer(1, 100)] = 1
     atoms: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,21 +90,23 @@ class Policy:
 
 def _rule_for(rules: Sequence[Rule], client: str) -> Rule:
     """The first rule that holds ``client``, an address or ``unix``; one that denies everything where none does."""
-    return next((rule for rule in rules if any(is_from(client, source) for source in rule.from_)), NO_RULE)
+    return next((rule for rule in rules if any(matches(client, source) for source in rule.from_)), NO_RULE)
 
 
-def doubts(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
+def rule_warnings(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
     """Rules that may not do what is wanted: the number of each, its option, and what is strange about it."""
     for number, rule in enumerate(rules):
         earlier = [source for other in rules[:number] for source in other.from_]
-        if all(any(is_within(source, other) for other in earlier) for source in rule.from_):
+        if all(any(covers(source, other) for other in earlier) for source in rule.from_):
             yield number, "from", "never comes into play: the rules before it hold all of these clients"
         if rule.deny:
             for option in ("show", "list", "forward", "match", "users_per_query"):
                 if getattr(rule, option) != getattr(ANYONE, option):
                     yield number, option, "says nothing: the rule denies everything"
             continue
-        if any(map(is_any, rule.forward or ())) and any(source == "any" or is_any(source) for source in rule.from_):
+        if any(map(is_unbounded, rule.forward or ())) and any(
+            source == "any" or is_unbounded(source) for source in rule.from_
+        ):
             yield number, "forward", "lets anyone have this host ask any other, and so hide who asks (RFC 1288 3.2.1)"
         if "name" not in rule.atoms:
             yield number, "show", "hides the full name, which RFC 1288 wants in every answer (2.5.2)"

@@ -15,7 +15,7 @@ from fingerd.ruip.times import date, idle_column, idle_time, weekday
 from fingerd.text import one_line
 
 NOBODY_LISTED = "No one logged on."
-NO_PLAN = "No Plan."
+NO_PLAN_TEXT = "No Plan."
 MORE_OF_PLAN = "[more with /W]"
 
 SHORT_PLAN = 50  # lines that the short form tells of a plan
@@ -132,7 +132,7 @@ def _texts(person: Person, verbose: bool) -> Iterator[str]:
         lines = plan.splitlines()
         if len(lines) > SHORT_PLAN and not verbose:
             plan = "\n".join([*lines[:SHORT_PLAN], MORE_OF_PLAN])
-        yield f"Plan:\n{plan}" if plan else NO_PLAN
+        yield f"Plan:\n{plan}" if plan else NO_PLAN_TEXT
     if verbose:
         for label, key in (("PGP key", person.pgpkey), ("Public key", person.pubkey)):
             if key.strip():

@@ -10,21 +10,21 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from fingerd.net.addresses import (
     NAT64,
-    SPECIAL,
+    NON_PUBLIC_NETWORKS,
     UNICAST,
     Host,
     Network,
-    is_part,
     is_public,
+    is_subnet,
     parse_host,
     parse_host_name,
     parse_network,
 )
 
-Target = Network | str  # a name, "*.example.org" for all names below it, "*" for every name
+HostPattern = Network | str  # a name, "*.example.org" for all names below it, "*" for every name
 
 
-def parse_target(text: str) -> Target:
+def parse_host_pattern(text: str) -> HostPattern:
     """What a rule's ``forward`` says: a name, ``*.name``, an address or a CIDR network; ValueError otherwise."""
     if text == "*":
         return text
@@ -39,7 +39,7 @@ def parse_target(text: str) -> Target:
         raise ValueError(f"{text!r} is no name of a host, no *.name, no address and no network") from None
 
 
-def goes_round(hosts: Sequence[str]) -> bool:
+def has_loop(hosts: Sequence[str]) -> bool:
     """Whether a route comes to the same host twice, as far as its names tell."""
     names = [_known_as(host) for host in hosts]
     return len(set(names)) < len(names)
@@ -52,7 +52,7 @@ def _known_as(host: str) -> Host:
         return host.lower()
 
 
-def is_allowed(host: Host, targets: Sequence[Target]) -> bool:
+def is_allowed(host: Host, targets: Sequence[HostPattern]) -> bool:
     """Whether one of the targets means this host; a name is meant by names only, whatever it stands for."""
     if isinstance(host, str):
         above = host.split(".")
@@ -61,7 +61,7 @@ def is_allowed(host: Host, targets: Sequence[Target]) -> bool:
     return any(host in target for target in targets if not isinstance(target, str))
 
 
-def may_be_asked(address: IPv4Address | IPv6Address, targets: Sequence[Target]) -> bool:
+def may_connect(address: IPv4Address | IPv6Address, targets: Sequence[HostPattern]) -> bool:
     """Whether to connect to this address: one that everybody can reach, or that a target names itself.
 
     A network that only happens to hold it, as 0.0.0.0/0, does not name it.
@@ -81,9 +81,9 @@ def _is_meant(network: Network) -> bool:
             return bits >= 0 and _is_meant(IPv4Network((int(network.network_address) & 0xFFFFFFFF, bits)))
         if not network.overlaps(UNICAST):
             return True
-    return any(is_part(network, special) for special in SPECIAL)
+    return any(is_subnet(network, special) for special in NON_PUBLIC_NETWORKS)
 
 
-def is_any(target: Target) -> bool:
+def is_unbounded(target: HostPattern) -> bool:
     """Whether a target means hosts without a bound."""
     return target == "*" or (not isinstance(target, str) and target.prefixlen == 0)

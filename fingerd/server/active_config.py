@@ -3,16 +3,16 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import ClassVar, NoReturn, Protocol
 
-from fingerd.backends import AnswersAtOnce, Ask, Backend
+from fingerd.backends import AnswersAtOnce, Backend, Lookup
 from fingerd.people import Person
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.server.limits import Limits
-from fingerd.server.listeners import Address, InternetAddress, Passed
+from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Config(Protocol):
     """What a server needs of its settings."""
 
     @property
-    def listen(self) -> Sequence[Address]: ...
+    def listen(self) -> Sequence[ListenAddress]: ...
     @property
     def backend(self) -> Backend: ...
     @property
@@ -29,7 +29,7 @@ class Config(Protocol):
     @property
     def limits(self) -> Limits: ...
     @property
-    def reply(self) -> Wording: ...
+    def reply(self) -> ReplyOptions: ...
 
 
 class _NotAtHandError(LookupError):
@@ -40,22 +40,24 @@ class _NotAtHandError(LookupError):
 class _AtHand(Backend):
     """What a backend can answer at once; _NotAtHandError for all else."""
 
-    instant: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
 
-    at_once: Callable[[Ask], Sequence[Person] | None]
-    knows: InitVar[bool]
+    at_once: Callable[[Lookup], Sequence[Person] | None]
+    searches: bool
 
-    def __post_init__(self, knows: bool) -> None:
-        object.__setattr__(self, "knows_names", knows)
+    @property
+    def searches_names(self) -> bool:
+        """Whether the backend does."""
+        return self.searches
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people who are in memory."""
-        people = self.at_once(ask)
+        people = self.at_once(lookup)
         if people is None:
             raise _NotAtHandError
         return people
 
-    def listed(self, ask: Ask) -> NoReturn:
+    def list_users(self, lookup: Lookup) -> NoReturn:
         """A list may be long, and is left to the crew."""
         raise _NotAtHandError
 
@@ -67,10 +69,10 @@ class Service:
         self.config = config
         self.limits = config.limits
         self.policy = Policy(config.policy)
-        self.takes = config.backend.takes
-        self.instant = config.backend.instant
-        self.forwards = config.backend.takes == "query" and any(rule.forward for rule in config.policy)
-        self.needs_crew = self.forwards or not config.backend.instant
+        self.reads = config.backend.reads
+        self.instant = not config.backend.blocking
+        self.forwards = config.backend.reads == "query" and any(rule.forward for rule in config.policy)
+        self.needs_crew = self.forwards or config.backend.blocking
         self.ruip = self._ruip(config.backend)
         self._at_hand = self._ruip_at_hand(config.backend)
         self.remembers = self._at_hand is not None
@@ -95,16 +97,16 @@ class Service:
 
     def _ruip_at_hand(self, backend: Backend) -> Ruip | None:
         """What answers from a backend's memory, where that has one beside what it waits for."""
-        if backend.instant or not isinstance(backend, AnswersAtOnce):
+        if not backend.blocking or not isinstance(backend, AnswersAtOnce):
             return None
-        return self._ruip(_AtHand(backend.at_once, backend.knows_names))
+        return self._ruip(_AtHand(backend.at_once, backend.searches_names))
 
-    def answer_at_once(self, line: bytes, asker: Asker) -> Answer | None:
+    def answer_at_once(self, line: bytes, context: AnswerContext) -> Answer | None:
         """The answer to a line, where the backend need not wait for anything to give it."""
         if self._at_hand is None or self._may_be_forwarded(line):
             return None
         try:
-            return self._at_hand.answer_line(line, asker)
+            return self._at_hand.answer_line(line, context)
         except _NotAtHandError:
             return None
 
@@ -141,6 +143,6 @@ class Service:
                 log.exception("a bug while closing a backend")
 
 
-def _is_finger_port(address: Address) -> bool:
+def _is_finger_port(address: ListenAddress) -> bool:
     """Whether who asks for this host by its name comes to this listener; of one that is passed to us it is assumed."""
-    return isinstance(address, Passed) or (isinstance(address, InternetAddress) and address.port == FINGER_PORT)
+    return isinstance(address, InheritedSocket) or (isinstance(address, TcpAddress) and address.port == FINGER_PORT)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fingerd.config.values import Seconds, Size, Whole
+from fingerd.config.values import Integer, Seconds, Size
 from fingerd.net.addresses import UNIX
 
 REMEMBERED_BUCKETS = 10_000  # clients whose rate is known at once; the one that asked longest ago is forgotten first
@@ -18,10 +18,10 @@ class Limits:
     read_seconds: Annotated[float, Seconds(0.1)] = 10  # for the whole query line, however it drips
     write_seconds: Annotated[float, Seconds(0.1)] = 30  # for the whole answer
     answer_seconds: Annotated[float, Seconds(0.1)] = 20  # from query to answer, queueing included
-    connections: Annotated[int, Whole(1)] = 10_000  # each costs a descriptor and about 500 bytes
-    per_client: Annotated[int, Whole(1)] = 50
-    rate: Annotated[int, Whole(0)] = 0  # queries a minute from one client; 0 for no limit
-    threads: Annotated[int, Whole(1, 10_000)] = 32
+    connections: Annotated[int, Integer(1)] = 10_000  # each costs a descriptor and about 500 bytes
+    per_client: Annotated[int, Integer(1)] = 50
+    rate: Annotated[int, Integer(0)] = 0  # queries a minute from one client; 0 for no limit
+    threads: Annotated[int, Integer(1, 10_000)] = 32
     drain_seconds: Annotated[float, Seconds(0)] = 10
 
 

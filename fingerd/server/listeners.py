@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fingerd.config.system_options import User, absolute, read_group, read_mode, read_path, read_user
+from fingerd.config.system_options import User, read_group, read_mode, read_path, read_user, resolve_path
 from fingerd.errors import StartError
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it may hold fewer (net.core.somaxconn)
@@ -19,7 +19,7 @@ _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:]*)):(?P<port>[0-9]
 
 
 @dataclass(frozen=True, slots=True)
-class InternetAddress:
+class TcpAddress:
     """``host:port``; no host means all addresses, IPv4 and IPv6."""
 
     host: str
@@ -43,7 +43,7 @@ class UnixAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class InheritedSocket:
     """Who binds for us: ``systemd``, which passes listening sockets, or ``inetd``, one client as descriptor 0."""
 
     by: str
@@ -52,27 +52,27 @@ class Passed:
         return self.by
 
 
-Address = InternetAddress | UnixAddress | Passed
+ListenAddress = TcpAddress | UnixAddress | InheritedSocket
 
 
-def parse_listen(text: str) -> Address:
+def parse_listen(text: str) -> ListenAddress:
     """The address that ``text`` names; ValueError where it names none."""
     if text in ("systemd", "inetd"):
-        return Passed(text)
+        return InheritedSocket(text)
     if text.startswith("unix:"):
         if text == "unix:" or "\0" in text:
             raise ValueError("must be a path after unix:")
-        return UnixAddress(absolute(text.removeprefix("unix:")))
+        return UnixAddress(resolve_path(text.removeprefix("unix:")))
     match = _HOST_PORT.fullmatch(text)
     if match and int(match["port"]) > 65535:
         raise ValueError(f"there is no port {match['port']}")
     if not match:
         hint = f' (did you mean ":{text}"?)' if text.isdigit() else ""
         raise ValueError(f'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd{hint}')
-    return InternetAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
+    return TcpAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
 
 
-def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
+def open_listeners(addresses: Iterable[ListenAddress]) -> list[socket.socket]:
     """A listening, non-blocking socket for every address; a name may have several.
 
     StartError with exit code 77 where the port needs root, 69 where an
@@ -84,7 +84,7 @@ def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
             try:
                 listeners += _open(address)
             except PermissionError as error:
-                hint = " (ports below 1024 need root)" if isinstance(address, InternetAddress) else ""
+                hint = " (ports below 1024 need root)" if isinstance(address, TcpAddress) else ""
                 raise StartError(f"cannot listen on {address}: {error.strerror}{hint}", os.EX_NOPERM) from error
             except (OSError, UnicodeError) as error:  # of which the last is what a name that cannot be one gives
                 raise StartError(
@@ -97,13 +97,13 @@ def open_listeners(addresses: Iterable[Address]) -> list[socket.socket]:
     return listeners
 
 
-def _open(address: Address) -> list[socket.socket]:
-    if isinstance(address, Passed):
+def _open(address: ListenAddress) -> list[socket.socket]:
+    if isinstance(address, InheritedSocket):
         raise StartError(f"listen is {address}, but no socket was passed to this process", os.EX_CONFIG)
     return [_open_unix(address)] if isinstance(address, UnixAddress) else _open_internet(address)
 
 
-def _open_internet(address: InternetAddress) -> list[socket.socket]:
+def _open_internet(address: TcpAddress) -> list[socket.socket]:
     if not address.host and socket.has_dualstack_ipv6():
         return [_listen(socket.AF_INET6, ("::", address.port), both=True)]
     found = socket.getaddrinfo(
@@ -200,11 +200,11 @@ def close_listener(listener: socket.socket) -> None:
     listener.close()
 
 
-def name_of(listener: socket.socket) -> str:
+def describe_listener(listener: socket.socket) -> str:
     """The address that a listening socket has, as ``listen`` would name it."""
     if listener.family == socket.AF_UNIX:
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     if host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
         host = ""
-    return str(InternetAddress(host, port))
+    return str(TcpAddress(host, port))

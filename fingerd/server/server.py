@@ -25,9 +25,9 @@ from typing import Any
 
 from fingerd.log.format import Access
 from fingerd.log.writer import log_access
-from fingerd.net.addresses import UNIX, counted_as, parse_address
+from fingerd.net.addresses import UNIX, limit_key, parse_address
 from fingerd.protocol.reply import INTERNAL_ERROR, SERVICE_BUSY, TOO_MANY_QUERIES
-from fingerd.ruip.ruip import Answer, Asker
+from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.server.active_config import Config, Service
 from fingerd.server.connection import Connection
 from fingerd.server.limits import Clients, Limits
@@ -100,7 +100,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.crew = Crew(config.limits.threads)
         self._working: dict[Connection, None] = {}  # with the crew; whoever takes one out answers it
         self._client_of = lru_cache(REMEMBERED_ADDRESSES)(_client_of)
-        self._counted_as = lru_cache(REMEMBERED_ADDRESSES)(counted_as)
+        self._counted_as = lru_cache(REMEMBERED_ADDRESSES)(limit_key)
         self._thread = 0  # the one that serves
         self._releasing = self._closing = False
         self.last_call: Callable[[], None] = lambda: None  # no more clients are accepted
@@ -282,7 +282,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _may_ask(self, request: Connection, service: Service) -> bool:
         """Whether the client has a query left; who is denied, or not listened to, needs none."""
-        if service.takes != "query" or service.policy.rule_for(request.client).deny:
+        if service.reads != "query" or service.policy.rule_for(request.client).deny:
             return True
         return self.clients.may_ask(request.counted, service.limits.rate, request.asked)
 
@@ -301,10 +301,10 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """The configuration by which this client is answered."""
         return request.service or self.service
 
-    def asker(self, request: Connection) -> Asker:
+    def asker(self, request: Connection) -> AnswerContext:
         """Who asks, until when there is time to answer, and how to be told a part of the answer."""
         tell = partial(self.tell, request) if request.handed_over else None
-        return Asker(request.client, request.deadline, time.time(), tell)
+        return AnswerContext(request.client, request.deadline, time.time(), tell)
 
     def tell(self, request: Connection, part: bytes) -> bool:
         """From the crew: have a part of the answer sent now; false where the client has gone, or has its answer."""
@@ -360,9 +360,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
         return self.service.limits
 
     @property
-    def takes(self) -> str:
+    def reads(self) -> str:
         """What is wanted of a client now."""
-        return self.service.takes
+        return self.service.reads
 
     def crew_waits(self) -> bool:
         """Whether answers wait for a thread of the crew."""

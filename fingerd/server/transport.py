@@ -39,7 +39,7 @@ class Host(Threshold, Protocol):
     """What the porch asks of its server; the names are socketserver's where that has one."""
 
     @property
-    def takes(self) -> str:
+    def reads(self) -> str:
         """What is wanted of a client: a query, a line, anything or nothing."""
         ...
 
@@ -213,7 +213,7 @@ class Porch:
 
     def _admit(self, request: Connection) -> None:
         """Give an accepted client what the backend has for it: a hearing, a seat, or a close."""
-        host, limits, takes = self._host, self._host.limits, self._host.takes
+        host, limits, takes = self._host, self._host.limits, self._host.reads
         if not host.verify_request(request, request.address):
             host.shutdown_request(request)
         elif takes == "nothing":

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.aliases import Aliases
 from fingerd.backends.command import Command
 from fingerd.backends.static import Static
 from fingerd.config import system_options as host
 from fingerd.errors import BackendError, ConfigError, OptionError
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 from tests.helpers.daemons import Daemon
@@ -24,7 +24,7 @@ USERS = Static({"ann": "I am ann", "bob": "I am bob", "help": "I am help"})
 
 def told(backend: Aliases, name: str) -> list[str]:
     """The texts of everyone whom the name means."""
-    return [person.text.strip() for person in backend.find(Ask(name, False, "unix", 0.0)) if person.text]
+    return [person.text.strip() for person in backend.find(Lookup(name, False, "unix", 0.0)) if person.text]
 
 
 NAMES: dict[str, tuple[dict[str, tuple[str, ...]], str, list[str]]] = {
@@ -324,14 +324,14 @@ def test_a_file_that_is_missing_is_a_warning_and_in_a_jail_a_problem(tmp_path: P
 
 def test_it_is_instant_if_the_other_backend_is_and_no_file_has_to_be_read() -> None:
     program = Command(("echo", "{user}"))
-    assert Aliases(USERS, {"root": ("ann",)}).instant
-    assert not Aliases(program, {"root": ("ann",)}).instant
-    assert not Aliases(USERS, {"root": ("ann", "/etc/motd")}).instant
-    assert not Aliases(USERS, {"root": ("motd",), "motd": ("/etc/motd",)}).instant
+    assert not Aliases(USERS, {"root": ("ann",)}).blocking
+    assert Aliases(program, {"root": ("ann",)}).blocking
+    assert Aliases(USERS, {"root": ("ann", "/etc/motd")}).blocking
+    assert Aliases(USERS, {"root": ("motd",), "motd": ("/etc/motd",)}).blocking
 
 
 def test_the_list_is_that_of_the_other_backend() -> None:
-    people = Aliases(USERS, {"root": ("ann",)}).listed(Ask("", False, "unix", 0.0))
+    people = Aliases(USERS, {"root": ("ann",)}).list_users(Lookup("", False, "unix", 0.0))
     assert people is not None
     assert [person.login for person in people] == ["ann", "bob", "help"]
 
@@ -374,15 +374,15 @@ def test_an_alias_means_users_and_not_parts_of_names(match: str, name: str, name
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"{PEOPLE}policy: [{{from: any, show: minimal, match: {match}, list: true}}]\n")
     settings = load_config(str(path))
-    ruip = Ruip(settings.backend, Policy(settings.policy), Wording(), 1024, 1 << 18)
+    ruip = Ruip(settings.backend, Policy(settings.policy), ReplyOptions(), 1024, 1 << 18)
     said = "\r\n".join(f"In real life: {full}\r\n" for full in names).encode()
-    assert ruip.answer_line(f"{name}\r\n".encode(), Asker("unix", 20.0, 0.0)) == Answer("answered", said)
+    assert ruip.answer_line(f"{name}\r\n".encode(), AnswerContext("unix", 20.0, 0.0)) == Answer("answered", said)
 
 
 def test_what_may_be_told_of_somebody_does_not_depend_on_the_name_that_is_asked_for() -> None:
     backend = Aliases(USERS, {"root": ("ann",)})
-    ruip = Ruip(backend, Policy((Rule(from_=("any",)),)), Wording(), 1024, 1 << 18)
-    asker = Asker("192.0.2.7", 20.0, 0.0)
+    ruip = Ruip(backend, Policy((Rule(from_=("any",)),)), ReplyOptions(), 1024, 1 << 18)
+    asker = AnswerContext("192.0.2.7", 20.0, 0.0)
     assert ruip.answer_line(b"root", asker) == ruip.answer_line(b"ann", asker)
 
 
@@ -411,5 +411,5 @@ def hang_up(daemon: Daemon, word: str) -> str:
 
 def test_an_alias_of_several_is_not_ambiguous() -> None:
     policy = Policy((Rule(from_=("any",), match="unique"),))
-    told = Ruip(Aliases(USERS, {"both": ("ann", "bob")}), policy, Wording(), 1024, 1 << 18)
-    assert told.answer_line(b"both\r\n", Asker("192.0.2.1", 0.0, 0.0)).outcome == "answered"
+    told = Ruip(Aliases(USERS, {"both": ("ann", "bob")}), policy, ReplyOptions(), 1024, 1 << 18)
+    assert told.answer_line(b"both\r\n", AnswerContext("192.0.2.1", 0.0, 0.0)).outcome == "answered"

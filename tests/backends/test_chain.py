@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.aliases import Aliases
 from fingerd.backends.chain import MERGED, NAMESAKES, Chain
 from fingerd.backends.command import Command
@@ -16,7 +16,7 @@ from fingerd.backends.static import Static
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person, Record, Session
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 
@@ -30,10 +30,10 @@ CAUSE = "command false: exit status 1"
 class Halting(Backend):
     """Lists one person, and fails then."""
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         return ()
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         yield Person("dora", "dora")
         raise BackendError("the cause")
 
@@ -48,8 +48,8 @@ class Closing(Empty):
         self.closed.append("closed")
 
 
-def ask(name: str, by_name: bool = False) -> Ask:
-    return Ask(name, False, "192.0.2.7", 1e9, by_name)
+def ask(name: str, by_name: bool = False) -> Lookup:
+    return Lookup(name, False, "192.0.2.7", 1e9, by_name)
 
 
 def told(backend: Chain, name: str) -> list[str]:
@@ -57,7 +57,7 @@ def told(backend: Chain, name: str) -> list[str]:
 
 
 def listed(backend: Chain) -> list[str] | None:
-    people = backend.listed(ask(""))
+    people = backend.list_users(ask(""))
     return None if people is None else [person.login or (person.text or "") for person in people]
 
 
@@ -79,7 +79,7 @@ def test_a_member_that_fails_fails_the_chain(caplog: pytest.LogCaptureFixture) -
         with pytest.raises(BackendError, match=f"^{CAUSE}$"):
             chain.find(ask(name))
     with pytest.raises(BackendError, match=f"^{CAUSE}$"):
-        chain.listed(ask(""))
+        chain.list_users(ask(""))
     assert caplog.records == []
 
 
@@ -132,10 +132,10 @@ def test_chains_may_hold_chains() -> None:
 
 
 def test_it_is_instant_if_all_of_its_members_are() -> None:
-    assert Chain((FIRST, SECOND, Empty())).instant
-    assert not Chain((FIRST, FAILING)).instant
-    assert Chain((FIRST, Chain((SECOND,)))).instant
-    assert not Chain((FIRST, Chain((FAILING,)))).instant
+    assert not Chain((FIRST, SECOND, Empty())).blocking
+    assert Chain((FIRST, FAILING)).blocking
+    assert not Chain((FIRST, Chain((SECOND,)))).blocking
+    assert Chain((FIRST, Chain((FAILING,)))).blocking
 
 
 def test_it_closes_all_of_its_members() -> None:
@@ -172,8 +172,8 @@ def test_a_name_means_people_of_all_members_the_login_first_and_nobody_twice(nam
 
 def test_a_login_is_found_whoever_is_called_so_in_another_member() -> None:
     rule = Rule(from_=("any",), show=("minimal",), match="unique", list=True)
-    ruip = Ruip(Chain((CALLED, LOGINS)), Policy((rule,)), Wording(), 1024, 1 << 18)
-    asker = Asker("192.0.2.7", 20.0, 0.0)
+    ruip = Ruip(Chain((CALLED, LOGINS)), Policy((rule,)), ReplyOptions(), 1024, 1 << 18)
+    asker = AnswerContext("192.0.2.7", 20.0, 0.0)
     assert ruip.answer_line(b"bob\r\n", asker) == Answer("answered", b"In real life: Robert Other\r\n")
     assert ruip.answer_line(b"Example\r\n", asker).outcome == "refused"
 
@@ -263,11 +263,11 @@ class Knowing(Backend):
     people: tuple[Person, ...]
     asked: list[str] = field(default_factory=list)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        self.asked.append(ask.username)
-        return [person for person in self.people if person.login == ask.username]
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        self.asked.append(lookup.username)
+        return [person for person in self.people if person.login == lookup.username]
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         return iter(self.people)
 
 
@@ -311,9 +311,9 @@ def test_unknown_and_empty_atoms_are_missing(mine: str | None, others: str | Non
 
 def test_who_is_known_not_to_be_logged_in_is_not_filled_in() -> None:
     here, away = Person("ann", sessions=(Session("tty1"),)), Person("ann", sessions=())
-    assert away.filled(here) == away
-    assert Person("ann").filled(here) == here
-    assert Person("ann").filled(away) == away
+    assert away.merged_with(here) == away
+    assert Person("ann").merged_with(here) == here
+    assert Person("ann").merged_with(away) == away
 
 
 def test_the_first_text_wins_and_is_the_whole_answer() -> None:
@@ -330,8 +330,8 @@ class Nicknamed(Backend):
 
     fields: dict[str, str] = field(default_factory=dict)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        return (Person(ask.username if self.fields else "ann", plan="Ann's plan", home_phone="555-0101"),)
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        return (Person(lookup.username if self.fields else "ann", plan="Ann's plan", home_phone="555-0101"),)
 
 
 def test_two_logins_are_two_people_and_nobody_gets_what_is_somebody_else_s() -> None:
@@ -391,15 +391,15 @@ def test_a_member_that_fails_fails_a_merging_chain_or_is_skipped(
 
 
 def test_a_list_tells_what_all_members_know_as_far_as_it_can_be_held() -> None:
-    merged = Chain((PHONE_BOOK, Halting(), PLANS, Halting()), "skip", merge=True).listed(ask(""))
+    merged = Chain((PHONE_BOOK, Halting(), PLANS, Halting()), "skip", merge=True).list_users(ask(""))
     assert merged is not None
     people = {person.login: person for person in merged}
     assert list(people) == ["ann", "bob", "eve", "dora", "carol"]
     assert (people["ann"].office, people["ann"].plan) == ("7", "Ann's plan")
     many = Knowing(tuple(Person(f"user{number}") for number in range(MERGED + 5)))
     more = Knowing((Person("user1", job="potter"), Person("user2"), Person("last")))
-    short = Chain((Knowing(many.people[:5]), more), merge=True).listed(ask(""))
-    long = Chain((many, more), merge=True).listed(ask(""))
+    short = Chain((Knowing(many.people[:5]), more), merge=True).list_users(ask(""))
+    long = Chain((many, more), merge=True).list_users(ask(""))
     assert short is not None
     assert long is not None
     assert [person.job for person in short] == ["", "potter", "", "", "", ""]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.files import NAMESAKES, Files
 from fingerd.errors import BackendError
-from fingerd.people import WRITTEN
+from fingerd.people import TEXT_ATOMS
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status
@@ -28,7 +28,7 @@ LIMIT = 64 << 10  # bytes that are told of each file
 
 UNKNOWN = b"No such user\r\n"
 DENIED = b"Finger online user list denied\r\n"
-FAILED = b"Internal error in server\r\n"
+INVALID = b"Internal error in server\r\n"
 
 
 def record(login: str = "ann", plan: bytes = b"No Plan.\r\n", name: str = "") -> bytes:
@@ -89,7 +89,7 @@ def people(daemon: Daemon) -> Iterator[Path]:
 
 # What a person is
 
-ATOMS = {atom: f"the {atom}" for atom in WRITTEN}
+ATOMS = {atom: f"the {atom}" for atom in TEXT_ATOMS}
 
 
 def make(folder: Path, **texts: str) -> Path:
@@ -125,7 +125,7 @@ def test_a_folder_has_a_file_for_each_atom(daemon: Daemon, people: Path) -> None
     ]
 
 
-@pytest.mark.parametrize("atom", WRITTEN)
+@pytest.mark.parametrize("atom", TEXT_ATOMS)
 def test_each_atom_may_be_all_that_there_is(daemon: Daemon, people: Path, atom: str) -> None:
     make(people / "ann", **{atom: f"{ATOMS[atom]}\n"})
     assert ATOMS[atom].encode() in daemon.ask(b"/W ann\r\n", MEMBER)
@@ -232,12 +232,12 @@ def test_a_folder_that_is_gone_is_a_failure_of_which_the_log_tells_until_it_is_b
     away = people.parent / "outside" / "people"
     people.rename(away)
     for line, source in ((b"ann\r\n", ""), (b"\r\n", MEMBER), (b"..\r\n", "")):
-        assert daemon.ask(line, source) == FAILED
+        assert daemon.ask(line, source) == INVALID
         warning = daemon.logged("backend failed")
         assert warning.endswith(f" WARNING fingerd.ruip.ruip: backend failed: files {people}: there is no such folder")
         daemon.logged("outcome=error")
     people.write_text("a file in its place")
-    assert daemon.ask(b"ann\r\n") == FAILED
+    assert daemon.ask(b"ann\r\n") == INVALID
     daemon.logged("outcome=error")
     people.unlink()
     away.rename(people)
@@ -250,7 +250,7 @@ def test_a_folder_that_is_gone_is_a_failure_of_which_the_log_tells_until_it_is_b
 def test_a_folder_that_may_not_be_read_is_a_failure(daemon: Daemon, people: Path) -> None:
     make(people / "ann", plan="here")
     people.chmod(0o700)
-    assert daemon.ask(b"ann\r\n") == FAILED
+    assert daemon.ask(b"ann\r\n") == INVALID
     assert daemon.logged("backend failed").endswith(f"backend failed: files {people}: Permission denied")
     people.chmod(0o755)
     assert daemon.ask(b"ann\r\n") == planned(b"here\r\n")
@@ -607,7 +607,7 @@ def test_a_file_whose_name_has_the_ending_twice_is_somebody_with_a_dot(daemon: D
 
 # In this process
 
-HERE = Ask("ann", False, "unix", math.inf)
+HERE = Lookup("ann", False, "unix", math.inf)
 
 
 def test_a_file_may_be_longer_where_the_configuration_says_so(tmp_path: Path) -> None:
@@ -637,9 +637,9 @@ def test_asking_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     for name in ("ann", "bob", "carol", "dora", "nobody", "Example", "../x", "a" * 300):
         for by_name in (False, True):
-            backend.find(Ask(name, False, "unix", time.monotonic() + 10, by_name))
-    list(backend.listed(HERE))
-    next(backend.listed(HERE))
+            backend.find(Lookup(name, False, "unix", time.monotonic() + 10, by_name))
+    list(backend.list_users(HERE))
+    next(backend.list_users(HERE))
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -661,7 +661,7 @@ def test_a_host_without_descriptors_is_a_failure_and_nobody_is_said_to_be_unknow
         with pytest.raises(BackendError, match=r"files .*Too many open files"):
             backend.find(HERE)
         with pytest.raises(BackendError, match=r"files .*Too many open files"):
-            list(backend.listed(HERE))
+            list(backend.list_users(HERE))
     finally:
         for descriptor in taken:
             os.close(descriptor)
@@ -702,6 +702,6 @@ def test_a_search_ends_in_time_and_with_a_bounded_number_of_people(tmp_path: Pat
     for number in range(NAMESAKES + 5):
         make(tmp_path / f"user{number}", name="Ann Example", plan="here")
     backend = Files(str(tmp_path))
-    assert len(backend.find(Ask("example", False, "unix", time.monotonic() + 60, True))) == NAMESAKES
+    assert len(backend.find(Lookup("example", False, "unix", time.monotonic() + 60, True))) == NAMESAKES
     with pytest.raises(BackendError, match=r"not searched in time$"):
-        backend.find(Ask("example", False, "unix", time.monotonic(), True))
+        backend.find(Lookup("example", False, "unix", time.monotonic(), True))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fingerd import backends
-from fingerd.backends import Ask, Backend, UnknownTypeError, backend_names, load_type, package_of
+from fingerd.backends import Backend, Lookup, UnknownTypeError, backend_names, distribution_of, load_type
 from fingerd.backends.command import Command
 from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
@@ -81,9 +81,9 @@ def test_a_backend_is_what_it_promises(name: str, tmp_path: Path) -> None:
     kind = load_type(name)
     assert kind.__name__ == name.capitalize()
     assert kind.__doc__
-    assert kind.takes in ("query", "line", "anything", "nothing")
     backend = make(name, OPTIONS[name], tmp_path)
-    assert isinstance(backend.instant, bool)
+    assert backend.reads in ("query", "line", "anything", "nothing")
+    assert isinstance(backend.blocking, bool)
     backend.close()
 
 
@@ -92,9 +92,9 @@ INSTANT = {"aliases", "cache", "chain", "discard", "drop", "empty", "hold", "sce
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_backend_is_instant_if_it_and_all_that_it_is_made_of_answer_from_memory(name: str, tmp_path: Path) -> None:
-    assert make(name, OPTIONS[name], tmp_path).instant is (name in INSTANT)
+    assert make(name, OPTIONS[name], tmp_path).blocking is (name not in INSTANT)
     if name in ("aliases", "cache", "chain"):
-        assert make(name, FAILING[name][0], tmp_path).instant is False
+        assert make(name, FAILING[name][0], tmp_path).blocking is True
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name not in NETWORK])
@@ -120,25 +120,25 @@ class Wrong(Empty):
         self.how = how
         self.asked = 0
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         self.asked += 1
-        known = [Person(ask.username)] if ask.username == "alice" else []
+        known = [Person(lookup.username)] if lookup.username == "alice" else []
         if self.how == "knows everybody":
-            return [Person(ask.username)]
+            return [Person(lookup.username)]
         if self.how == "twice":
             return known * 2
         if self.how == "in threads only" and threading.current_thread() is not threading.main_thread():
-            raise KeyError(ask.username)
+            raise KeyError(lookup.username)
         if self.how == "not in threads" and threading.current_thread() is not threading.main_thread():
             return []
-        if self.how == "in another folder" and ask.username == "../alice":
+        if self.how == "in another folder" and lookup.username == "../alice":
             return [Person("alice")]
         return [] if self.how == "nobody" else known
 
-    def at_once(self, ask: Ask) -> Sequence[Person] | None:
-        return [Person("bob")] if self.how == "others at once" and ask.username == "alice" else None
+    def at_once(self, lookup: Lookup) -> Sequence[Person] | None:
+        return [Person("bob")] if self.how == "others at once" and lookup.username == "alice" else None
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         return iter([Person("alice"), Person("")]) if self.how == "nameless" else iter([Person("", "a text")])
 
 
@@ -173,11 +173,11 @@ def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
     (tmp_path / "story.toml").write_text("[[-1s]]\ntype = 'create'\nlogin = 'alice'\n")
     code = """if True:
         import sys, time
-        from fingerd.backends import Ask, load_type
+        from fingerd.backends import Lookup, load_type
         from fingerd.people import LastLogin, Mail, Person, Session
         from fingerd.ruip.policy import Policy, Rule
         from fingerd.ruip.report import records, table
-        from fingerd.ruip.ruip import Asker, Ruip, Wording
+        from fingerd.ruip.ruip import AnswerContext, Ruip, ReplyOptions
         made = [load_type("static")(users={"alice": "fine"}), load_type("command")(argv=("echo", "{user}"))]
         made.append(load_type("files")(folder=sys.argv[1]))
         made.append(load_type("chain")(backends=tuple(made), merge=True))
@@ -191,12 +191,12 @@ def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
         sys.meta_path.insert(0, Refuse())
         for backend in made:
             for name in ("alice", "Zo\\u00eb", "", "/W bob"):
-                asker = Asker("unix", time.monotonic() + 5, time.time())
-                Ruip(backend, policy, Wording(charset="latin-1"), 1024, 65536).answer_line(name.encode(), asker)
+                asker = AnswerContext("unix", time.monotonic() + 5, time.time())
+                Ruip(backend, policy, ReplyOptions(charset="latin-1"), 1024, 65536).answer_line(name.encode(), asker)
         person = Person("Zo\\u00eb", sessions=(Session("x", "y", 1.0, 1e6),), last_login=LastLogin(1.0), mail=Mail(1.0))
         records([person], 2.0, True, 1000), table([person], 2.0, 1000)
         try:
-            web.find(Ask("Zo\\u00eb", False, "unix", time.monotonic() + 5))
+            web.find(Lookup("Zo\\u00eb", False, "unix", time.monotonic() + 5))
         except Exception as error:
             print(type(error).__name__)
         del sys.meta_path[0]
@@ -239,8 +239,8 @@ def test_other_packages_add_backends_but_cannot_shadow_ours(weather: Path) -> No
     assert backend_names()[-7:] == ("broken", "counted", "mangled", "nothing", "plain", "raising", "weather")
     assert load_type("weather").__name__ == "Weather"
     assert load_type("static").__module__ == "fingerd.backends.static"
-    assert package_of("weather") == "fingerd-weather 1.2"
-    assert package_of("static") == "fingerd"
+    assert distribution_of("weather") == "fingerd-weather 1.2"
+    assert distribution_of("static") == "fingerd"
     with pytest.raises(ImportError):
         load_type("broken")
     assert backends.ENTRY_POINTS == "fingerd.backends"
@@ -292,7 +292,7 @@ def test_the_command_prints_that_list(weather: Path) -> None:
         "weather:Nothing: AttributeError(\"module 'weather' has no attribute 'Nothing'\")",
         "plain": "the backend plain is no dataclass, so it has no options",
         "counted": "the backend counted cannot be used: "
-        "most: no option can be of type int: use Annotated[int, Whole()]",
+        "most: no option can be of type int: use Annotated[int, Integer()]",
     }.items(),
 )
 def test_a_backend_that_cannot_be_used_is_a_problem_of_the_configuration(

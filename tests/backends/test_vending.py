@@ -7,7 +7,7 @@ import pytest
 from fingerd.backends.vending import Slot, Vending
 from fingerd.errors import ConfigError
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config
 from tests.conftest import Start
 
@@ -56,10 +56,10 @@ def machine(tmp_path: Path) -> Ruip:
     path = tmp_path / "fingerd.yaml"
     path.write_text(MACHINE)
     rules = (Rule(from_=("local",), list=True, show=("minimal",), match="name"), Rule(from_=("any",)))
-    return Ruip(load_config(str(path)).backend, Policy(rules), Wording(), 1024, 1 << 18)
+    return Ruip(load_config(str(path)).backend, Policy(rules), ReplyOptions(), 1024, 1 << 18)
 
 
-HERE, ELSEWHERE = Asker("unix", 20.0, 0.0), Asker("192.0.2.7", 20.0, 0.0)
+HERE, ELSEWHERE = AnswerContext("unix", 20.0, 0.0), AnswerContext("192.0.2.7", 20.0, 0.0)
 
 
 @pytest.mark.parametrize(("line", "outcome", "answer"), ANSWERS.values(), ids=ANSWERS.keys())
@@ -79,13 +79,13 @@ def test_it_never_never_ever_eats_money_and_asking_buys_nothing(machine: Ruip) -
 
 
 def test_a_machine_without_slots_says_so() -> None:
-    ruip = Ruip(Vending({}), Policy((Rule(from_=("any",), list=True),)), Wording(), 1024, 1 << 18)
+    ruip = Ruip(Vending({}), Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"\r\n", HERE) == Answer("answered", b"Nothing is for sale here.\r\n")
 
 
 def test_a_price_breaks_no_line() -> None:
     slots = {"tea": Slot(1, "0.50\r\nSlot: gold\x1b[2J", "Hot\x07\r\n\n")}
-    ruip = Ruip(Vending(slots), Policy((Rule(from_=("any",), list=True),)), Wording(), 1024, 1 << 18)
+    ruip = Ruip(Vending(slots), Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"\r\n", HERE).reply == (
         b"Items available:\r\n  tea  1 left, 0.50  Slot: gold?[2J each\r\n"
     )

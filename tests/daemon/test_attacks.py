@@ -28,7 +28,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, Daemon, Host, descriptors, eventually, hear, status
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host, descriptors, hear, status, wait_until
 
 # What each attack is, and where more of it is shown than here.
 ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
@@ -166,7 +166,7 @@ GOOD = (b"alice\r\n", b"Happy and well\r\n")
 ANSWERED, UNKNOWN = GOOD[1], b"No such user\r\n"
 MALFORMED, TOO_LONG = b"Malformed query\r\n", b"Query too long\r\n"
 NO_LIST, NO_FORWARDING = b"Finger online user list denied\r\n", b"Finger forwarding service denied\r\n"
-FAILED, BUSY = b"Internal error in server\r\n", b"Finger service is busy, try again later\r\n"
+INVALID, BUSY = b"Internal error in server\r\n", b"Finger service is busy, try again later\r\n"
 OUTCOMES = {
     ANSWERED: "answered",
     UNKNOWN: "unknown",
@@ -207,7 +207,7 @@ class Target:
 
     def connect(self, source: str = ATTACKER) -> socket.socket:
         """An attacker who has not said anything."""
-        return socket.create_connection(self.daemon.address, PATIENCE, source_address=(source, 0))
+        return socket.create_connection(self.daemon.address, TIMEOUT, source_address=(source, 0))
 
     def ask(self, query: bytes, source: str = ATTACKER) -> bytes:
         """What an attacker reads."""
@@ -248,7 +248,7 @@ class Target:
         lines = self.lines(connections)
         assert {line.client for line in lines} <= {ATTACKER}
         self.ask_well()
-        eventually(lambda: descriptors(self.pid) == self.descriptors)
+        wait_until(lambda: descriptors(self.pid) == self.descriptors)
         return lines
 
     def survive_queries(self, cases: Iterable[Case], outcomes: dict[bytes, str] = OUTCOMES) -> None:
@@ -422,7 +422,7 @@ def test_04_format_strings_in_the_log_of_failures(start: Start) -> None:
         start(LISTEN + f"backend: {{type: command, argv: {json.dumps(argv)}}}\n"), (b"alice\r\n", b"fine\r\n")
     )
     names = [*FORMATS, "a\u2028b", "a\u2029b", 'x" outcome=answered']
-    target.survive_queries([(f"{name}\r\n".encode(), FAILED) for name in names], {FAILED: "error"})
+    target.survive_queries([(f"{name}\r\n".encode(), INVALID) for name in names], {INVALID: "error"})
     causes = [line.partition("command sh: exit status 3: no ")[2] for line in target.warnings if "failed" in line]
     assert sorted(causes) == sorted(" ".join(name.split()) for name in names)
 
@@ -676,7 +676,7 @@ def test_15_slow_lines(start: Start) -> None:
         silent = {stack.enter_context(target.connect()) for _ in range(60)}
         dripping = {stack.enter_context(target.connect()) for _ in range(60)}
         answered = 0
-        while silent | dripping and time.monotonic() < begun + PATIENCE:
+        while silent | dripping and time.monotonic() < begun + TIMEOUT:
             for client in dripping:
                 with contextlib.suppress(ConnectionError):
                     client.sendall(b"a")
@@ -712,7 +712,7 @@ def test_16_slow_readers(start: Start) -> None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.bind((ATTACKER, 0))
             client.connect(target.daemon.address)
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             client.sendall(b"big\r\n")
         over = threading.Event()
 
@@ -795,7 +795,7 @@ def test_17_reset_while_a_program_runs(start: Start) -> None:
         client.sendall(b"bob\r\n")
         reset(client)
     assert {(line.query, line.outcome) for line in target.survive(20)} <= {("bob", "hung-up"), ("", "hung-up")}
-    eventually(lambda: not children(target.pid))
+    wait_until(lambda: not children(target.pid))
 
 
 def test_18_no_more_descriptors(start: Start) -> None:
@@ -826,7 +826,7 @@ def test_18_no_more_descriptors_for_programs(start: Start) -> None:
     """A backend that gets no descriptor has failed; the next one that gets some has not."""
     target = Target(start(LISTEN + "backend: {type: command, argv: [echo, fine]}\n"), (b"alice\r\n", b"fine\r\n"))
     enough = allow_descriptors(target.pid, target.descriptors + 3)
-    assert [target.ask(b"bob\r\n") for _ in range(10)] == [FAILED] * 10
+    assert [target.ask(b"bob\r\n") for _ in range(10)] == [INVALID] * 10
     target.lines(10)
     cause = "backend failed: command echo: [Errno 24] Too many open files"
     assert len([line for line in target.warnings if cause in line]) == 10
@@ -857,14 +857,14 @@ def test_18_no_more_threads(start: Start) -> None:
             for client in clients:
                 client.sendall(b"alice\r\n")
             daemon.logged("can't start new thread: 2 threads answer for now")
-            server.settimeout(PATIENCE)
+            server.settimeout(TIMEOUT)
             served = [stack.enter_context(server.accept()[0]) for _ in range(2)]
             assert status(pid, "Threads") == ["5"]
-            become = ["setpriv", f"--reuid={account}", f"--regid={account}", "--clear-groups"]
-            subprocess.run([*become, "prlimit", f"--pid={pid}", "--nproc=100"], check=True)
+            drop_privileges = ["setpriv", f"--reuid={account}", f"--regid={account}", "--clear-groups"]
+            subprocess.run([*drop_privileges, "prlimit", f"--pid={pid}", "--nproc=100"], check=True)
             served += [stack.enter_context(server.accept()[0]) for _ in range(6)]
             for page in served:
-                page.settimeout(PATIENCE)
+                page.settimeout(TIMEOUT)
                 page.recv(65536)
                 page.sendall(b"HTTP/1.0 200 OK\r\n\r\nHappy and well\n")
                 page.close()
@@ -876,7 +876,7 @@ def test_18_no_more_threads(start: Start) -> None:
 
 def connect_from(source: str, daemon: Daemon, stack: contextlib.ExitStack) -> socket.socket:
     """A client with an address of its own."""
-    return stack.enter_context(socket.create_connection(daemon.address, PATIENCE, source_address=(source, 0)))
+    return stack.enter_context(socket.create_connection(daemon.address, TIMEOUT, source_address=(source, 0)))
 
 
 def test_19_more_than_one_line(static: Target) -> None:
@@ -920,7 +920,7 @@ def test_20_large_answers_and_loops(static: Target, start: Start) -> None:
     mine = {kind: len({f"socket:[{inode}]" for inode in inodes} & own) for kind, inodes in sockets.items()}
     assert mine == {"tcp": 1, "udp": 0, "udp6": 0, "raw": 0, "raw6": 0}
     # What one daemon says is no question that another one, or it itself, would answer at length.
-    static.survive_queries([(reply, UNKNOWN) for reply in (*OUTCOMES, FAILED, BUSY)])
+    static.survive_queries([(reply, UNKNOWN) for reply in (*OUTCOMES, INVALID, BUSY)])
     endless = Target(start(LISTEN + "backend: {type: command, argv: ['yes', '{user}']}\n"), (b"\r\n", NO_LIST))
     answer = endless.ask(b"alice\r\n")
     assert answer.removesuffix(b"[answer cut]\r\n") == b"alice\r\n" * (len(answer) // 7 - 2)
@@ -937,7 +937,14 @@ def test_21_zombies_and_orphans(start: Start, tmp_path: Path) -> None:
     )
     backend = {"type": "command", "argv": ["sh", "-c", program, "sh", "{user}"], "timeout": 0.5, "output_bytes": 1000}
     target = Target(start(LISTEN + f"backend: {json.dumps(backend)}\n", inside=("env", f"TMPDIR={tmp_path}")))
-    replies = {"fail": FAILED, "die": FAILED, "stop": FAILED, "hang": FAILED, "orphan": b"done\r\n", "quiet": UNKNOWN}
+    replies = {
+        "fail": INVALID,
+        "die": INVALID,
+        "stop": INVALID,
+        "hang": INVALID,
+        "orphan": b"done\r\n",
+        "quiet": UNKNOWN,
+    }
     with contextlib.ExitStack() as stack:
         asked = []
         for number in range(10):
@@ -953,8 +960,8 @@ def test_21_zombies_and_orphans(start: Start, tmp_path: Path) -> None:
                 assert reply == replies.get(name, ANSWERED), name
     lines = target.lines(len(asked))
     assert Counter(line.outcome for line in lines) == {"answered": 30, "error": 40, "unknown": 10}
-    eventually(lambda: not children(target.pid))
-    eventually(lambda: processes_of(tmp_path) == {target.pid})
+    wait_until(lambda: not children(target.pid))
+    wait_until(lambda: processes_of(tmp_path) == {target.pid})
     target.survive(0)
 
 
@@ -1006,7 +1013,7 @@ def pages() -> Iterator[str]:
                 while True:
                     client, _ = server.accept()
                     with client, contextlib.suppress(OSError):
-                        client.settimeout(PATIENCE)
+                        client.settimeout(TIMEOUT)
                         asked = b""
                         while b"\r\n\r\n" not in asked:
                             asked += client.recv(65536)
@@ -1018,7 +1025,7 @@ def pages() -> Iterator[str]:
             yield f"http://127.0.0.1:{server.getsockname()[1]}/~"
         finally:
             server.shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
 def test_22_errors_of_a_web_server(start: Start) -> None:
@@ -1026,10 +1033,10 @@ def test_22_errors_of_a_web_server(start: Start) -> None:
     failing = [name for name in PAGES if name != "alice"]
     with pages() as prefix:
         target = Target(start(LISTEN + f"backend: {{type: web, prefix: '{prefix}'}}\n"))
-        target.survive_queries([(f"{name}\r\n".encode(), FAILED) for name in failing], {FAILED: "error"})
+        target.survive_queries([(f"{name}\r\n".encode(), INVALID) for name in failing], {INVALID: "error"})
     told = [line.partition(f"WARNING fingerd.ruip.ruip: backend failed: web {prefix}")[2] for line in target.warnings]
     assert sorted(line.partition(":")[0] for line in told if line) == sorted(failing)
-    assert target.daemon.ask(b"alice\r\n") == FAILED  # there is nobody any more
+    assert target.daemon.ask(b"alice\r\n") == INVALID  # there is nobody any more
     assert "Connection refused" in target.daemon.logged("WARNING")
 
 
@@ -1048,7 +1055,7 @@ def test_22_errors_of_a_program(start: Start, argv: list[str]) -> None:
     """Nor is what a program says when it fails."""
     daemon = start(LISTEN + f"backend: {{type: command, argv: {json.dumps(argv)}}}\n")
     target = Target(daemon, (b"\r\n", NO_LIST))
-    target.survive_queries([(b"alice\r\n", FAILED)] * 2, {FAILED: "error"})
+    target.survive_queries([(b"alice\r\n", INVALID)] * 2, {INVALID: "error"})
     failures = [line for line in target.warnings if "backend failed" in line]
     assert len(failures) == 2
     assert f"command {argv[0]}: " in failures[0]
@@ -1068,7 +1075,7 @@ def test_22_errors_of_ours(start: Start, tmp_path: Path) -> None:
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     daemon = start(LISTEN + "backend: {type: buggy}\n", inside=("env", f"PYTHONPATH={path}"))
     assert daemon.ask(b"alice\x7f\r\n") == MALFORMED
-    assert daemon.ask("al\u202eice\r\n".encode()) == FAILED
+    assert daemon.ask("al\u202eice\r\n".encode()) == INVALID
     daemon.logged("outcome=error")
     assert daemon.ask(b"\r\n") == NO_LIST
     assert daemon.stop() == 0

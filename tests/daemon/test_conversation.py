@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import PATIENCE, Daemon, eventually, hear
+from tests.helpers.daemons import TIMEOUT, Daemon, hear, wait_until
 
 STATIC = """
 listen: "127.0.0.1:0"
@@ -144,7 +144,7 @@ def test_dripping_bytes_do_not_prolong_read_seconds(impatient: Daemon) -> None:
     with impatient.connect() as client:
         begun = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            while time.monotonic() - begun < PATIENCE:
+            while time.monotonic() - begun < TIMEOUT:
                 client.sendall(b"a")
                 client.settimeout(0.05)
                 with contextlib.suppress(TimeoutError):
@@ -173,7 +173,7 @@ def test_a_slow_reader_gets_all_of_a_long_answer(start: Start) -> None:
     )
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(daemon.address)
         client.sendall(b"alice\r\n" + b"x" * 50_000)
         client.shutdown(socket.SHUT_WR)
@@ -246,7 +246,7 @@ def test_one_client_may_have_so_many_connections_and_one_more_is_closed_at_once(
         for client in (first, second):
             client.sendall(b"alice\r\n")
             assert hear(client) == b"Happy and well\r\n"
-    eventually(lambda: daemon.ask(b"alice\r\n") == b"Happy and well\r\n")
+    wait_until(lambda: daemon.ask(b"alice\r\n") == b"Happy and well\r\n")
 
 
 def test_more_queries_than_the_rate_are_refused_in_words(start: Start) -> None:

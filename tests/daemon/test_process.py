@@ -14,11 +14,11 @@ import pytest
 
 from fingerd.daemon.descriptors import raise_descriptor_limit
 from fingerd.daemon.pidfile import PidFile
-from fingerd.daemon.privileges import Owner
+from fingerd.daemon.privileges import Identity
 from fingerd.errors import StartError
 from fingerd.settings import Process
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD, PATIENCE, Host, ask, eventually, let_everybody_in, status
+from tests.helpers.daemons import FINGERD, TIMEOUT, Host, ask, let_everybody_in, status, wait_until
 
 STATIC = "backend: {type: static, users: {moshez: Happy and well}}\n"
 NOBODY = 65534
@@ -27,7 +27,7 @@ NOBODY = 65534
 def run(*options: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """fingerd, to its end: where it detaches that is when the daemon serves."""
     command = [*FINGERD, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=cwd)
 
 
 class Detached:
@@ -41,21 +41,21 @@ class Detached:
         command = [*inside, *FINGERD, "-c", str(path), "--pidfile", str(self.pidfile), *options]
         if not {"--syslog", "-l"} & set(options):
             command += ["-l", str(self.log)]
-        self.done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert self.done.returncode == 0, self.done.stderr
         self.pid = int(self.pidfile.read_text())
 
     @property
     def address(self) -> tuple[str, int]:
-        eventually(lambda: self.log.exists() and "listening on" in self.log.read_text())
+        wait_until(lambda: self.log.exists() and "listening on" in self.log.read_text())
         found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.log.read_text())
         assert found
         return "127.0.0.1", int(found[1])
 
     def stop(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
-        eventually(lambda: not self.pidfile.exists() or self.pidfile.read_text() == "")
-        eventually(lambda: not Path(f"/proc/{self.pid}").exists() or status(self.pid, "State")[0] == "Z")
+        wait_until(lambda: not self.pidfile.exists() or self.pidfile.read_text() == "")
+        wait_until(lambda: not Path(f"/proc/{self.pid}").exists() or status(self.pid, "State")[0] == "Z")
 
 
 Detach = Callable[..., Detached]
@@ -119,7 +119,7 @@ def test_a_second_daemon_is_told_of_the_first(detached: Detach, folder: Path) ->
 def test_what_a_crash_leaves_behind_is_no_obstacle(detached: Detach, folder: Path) -> None:
     daemon = detached()
     os.kill(daemon.pid, signal.SIGKILL)
-    eventually(lambda: status(daemon.pid, "State")[0] == "Z" if Path(f"/proc/{daemon.pid}").exists() else True)
+    wait_until(lambda: status(daemon.pid, "State")[0] == "Z" if Path(f"/proc/{daemon.pid}").exists() else True)
     again = detached()
     assert again.pid != daemon.pid
 
@@ -135,7 +135,7 @@ def test_a_relative_path_is_taken_from_where_it_was_started(folder: Path) -> Non
     ) == (0, "")
     pid = int((folder / "here.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    eventually(lambda: "stopped" in (folder / "here.log").read_text())
+    wait_until(lambda: "stopped" in (folder / "here.log").read_text())
 
 
 def test_rundir_and_umask_are_the_process_s(detached: Detach, folder: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_configuration_that_the_user_cannot_read_is_a_warning(detached: Detach
     daemon = detached("", "--uid", "nobody", "-c", str(closed), "--pidfile", str(folder / "other.pid"))
     daemon.pidfile = folder / "other.pid"
     daemon.pid = int(daemon.pidfile.read_text())
-    eventually(lambda: f"uid 65534 cannot read {closed}: changes of it need a restart" in daemon.log.read_text())
+    wait_until(lambda: f"uid 65534 cannot read {closed}: changes of it need a restart" in daemon.log.read_text())
 
 
 @pytest.mark.root
@@ -223,7 +223,7 @@ class Syslog:
     def __init__(self, host: Host, folder: Path) -> None:
         self.messages = folder / "messages"
         self.daemon = host.start("busybox", "syslogd", "-n", "-O", str(self.messages))
-        eventually(lambda: host.run("test", "-S", "/dev/log").returncode == 0)
+        wait_until(lambda: host.run("test", "-S", "/dev/log").returncode == 0)
 
     def lines(self, tag: str) -> list[str]:
         """The messages that bear the tag."""
@@ -250,18 +250,18 @@ def test_syslog_lines_bear_the_tag_even_from_a_jail(
     (folder / "jail").mkdir()
     jail = ("--chroot", str(folder / "jail"), "--uid", "nobody")
     daemon = detached("policy: [{from: any, list: true}]\n", "--syslog", *jail, *options, inside=host.inside)
-    eventually(lambda: syslog.lines(tag))
+    wait_until(lambda: syslog.lines(tag))
     (listening,) = [line for line in syslog.lines(tag) if "listening on" in line]
     port = listening.rpartition(":")[2]
     host.run("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}; echo moshez >&3; cat <&3")
-    eventually(lambda: [line for line in syslog.lines(tag) if "client=" in line])
+    wait_until(lambda: [line for line in syslog.lines(tag) if "client=" in line])
     (line,) = [line for line in syslog.lines(tag) if "client=" in line]
     pid = daemon.pid
     assert re.search(
         rf"daemon\.info {tag}\[{pid}\]: client=127\.0\.0\.1 query=\"moshez\" outcome=answered bytes=16 ms=", line
     )
     daemon.stop()
-    eventually(lambda: syslog.lines(tag)[-1].endswith("fingerd: stopped"))
+    wait_until(lambda: syslog.lines(tag)[-1].endswith("fingerd: stopped"))
 
 
 @pytest.mark.root
@@ -286,7 +286,7 @@ def test_without_n_a_log_on_standard_error_stays_connected(folder: Path) -> None
     with (folder / "stderr").open("w") as stderr:
         subprocess.run([*FINGERD, "-c", str(config), "--pidfile", str(folder / "pid")], stderr=stderr, check=True)
     os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
-    eventually(lambda: "stopped" in (folder / "stderr").read_text())
+    wait_until(lambda: "stopped" in (folder / "stderr").read_text())
 
 
 def test_the_standard_descriptors_may_be_closed(folder: Path) -> None:
@@ -294,9 +294,9 @@ def test_the_standard_descriptors_may_be_closed(folder: Path) -> None:
     config.write_text(f"listen: []\n{STATIC}process: {{pidfile: {folder}/pid}}\nlog: {{to: {folder}/log}}\n")
     closed = subprocess.run(["sh", "-c", f"{sys.executable} -m fingerd -c {config} <&- >&- 2>&-"], check=False)
     assert closed.returncode == 0
-    eventually(lambda: "listening" in (folder / "log").read_text())
+    wait_until(lambda: "listening" in (folder / "log").read_text())
     os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
-    eventually(lambda: "stopped" in (folder / "log").read_text())
+    wait_until(lambda: "stopped" in (folder / "log").read_text())
 
 
 @pytest.fixture
@@ -362,7 +362,7 @@ NEEDS_ROOT = {
 def test_what_only_root_may_do_is_reported_with_77(config: Path, options: tuple[str, ...], complaint: str) -> None:
     config.write_text(config.read_text().replace("process:", "#"))
     command = [*BY_NOBODY, "-n", "-c", str(config), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (77, f"fingerd: {complaint}")
 
 
@@ -384,7 +384,7 @@ def test_the_user_that_it_is_already_can_be_named(config: Path) -> None:
         assert process.stderr
         assert "listening on nothing" in process.stderr.readline()
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 @pytest.mark.parametrize(
@@ -451,12 +451,12 @@ def test_the_soft_limit_of_descriptors_is_raised() -> None:
 @pytest.mark.parametrize(
     ("before", "owner", "complaint"),
     [
-        ("", f"Owner({NOBODY}, {NOBODY}, ({NOBODY},))", "still uid (0, 0, 0), gid (0, 0, 0)"),
-        ("os.setresuid(7, 7, 0)", "Owner(7, 0, None)", "still uid (7, 7, 0), gid (0, 0, 0)"),
-        ("os.setgroups([0, 4])", "Owner(0, 0, (0,))", "still in the groups [0, 4]"),
+        ("", f"Identity({NOBODY}, {NOBODY}, ({NOBODY},))", "still uid (0, 0, 0), gid (0, 0, 0)"),
+        ("os.setresuid(7, 7, 0)", "Identity(7, 0, None)", "still uid (7, 7, 0), gid (0, 0, 0)"),
+        ("os.setgroups([0, 4])", "Identity(0, 0, (0,))", "still in the groups [0, 4]"),
         (
             "os.setuid = print; os.getresuid = lambda: (7, 7, 7)",
-            "Owner(7, 0, None)",
+            "Identity(7, 0, None)",
             "root could be had back",
         ),
     ],
@@ -466,11 +466,11 @@ def test_root_that_was_not_given_away_is_noticed(before: str, owner: str, compla
     code = f"""if True:
         import os
         from fingerd.errors import StartError
-        from fingerd.daemon.privileges import Owner
-        from fingerd.daemon.privileges import verify
+        from fingerd.daemon.privileges import Identity
+        from fingerd.daemon.privileges import verify_dropped
         {before}
         try:
-            verify({owner})
+            verify_dropped({owner})
         except StartError as error:
             print(error)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -478,7 +478,7 @@ def test_root_that_was_not_given_away_is_noticed(before: str, owner: str, compla
 
 
 def test_the_owner_is_who_the_settings_name() -> None:
-    assert Owner.of(Process()) == Owner(os.getuid(), os.getgid(), None)
+    assert Identity.of(Process()) == Identity(os.getuid(), os.getgid(), None)
 
 
 def test_a_daemon_that_dies_while_starting_is_not_taken_for_one_that_serves(config: Path) -> None:
@@ -532,7 +532,7 @@ def test_a_log_that_nobody_reads_does_not_keep_it_from_ending(folder: Path) -> N
         for _ in range(150):
             ask(("127.0.0.1", port), b"x" * 1000 + b"\r\n")
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_one_word_to_stop_is_enough_and_more_do_no_harm(start: Start) -> None:
@@ -547,17 +547,17 @@ def test_a_shell_that_does_not_wait_is_no_harm(config: Path) -> None:
     config.write_text(f'listen: "127.0.0.1:0"\n{STATIC}log: {{to: {config.parent}/log}}\n')
     code = """if True:
         import os, sys, fingerd.daemon.detach as p
-        waiting = p.Shell.wait_in_parent.__func__
+        waiting = p.ParentPipe.fork_and_wait.__func__
         def left(cls):
             reader, writer = os.pipe()
             os.close(reader)
             return cls(writer)
-        p.Shell.wait_in_parent = classmethod(left)
+        p.ParentPipe.fork_and_wait = classmethod(left)
         from fingerd.daemon.cli import main
         sys.exit(main(sys.argv[1:]))"""
     with subprocess.Popen([sys.executable, "-c", code, "-c", str(config), "--pidfile", str(config.parent / "pid")]):
         pass
-    eventually(lambda: "listening" in (config.parent / "log").read_text())
+    wait_until(lambda: "listening" in (config.parent / "log").read_text())
     os.kill(int((config.parent / "pid").read_text()), signal.SIGTERM)
-    eventually(lambda: "stopped" in (config.parent / "log").read_text())
+    wait_until(lambda: "stopped" in (config.parent / "log").read_text())
     assert "Traceback" not in (config.parent / "log").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD, Daemon, descriptors, eventually, hear, let_everybody_in, status
+from tests.helpers.daemons import FINGERD, Daemon, descriptors, hear, let_everybody_in, status, wait_until
 
 FIRST = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: first}}\n'
 
@@ -92,7 +92,7 @@ def log_to(daemon: Daemon, log: Path, config: str) -> None:
     """Let the daemon, which has told on standard error where it listens, go on in a file."""
     config_of(daemon).write_text(config)
     daemon.process.send_signal(signal.SIGHUP)
-    eventually(lambda: log.exists() and "configuration reloaded" in log.read_text())
+    wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
 
 
 def test_who_has_said_more_than_the_new_limit_is_told_so(start: Start) -> None:
@@ -126,7 +126,7 @@ def test_no_query_and_no_line_is_lost_while_it_reloads_and_the_log_moves(start: 
     for number in range(5):
         log.rename(tmp_path / f"access.log.{number}")
         daemon.process.send_signal(signal.SIGHUP)
-        eventually(lambda: log.exists() and "configuration reloaded" in log.read_text())
+        wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
     done.set()
     for thread in threads:
         thread.join()
@@ -182,7 +182,7 @@ def test_a_log_file_is_opened_again_by_the_user_whom_the_daemon_became(start: St
     log_to(daemon, log, FIRST + f"process: {{user: nobody}}\nlog: {{to: {log}}}\n")
     log.rename(folder / "log.1")
     daemon.process.send_signal(signal.SIGHUP)
-    eventually(lambda: log.exists() and "configuration reloaded" in log.read_text())
+    wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
     assert log.stat().st_uid == 65534
 
 
@@ -207,11 +207,11 @@ def test_programs_of_a_configuration_of_before_end_with_the_daemon(start: Start,
     )
     with daemon.connect() as client:
         client.sendall(b"alice\r\n")
-        eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         reload(daemon, FIRST + "limits: {drain_seconds: 0.2}\n")
         assert daemon.stop() == 0
     pid = (tmp_path / "pid").read_text().strip()
-    eventually(lambda: not Path(f"/proc/{pid}").exists() or status(int(pid), "State")[0] == "Z")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or status(int(pid), "State")[0] == "Z")
 
 
 def test_a_signal_finds_its_handler_as_soon_as_the_pid_is_in_its_file(tmp_path: Path) -> None:
@@ -296,11 +296,11 @@ def test_a_process_that_is_not_there_or_would_be_ended_is_not_signalled(tmp_path
         no_handler = (
             f"fingerd: process {pid} has no handler for SIGHUP, so it is not a running fingerd: no signal sent\n"
         )
-        eventually(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
         assert call(path, pid) == (69, no_handler)
         assert sleeper.poll() is None
         sleeper.terminate()
-        eventually(lambda: status(pid, "State")[0] == "Z")
+        wait_until(lambda: status(pid, "State")[0] == "Z")
         assert call(path, pid) == (69, no_handler)
     assert sleeper.returncode == -signal.SIGTERM
     assert call(path, pid) == (69, f"fingerd: process {pid} does not exist\n")

@@ -14,9 +14,9 @@ from fingerd.errors import ConfigError
 from fingerd.log.writer import Log
 from fingerd.net.addresses import parse_source
 from fingerd.ruip.policy import Rule
-from fingerd.ruip.ruip import Wording
+from fingerd.ruip.ruip import ReplyOptions
 from fingerd.server.limits import Limits
-from fingerd.server.listeners import InternetAddress, UnixAddress
+from fingerd.server.listeners import TcpAddress, UnixAddress
 from fingerd.settings import Process, Settings, load_config, read_config
 
 EMPTY = "backend: {type: empty}\n"  # the least that a file must say
@@ -522,12 +522,12 @@ def test_a_section_may_be_empty(tmp_path: Path) -> None:
 
 def test_the_defaults_are_what_they_are() -> None:
     settings = Settings(backend=Empty())
-    assert settings.listen == (InternetAddress("", 79),)
+    assert settings.listen == (TcpAddress("", 79),)
     assert settings.policy == (Rule(from_=("any",)),)
     assert settings.process == Process(None, None, None, "/", 0o027, None)
     assert settings.log == Log(None, "fingerd", "info", "text", "full")
     assert settings.limits == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 32, 10)
-    assert settings.reply == Wording("utf-8", None, None)
+    assert settings.reply == ReplyOptions("utf-8", None, None)
 
 
 LIMITS = {
@@ -554,13 +554,13 @@ def test_times_sizes_and_numbers_may_be_written_in_several_ways(text: str, limit
 
 
 LISTEN = {
-    "all addresses": ('":79"', (InternetAddress("", 79),)),
-    "without quotes": (":1079", (InternetAddress("", 1079),)),
-    "any port": ('"127.0.0.1:0"', (InternetAddress("127.0.0.1", 0),)),
-    "IPv4": ('"192.0.2.7:79"', (InternetAddress("192.0.2.7", 79),)),
-    "IPv6": ('"[2001:db8::7]:79"', (InternetAddress("2001:db8::7", 79),)),
-    "all of IPv6": ('"[::]:79"', (InternetAddress("::", 79),)),
-    "a name": ('"localhost:79"', (InternetAddress("localhost", 79),)),
+    "all addresses": ('":79"', (TcpAddress("", 79),)),
+    "without quotes": (":1079", (TcpAddress("", 1079),)),
+    "any port": ('"127.0.0.1:0"', (TcpAddress("127.0.0.1", 0),)),
+    "IPv4": ('"192.0.2.7:79"', (TcpAddress("192.0.2.7", 79),)),
+    "IPv6": ('"[2001:db8::7]:79"', (TcpAddress("2001:db8::7", 79),)),
+    "all of IPv6": ('"[::]:79"', (TcpAddress("::", 79),)),
+    "a name": ('"localhost:79"', (TcpAddress("localhost", 79),)),
     "a socket": ('"unix:/run/fingerd.sock"', (UnixAddress("/run/fingerd.sock"),)),
     "a socket with its mode": (
         '{unix: /run/fingerd.sock, mode: "0660"}',
@@ -572,7 +572,7 @@ LISTEN = {
     ),
     "several": (
         '["192.0.2.7:79", "unix:/s", {unix: /t}]',
-        (InternetAddress("192.0.2.7", 79), UnixAddress("/s"), UnixAddress("/t")),
+        (TcpAddress("192.0.2.7", 79), UnixAddress("/s"), UnixAddress("/t")),
     ),
     "none": ("[]", ()),
 }
@@ -580,7 +580,7 @@ LISTEN = {
 
 @pytest.mark.parametrize(("text", "addresses"), LISTEN.values(), ids=LISTEN.keys())
 def test_addresses_to_listen_at_have_several_forms(
-    text: str, addresses: tuple[InternetAddress | UnixAddress, ...], tmp_path: Path
+    text: str, addresses: tuple[TcpAddress | UnixAddress, ...], tmp_path: Path
 ) -> None:
     assert settings_of(tmp_path, f"{EMPTY}listen: {text}\n").listen == addresses
 
@@ -588,14 +588,14 @@ def test_addresses_to_listen_at_have_several_forms(
 @pytest.mark.parametrize(
     ("address", "name"),
     [
-        (InternetAddress("", 79), ":79"),
-        (InternetAddress("192.0.2.7", 79), "192.0.2.7:79"),
-        (InternetAddress("::", 79), "[::]:79"),
+        (TcpAddress("", 79), ":79"),
+        (TcpAddress("192.0.2.7", 79), "192.0.2.7:79"),
+        (TcpAddress("::", 79), "[::]:79"),
         (UnixAddress("/s"), "unix:/s"),
     ],
     ids=["all", "IPv4", "IPv6", "unix"],
 )
-def test_an_address_is_named_as_in_the_file(address: InternetAddress | UnixAddress, name: str) -> None:
+def test_an_address_is_named_as_in_the_file(address: TcpAddress | UnixAddress, name: str) -> None:
     assert str(address) == name
 
 

@@ -22,7 +22,7 @@ import pytest
 from tests.conftest import Start
 from tests.daemon.test_attacks import ACCESS, BUSY, LISTEN, children, connect_from, processes_of
 from tests.daemon.test_reload import reload
-from tests.helpers.daemons import PATIENCE, Daemon, descriptors, eventually, hear, status
+from tests.helpers.daemons import TIMEOUT, Daemon, descriptors, hear, status, wait_until
 
 THREADS = 4  # of the crew; there are three others, which serve, log and reload
 EVERYBODY = [str(THREADS + 3)]
@@ -85,7 +85,7 @@ def server() -> Iterator[Server]:
         yield server
         server.over.set()
         server.shutdown()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def ends(clients: Sequence[socket.socket], begun: float) -> dict[socket.socket, 
     heard = dict.fromkeys(clients, b"")
     found = {}
     while heard:
-        ready = select.select(heard, [], [], PATIENCE)[0]
+        ready = select.select(heard, [], [], TIMEOUT)[0]
         assert ready, f"{len(heard)} clients hear nothing"
         for client in ready:
             said = client.recv(65536)
@@ -188,7 +188,7 @@ def test_clients_are_told_when_answer_seconds_are_over(make: Make, kind: str) ->
             client.sendall(f"{kind}\r\n".encode())
         for client in silent[:2]:
             client.sendall(b"qui")
-        eventually(stuck.is_full)
+        wait_until(stuck.is_full)
         told = ends([*asking, *silent], begun)
         for client in asking:
             words, seconds = told[client]
@@ -209,8 +209,8 @@ def test_clients_are_told_when_answer_seconds_are_over(make: Make, kind: str) ->
         assert daemon.ask(b"quick\r\n") == QUICK
         daemon.logged("outcome=answered")
     assert stuck.is_full()  # and no thread more
-    eventually(lambda: descriptors(stuck.pid) == stuck.descriptors)
-    eventually(lambda: not children(stuck.pid))
+    wait_until(lambda: descriptors(stuck.pid) == stuck.descriptors)
+    wait_until(lambda: not children(stuck.pid))
     assert daemon.stop() == 0
     outcomes = Counter(found[3] for found in map(ACCESS.fullmatch, daemon.log) if found)
     assert outcomes.pop("timeout") == 4
@@ -246,7 +246,7 @@ def fill(stuck: Stuck, query: str) -> Iterator[list[socket.socket]]:
         for client in clients:
             client.sendall(f"{query}\r\n".encode())
         connect_from("127.0.0.9", stuck.daemon, stack)
-        eventually(stuck.is_full)
+        wait_until(stuck.is_full)
         yield clients
 
 
@@ -256,7 +256,7 @@ def stop(stuck: Stuck, clients: list[socket.socket], seconds: float) -> None:
     assert stuck.daemon.stop(signal.SIGTERM) == 0
     assert seconds <= time.monotonic() - begun < seconds + 4
     assert [hear(client) for client in clients] == [BUSY] * len(clients)
-    eventually(lambda: not processes_of(stuck.folder))
+    wait_until(lambda: not processes_of(stuck.folder))
     outcomes = Counter(found[3] for found in map(ACCESS.fullmatch, stuck.daemon.log) if found)
     assert outcomes.pop("answered", 0) <= 1
     assert outcomes == {"busy": len(clients), "dropped": 1}
@@ -271,14 +271,14 @@ def test_one_address_cannot_occupy_the_crew(start: Start, server: Server) -> Non
         greedy = [connect_from("127.0.0.2", daemon, stack) for _ in range(30)]
         for client in greedy:
             client.sendall(b"mute\r\n")
-        eventually(lambda: len(server.waiting) == 2)
+        wait_until(lambda: len(server.waiting) == 2)
         for number in range(3, 13):
             other = connect_from(f"127.0.0.{number}", daemon, stack)
             other.sendall(b"quick\r\n")
             assert hear(other) == QUICK
         second = connect_from("127.0.0.13", daemon, stack)
         second.sendall(b"mute\r\n")
-        eventually(lambda: len(server.waiting) == 3)
+        wait_until(lambda: len(server.waiting) == 3)
         assert not select.select([*greedy, second], [], [], 0)[0]
         assert daemon.stop() == 0
         assert {hear(client) for client in [*greedy, second]} == {BUSY}

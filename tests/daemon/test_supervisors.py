@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, PATIENCE, ask, hear
+from tests.helpers.daemons import FINGERD, TIMEOUT, ask, hear
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
 
@@ -27,7 +27,7 @@ class Supervisor:
         self.config.write_text(f"listen: systemd\n{STATIC}")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.path))
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
 
     def start(
         self, *listeners: socket.socket, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
@@ -76,20 +76,20 @@ def test_passed_sockets_are_served_and_everything_is_told(supervisor: Supervisor
         assert ask(listeners[0].getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         process.terminate()
         assert supervisor.told() == "STOPPING=1"
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_passed_sockets_replace_what_the_file_says_and_live_on_afterwards(supervisor: Supervisor) -> None:
     supervisor.config.write_text(f'listen: ":79"\n{STATIC}')
     with listening("127.0.0.1") as (listener,):
         for _ in range(2):  # a restart: what comes in between waits in the socket
-            with socket.create_connection(listener.getsockname(), PATIENCE) as early:
+            with socket.create_connection(listener.getsockname(), TIMEOUT) as early:
                 early.sendall(b"alice\r\n")
                 with supervisor.start(listener) as process:
                     assert hear(early) == b"Happy and well\r\n"
                     assert supervisor.told() == "READY=1"
                     process.terminate()
-                    assert process.wait(PATIENCE) == 0
+                    assert process.wait(TIMEOUT) == 0
                     assert supervisor.told() == "STOPPING=1"
 
 
@@ -101,22 +101,22 @@ def test_two_processes_share_one_socket(supervisor: Supervisor) -> None:
         for _ in range(20):
             assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         first.terminate()
-        assert first.wait(PATIENCE) == 0
+        assert first.wait(TIMEOUT) == 0
         assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         second.terminate()
-        assert second.wait(PATIENCE) == 0
+        assert second.wait(TIMEOUT) == 0
 
 
 def test_who_has_come_a_moment_before_the_end_may_still_ask(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,), supervisor.start(listener) as process:
         assert supervisor.told() == "READY=1"
-        with socket.create_connection(listener.getsockname(), PATIENCE) as late:
+        with socket.create_connection(listener.getsockname(), TIMEOUT) as late:
             ask(listener.getsockname(), b"alice\r\n")  # once that is answered, the other one is accepted too
             process.terminate()
             assert supervisor.told() == "STOPPING=1"
             late.sendall(b"alice\r\n")
             assert hear(late) == b"Happy and well\r\n"
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 FORBIDDEN = """
@@ -135,7 +135,7 @@ def test_what_need_not_be_changed_needs_no_leave_to_change_it(supervisor: Superv
         assert supervisor.told() == "READY=1"
         assert ask(f"{tmp_path}/socket", b"alice\r\n") == b"Happy and well\r\n"
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_a_unix_socket_that_was_passed_keeps_its_name(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_unix_socket_that_was_passed_keeps_its_name(supervisor: Supervisor, tm
             assert supervisor.told() == "READY=1"
             assert ask(str(tmp_path / "socket"), b"alice\r\n") == b"Happy and well\r\n"
             process.terminate()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
     assert (tmp_path / "socket").exists()
 
 
@@ -171,13 +171,13 @@ def test_sockets_for_another_process_are_not_ours(supervisor: Supervisor) -> Non
 
 def test_what_is_no_listening_socket_is_78(supervisor: Supervisor) -> None:
     with socket.socket() as idle, supervisor.start(idle) as process:
-        assert process.wait(PATIENCE) == 78
+        assert process.wait(TIMEOUT) == 78
 
 
 def test_a_supervisor_that_cannot_be_reached_is_78(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,):
         with supervisor.start(listener, environment={"NOTIFY_SOCKET": "/nowhere/notify"}) as process:
-            assert process.wait(PATIENCE) == 78
+            assert process.wait(TIMEOUT) == 78
 
 
 def test_the_watchdog_is_fed_even_with_nothing_to_do(supervisor: Supervisor) -> None:
@@ -188,7 +188,7 @@ def test_the_watchdog_is_fed_even_with_nothing_to_do(supervisor: Supervisor) -> 
             assert [supervisor.told() for _ in range(5)] == ["WATCHDOG=1"] * 5
             assert time.monotonic() - begun < 2
             process.terminate()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
 
 
 def test_an_abstract_notify_socket_is_reached_too(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_abstract_notify_socket_is_reached_too(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract:
         name = f"fingerd-test-{os.getpid()}"
         abstract.bind(f"\0{name}")
-        abstract.settimeout(PATIENCE)
+        abstract.settimeout(TIMEOUT)
         with subprocess.Popen(
             [*FINGERD, "-n", "-c", str(config)], env=os.environ | {"NOTIFY_SOCKET": f"@{name}"}
         ) as process:
@@ -213,13 +213,13 @@ def test_a_jail_does_not_cut_it_off(supervisor: Supervisor, tmp_path: Path) -> N
             assert supervisor.told() == "READY=1"
             process.terminate()
             assert supervisor.told() == "STOPPING=1"
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
 
 
 def inetd(config: Path, *options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     """fingerd as inetd starts it: the client is descriptors 0, 1 and 2."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname(), PATIENCE)
+        client = socket.create_connection(listener.getsockname(), TIMEOUT)
         accepted, _ = listener.accept()
     with accepted:
         number = accepted.fileno()
@@ -250,7 +250,7 @@ def test_inetd_s_client_is_answered_once_and_the_process_ends(inetd_config: Path
         client.sendall(query)
         assert hear(client) == answer
         client.close()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     assert "client=127.0.0.1" in (inetd_config.parent / "log").read_text()
 
 
@@ -262,7 +262,7 @@ def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Pa
         listener.listen()
         if name:
             client.bind(name.format(folder=path.parent))
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(str(path))
         accepted, _ = listener.accept()
         with accepted, subprocess.Popen([*FINGERD, "-c", str(inetd_config)], stdin=accepted.fileno()) as process:
@@ -270,7 +270,7 @@ def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Pa
             client.sendall(b"alice\r\n")
             assert hear(client) == b"Happy and well\r\n"
             client.close()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
     assert "client=unix" in (path.parent / "log").read_text()
 
 
@@ -289,7 +289,7 @@ def test_inetd_s_client_reads_nothing_of_what_goes_wrong(inetd_config: Path, con
     process, client = inetd(inetd_config)
     with process, client:
         assert hear(client) == b""
-        assert process.wait(PATIENCE) == 78
+        assert process.wait(TIMEOUT) == 78
 
 
 def test_inetd_s_client_reads_nothing_of_the_log(inetd_config: Path) -> None:
@@ -300,7 +300,7 @@ def test_inetd_s_client_reads_nothing_of_the_log(inetd_config: Path) -> None:
             client.sendall(b"alice\r\n")
             assert hear(client) == b"Internal error in server\r\n"
             client.close()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
 
 
 def test_without_a_client_listen_inetd_is_78(inetd_config: Path) -> None:

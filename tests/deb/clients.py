@@ -13,7 +13,7 @@ import time
 
 THREADS = 4
 PAUSE = 0.004  # seconds between the queries of a thread, lest the journal drops lines
-PATIENCE = 20  # seconds
+TIMEOUT = 20  # seconds
 
 answers: "collections.Counter[str]" = collections.Counter()
 lost: list[str] = []
@@ -22,7 +22,7 @@ ending = threading.Event()
 
 
 def ask() -> str:
-    with socket.create_connection(("127.0.0.1", 79), PATIENCE) as client:
+    with socket.create_connection(("127.0.0.1", 79), TIMEOUT) as client:
         client.sendall(b"example\r\n")
         heard = bytearray()
         while data := client.recv(4096):

@@ -13,18 +13,19 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 
 import pytest
 
-from fingerd.backends import backend_names, load_type, package_of
+from fingerd.backends import backend_names, distribution_of, load_type
 from fingerd.backends.command import _ENVIRONMENT
 from fingerd.config.document import read_document
 from fingerd.config.schema import Reader
 from fingerd.config.system_options import read_file, read_folder, read_group, read_mode, read_path, read_user
-from fingerd.config.values import Seconds, Size, Whole, describe
+from fingerd.config.values import Integer, Seconds, Size, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
 from fingerd.protocol import reply
 from fingerd.ruip.report import NOBODY_LISTED
-from fingerd.server.listeners import Address, UnixAddress, parse_listen
+from fingerd.server.listeners import ListenAddress as Address
+from fingerd.server.listeners import UnixAddress, parse_listen
 from fingerd.settings import Process, Settings, load_config
 from tests.helpers.daemons import ROOT
 
@@ -35,7 +36,7 @@ BLOCK = re.compile(r"^```\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 ACTIONS = parser()._actions
 OPTIONS = {option: action for action in ACTIONS for option in action.option_strings}
 SECTIONS = get_type_hints(Settings, include_extras=True)
-OUR_BACKENDS = [name for name in backend_names() if package_of(name) == "fingerd"]
+OUR_BACKENDS = [name for name in backend_names() if distribution_of(name) == "fingerd"]
 
 # How a type is called on the page, where it is one that the reader has no words for.
 KINDS = {read_mode: "mode", read_user: "user", read_group: "group"} | dict.fromkeys(
@@ -209,7 +210,7 @@ def word_for(kind: Any) -> str | None:
     """How a value of this type is called on the page; None where the page may find its own words."""
     if get_origin(kind) is Annotated:
         converter = get_args(kind)[1]
-        names = {Size: "size", Seconds: "time", Whole: "number"}
+        names = {Size: "size", Seconds: "time", Integer: "number"}
         return names.get(type(converter)) or KINDS.get(converter)
     if get_origin(kind) is Literal or kind in (bool, str):
         return describe(kind)
@@ -233,10 +234,10 @@ def test_a_key_s_type_default_and_range_are_the_real_ones(backend: str, name: st
     else:
         assert read(kind, stated, tmp_path) == (STATED[name] if default is None else default)
     converter = get_args(kind)[1] if get_origin(kind) is Annotated else None
-    if isinstance(converter, Size | Seconds | Whole):
+    if isinstance(converter, Size | Seconds | Integer):
         least, most = re.findall(r"[\w.]+", says[1].removeprefix("from ").replace(" to ", " "))
-        assert (read(kind, least, tmp_path), read(kind, most, tmp_path)) == (converter.least, converter.most)
-    assert len(says) == (2 if isinstance(converter, Size | Seconds | Whole) else 1)
+        assert (read(kind, least, tmp_path), read(kind, most, tmp_path)) == (converter.minimum, converter.maximum)
+    assert len(says) == (2 if isinstance(converter, Size | Seconds | Integer) else 1)
 
 
 def test_every_configuration_on_the_page_loads_and_its_problems_are_told_as_shown(

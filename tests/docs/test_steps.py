@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, Host, ask, eventually, hear, let_everybody_in, status
+from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, Host, ask, hear, let_everybody_in, status, wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -240,8 +240,8 @@ def test_13_is_a_daemon_with_everything_from_its_configuration(tmp_path: Path, h
     pid = int((tmp_path / "pid").read_text())
     assert status(pid, "Uid") == ["65534"] * 4
     host.run("kill", str(pid))
-    eventually(lambda: (tmp_path / "pid").read_text() == "")
-    eventually(lambda: "stopped" in (tmp_path / "log").read_text())
+    wait_until(lambda: (tmp_path / "pid").read_text() == "")
+    wait_until(lambda: "stopped" in (tmp_path / "log").read_text())
     assert 'query="moshez" outcome=answered' in (tmp_path / "log").read_text()
     with pytest.raises(ConnectionRefusedError):
         ask(("127.0.0.1", 79), b"moshez\r\n")

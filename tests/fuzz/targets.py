@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fingerd.backends import Ask, Backend, backend_names, load_type
+from fingerd.backends import Backend, Lookup, backend_names, load_type
 from fingerd.backends.static import Static
 from fingerd.errors import ConfigError, QueryError
 from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
@@ -25,15 +25,16 @@ from fingerd.protocol.query import BLANKS, IAC, Query, parse_query
 from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import records, table
-from fingerd.ruip.ruip import Asker, Ruip, Wording
-from fingerd.server.listeners import Address, InternetAddress, Passed, UnixAddress, parse_listen
+from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
+from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, parse_listen
+from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
 from fingerd.text import ANSWER_CUT, escape_controls, mark_cut, read_cut, read_text, strip_line_end
 
 # The backends are modules. Loading them is not what a configuration is watched for, so all are here before.
 _BACKENDS = [load_type(name) for name in backend_names()]
 
-CHARSETS = get_args(get_type_hints(Wording)["charset"])
+CHARSETS = get_args(get_type_hints(ReplyOptions)["charset"])
 CLOSING = ANSWER_CUT.encode() + CRLF
 
 # Unicode's own word for them; as expressions, since atheris slows down every step of Python's that it watches.
@@ -81,7 +82,7 @@ def _parsed(line: bytes) -> Query | str:
 
 
 _PEOPLE = Static({"bob": "Happy and well\n", "jürgen": "grüßt €\x1b[2J", "two words": "x" * 400, "a/W": "a\r\n\r\nb"})
-_ASKER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
+_ASKER = AnswerContext("192.0.2.7", 20.0, 1_700_000_000.0)
 _QUERY_BYTES, _REPLY_BYTES = 64, 128  # small, so that they are soon passed
 _WORDS = {
     "unknown": words.NO_SUCH_USER,
@@ -107,22 +108,22 @@ def _ruips() -> Mapping[tuple[str, bool], tuple[Ruip, Ruip]]:
     """Two for each charset and for list or no list: one without, and one with a header and a footer."""
     return {
         (charset, listed): (
-            _ruip(Wording(charset), listed),
-            _ruip(Wording(charset, "{user} {client}\r{time}", "-- \n{user}\x00{nobody}"), listed),
+            _ruip(ReplyOptions(charset), listed),
+            _ruip(ReplyOptions(charset, "{user} {client}\r{time}", "-- \n{user}\x00{nobody}"), listed),
         )
         for charset in CHARSETS
         for listed in (False, True)
     }
 
 
-def _ruip(wording: Wording, listed: bool) -> Ruip:
+def _ruip(wording: ReplyOptions, listed: bool) -> Ruip:
     return Ruip(_PEOPLE, Policy([Rule(("any",), list=listed)]), wording, _QUERY_BYTES, _REPLY_BYTES)
 
 
 @cache
 def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
     """All that may be answered at all."""
-    people = list(_PEOPLE.listed(Ask("", False, _ASKER.client, _ASKER.deadline)))
+    people = list(_PEOPLE.list_users(Lookup("", False, _ASKER.client, _ASKER.deadline)))
     texts = {*_WORDS.items(), ("refused", words.FORWARDING_DENIED)}
     texts |= {("answered", records([person], _ASKER.now, False, _REPLY_BYTES)) for person in people}
     texts.add(("answered", table(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
@@ -247,7 +248,7 @@ def config(raw: bytes) -> None:
     assert _loaded(path, raw, {"log.prefix": ("--prefix", "fuzz")}) == prefixed
     _check_type(settings, Settings, "")
     for address in settings.listen:
-        if isinstance(address, InternetAddress):
+        if isinstance(address, TcpAddress):
             assert parse_listen(str(address)) == address
             with contextlib.suppress(OSError, UnicodeError):  # which a start reports; the flag keeps it from asking DNS
                 socket.getaddrinfo(address.host or None, address.port, flags=socket.AI_NUMERICHOST)
@@ -322,7 +323,7 @@ def _check_type(value: Any, kind: Any, path: str) -> None:
     elif origin is Literal:
         assert any(value == word and type(value) is type(word) for word in arguments), path
     elif kind is Address:
-        assert isinstance(value, InternetAddress | UnixAddress | Passed), path
+        assert isinstance(value, TcpAddress | UnixAddress | InheritedSocket), path
     elif kind is Backend:
         assert type(value) in _BACKENDS, path
         _check_type(value, type(value), path)

@@ -19,10 +19,10 @@ from fingerd import FingerServer, load_config
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 FINGERD = (sys.executable, "-m", "fingerd")
-PATIENCE = 10.0  # seconds that a test waits for anything
+TIMEOUT = 10.0  # seconds that a test waits for anything
 
 
-def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> None:
     """Wait until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -34,7 +34,7 @@ def ask(address: tuple[str, int] | str, query: bytes, hang_up: bool = False, sou
     """Everything that a server says to these bytes, up to its FIN; ConnectionResetError where it resets."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         if source:
             client.bind((source, 0))
         client.connect(address)
@@ -85,7 +85,7 @@ class Daemon:
         for line in self.process.stderr:
             self._lines.put(line.rstrip("\n"))
 
-    def logged(self, text: str, seconds: float = PATIENCE) -> str:
+    def logged(self, text: str, seconds: float = TIMEOUT) -> str:
         """The next log line that holds the text; waits for it."""
         end = time.monotonic() + seconds
         while True:
@@ -110,14 +110,14 @@ class Daemon:
 
     def connect(self) -> socket.socket:
         """A client that has not said anything."""
-        return socket.create_connection(self.address, timeout=PATIENCE)
+        return socket.create_connection(self.address, timeout=TIMEOUT)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it; its exit code. The whole log is in ``log`` then."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(PATIENCE * 2)
-        self._reader.join(PATIENCE)
+        code = self.process.wait(TIMEOUT * 2)
+        self._reader.join(TIMEOUT)
         if self.process.stderr:
             self.process.stderr.close()
         with contextlib.suppress(Empty):
@@ -142,7 +142,7 @@ class Host:
         assert self._keeper.stdout.readline() == "ready\n"
         self.inside = ("nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--")
 
-    def run(self, *command: str, seconds: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, seconds: float = TIMEOUT) -> "subprocess.CompletedProcess[str]":
         """Run a command there, to its end."""
         return subprocess.run(
             [*self.inside, *command], capture_output=True, text=True, timeout=seconds, check=False, cwd="/"
@@ -170,7 +170,7 @@ def running(server: FingerServer) -> Iterator[FingerServer]:
             yield server
         finally:
             server.shutdown()
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.peers import CACHE, NotHereError, debian
-from tests.helpers.daemons import PATIENCE, eventually
+from tests.helpers.daemons import TIMEOUT, wait_until
 
 # Its own /etc and /var over those of the machine, its own /home, /run and terminals, and no network.
 SETUP = """
@@ -69,7 +69,7 @@ class AccountsHost:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
             cwd="/",
         )
@@ -111,7 +111,7 @@ class AccountsHost:
         self._sessions.append(session)
         assert session.stdout
         made = Login(session, session.stdout.readline().strip())
-        eventually(lambda: made.terminal in self.run("who"))
+        wait_until(lambda: made.terminal in self.run("who"))
         return made
 
     def write_utmp(self, *records: str) -> None:
@@ -135,10 +135,10 @@ class AccountsHost:
                 [*self.inside, *command], stdin=theirs.fileno(), stdout=theirs.fileno(), cwd="/"
             ) as process:
                 theirs.close()
-                ours.settimeout(PATIENCE)
+                ours.settimeout(TIMEOUT)
                 ours.sendall(query)
                 answer = b"".join(iter(lambda: ours.recv(65536), b""))
-                process.wait(PATIENCE)
+                process.wait(TIMEOUT)
         return answer.decode(errors="replace")
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Login:
 
     def hang_up(self) -> None:
         """End it, as when a terminal is closed; what says so in utmp would be init."""
-        self._process.communicate(timeout=PATIENCE)
+        self._process.communicate(timeout=TIMEOUT)
 
 
 @contextlib.contextmanager

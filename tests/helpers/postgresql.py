@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.helpers.daemons import PATIENCE
+from tests.helpers.daemons import TIMEOUT
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), Path("/initdb")).parent
 MISSING = "needs the server of PostgreSQL (Debian: apt install postgresql)"
@@ -78,7 +78,7 @@ class Postgresql:
             stderr=subprocess.DEVNULL,
         )
         ready: list[str | Path] = [PROGRAMS / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while subprocess.run(ready, check=False).returncode != 0:
             assert self._process.poll() is None, "the server has ended"
             assert time.monotonic() < end, "the server does not answer"
@@ -89,12 +89,12 @@ class Postgresql:
         children = self.children()
         self._process.send_signal(signal.SIGQUIT)
         try:
-            self._process.wait(PATIENCE / 2)
+            self._process.wait(TIMEOUT / 2)
         except subprocess.TimeoutExpired:  # one that has been frozen does not always listen
             for pid in (self._process.pid, *children):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
 
     def freeze(self, frozen: bool) -> None:
         """Have all of its processes stand still, or go on."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import PATIENCE, eventually
+from tests.helpers.daemons import TIMEOUT, wait_until
 
 SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/libexec")
 SUFFIX = "dc=example,dc=org"
@@ -74,13 +74,13 @@ class Slapd:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(self._listens)
+        wait_until(self._listens)
 
     def _listens(self) -> bool:
         assert self._process
         assert self._process.poll() is None, "slapd has ended"
         try:
-            socket.create_connection(("127.0.0.1", self.tls_port), timeout=PATIENCE).close()
+            socket.create_connection(("127.0.0.1", self.tls_port), timeout=TIMEOUT).close()
         except OSError:
             return False
         return True
@@ -95,7 +95,7 @@ class Slapd:
         if self._process:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(number)
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
             self._process = None
 
 

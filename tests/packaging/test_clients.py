@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, Daemon, Host
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host
 
 CONFIG = """\
 backend:
@@ -60,7 +60,7 @@ def site(host: Host, tmp_path: Path) -> Iterator[Host]:
 def printed(tmp_path: Path, query: str) -> list[str]:
     """What ``--query`` prints."""
     command = [*FINGERD, "-c", str(tmp_path / "fingerd.yaml"), "--query", query]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE, encoding="utf-8")
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT, encoding="utf-8")
     return bare(done.stdout)
 
 
@@ -122,7 +122,7 @@ def on_terminal(command: Sequence[str], awaited: str) -> list[str]:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *SCREEN, 0, 0))
     running = subprocess.Popen(command, stdin=other_end, stdout=other_end, stderr=other_end, start_new_session=True)
     os.close(other_end)
-    painted, end = b"", time.monotonic() + PATIENCE
+    painted, end = b"", time.monotonic() + TIMEOUT
     try:
         while True:
             ready, _, _ = select.select([terminal], [], [], max(end - time.monotonic(), 0))

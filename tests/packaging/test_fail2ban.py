@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import ROOT, ask, eventually
+from tests.helpers.daemons import ROOT, ask, wait_until
 
 FILTER = ROOT / "etc" / "fail2ban" / "filter.d" / "fingerd.conf"
 
@@ -41,7 +41,7 @@ def test_clients_that_overdo_it_are_found_and_others_are_not(start: Start, tmp_p
     address = daemon.address
     (tmp_path / "fingerd-0.yaml").write_text(config + f"log: {{to: {log}}}\n")
     daemon.process.send_signal(signal.SIGHUP)
-    eventually(lambda: log.exists() and "configuration reloaded" in log.read_text())
+    wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
     forged = b'client=192.0.2.7 query="" outcome=limited bytes=0 ms=0.0'
     good = [b"alice", b"bob", b"a@b", b"", forged, b'x" outcome=limited bytes=1 ms=1.0']
     bad = [b"\0", b"a" * 2000, b"alice"]  # the last one is one too many

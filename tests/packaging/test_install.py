@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fingerd import __version__
-from fingerd.backends import backend_names, package_of
-from tests.helpers.daemons import PATIENCE, ROOT, ask, eventually
+from fingerd.backends import backend_names, distribution_of
+from tests.helpers.daemons import ROOT, TIMEOUT, ask, wait_until
 
 OLDEST, NEWEST = 11, 30  # the minor versions of Python 3 that are looked for
 NOT_PACKAGED = shutil.ignore_patterns(".*", "__pycache__", "build", "debian", "dist", "*.egg-info")
@@ -80,7 +80,7 @@ def test_it_installs_and_answers(minor: int, wheel: Path, tmp_path: Path) -> Non
     assert run(fingerd, "--version", folder=tmp_path) == f"fingerd {__version__}\n"
     assert run(fingerd, "--help", folder=tmp_path).startswith("usage: fingerd ")
     listed = run(fingerd, "--backends", folder=tmp_path)
-    for name in filter(lambda name: package_of(name) == "fingerd", backend_names()):
+    for name in filter(lambda name: distribution_of(name) == "fingerd", backend_names()):
         assert f"{name} (fingerd)\n" in listed
     pyfinger = programs / "pyfinger"
     assert run(pyfinger, "--version", folder=tmp_path) == f"pyfinger {__version__}\n"
@@ -94,12 +94,12 @@ def answers_one_query(fingerd: Path, pyfinger: Path, folder: Path) -> None:
     command: list[str | Path] = [fingerd, "-n", "-c", config, "-l", log]
     with subprocess.Popen(command, env=ENVIRONMENT, cwd=folder, stderr=subprocess.DEVNULL) as process:
         try:
-            eventually(lambda: process.poll() is not None or (log.exists() and "listening on" in log.read_text()))
+            wait_until(lambda: process.poll() is not None or (log.exists() and "listening on" in log.read_text()))
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)\n", log.read_text())
             assert found
             assert ask(("127.0.0.1", int(found[1])), b"bob\r\n") == b"Happy and well\r\n"
             assert run(pyfinger, f"bob@localhost:{found[1]}", folder=folder) == "Happy and well\n"
             process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import EXAMPLES, PATIENCE, ROOT, ask, eventually
+from tests.helpers.daemons import EXAMPLES, ROOT, TIMEOUT, ask, wait_until
 
 WEATHER = EXAMPLES / "fingerd-weather"
 # Nothing of what this run of the tests does to the Pythons that it starts.
@@ -88,7 +88,7 @@ def test_a_daemon_serves_it_from_the_configuration_in_its_readme(python: Path, t
     command = [str(python), "-m", "fingerd", "-n", "-c", str(config), "-l", str(log)]
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
         try:
-            eventually(lambda: process.poll() is not None or (log.exists() and "listening on" in log.read_text()))
+            wait_until(lambda: process.poll() is not None or (log.exists() and "listening on" in log.read_text()))
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)\n", log.read_text())
             assert found
             address = ("127.0.0.1", int(found[1]))
@@ -97,7 +97,7 @@ def test_a_daemon_serves_it_from_the_configuration_in_its_readme(python: Path, t
             source.write_text(json.dumps({"lisbon": {"sky": "fog"}}))
             assert ask(address, b"Lisbon\r\n") == "lisbon: clear, 24 °C\r\n".encode()  # out of the cache
             process.terminate()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
 

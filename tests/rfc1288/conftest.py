@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, Daemon
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon
 
 OPEN, SHIPPED, OFFICE_A, OFFICE_B, MINIMAL, UNIQUE, EXACT, LISTED = (f"127.0.1.{number}" for number in range(1, 9))
 
@@ -73,13 +73,13 @@ def people():
 
 @dataclass(frozen=True)
 class Colony(Backend):
-    knows_names = True
+    searches_names = True
 
     def find(self, ask):
         name = ask.username
-        return [each for each in people() if each.login == name or (ask.by_name and each.is_called(name))]
+        return [each for each in people() if each.login == name or (ask.by_name and each.matches_name(name))]
 
-    def listed(self, ask):
+    def list_users(self, ask):
         return (each for each in people() if each.sessions)
 '''
 
@@ -103,7 +103,7 @@ def colony(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def check(path: Path) -> str:
     """What ``fingerd --check`` says of a configuration that can be used."""
     done = subprocess.run(
-        [*FINGERD, "-c", str(path), "--check"], capture_output=True, text=True, check=False, timeout=PATIENCE
+        [*FINGERD, "-c", str(path), "--check"], capture_output=True, text=True, check=False, timeout=TIMEOUT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.helpers.daemons import PATIENCE, Daemon, Host, eventually
+from tests.helpers.daemons import TIMEOUT, Daemon, Host, wait_until
 
 NAMES = {
     "10.88.1.1": "inside.example.org",
@@ -89,7 +89,7 @@ class Network:
         self._serve(dimacs, ("127.0.0.1:79",), "[pilot.njin.net, 10.88.0.0/16]")
         self.say(b"here\r\n")
         self.parrot = math.start(sys.executable, "-I", "-S", "-c", PARROT, str(self.folder))
-        eventually(lambda: b"here" in self.ask(1, b"a@parrot.example.org\r\n"))
+        wait_until(lambda: b"here" in self.ask(1, b"a@parrot.example.org\r\n"))
 
     def _serve(self, host: Host, addresses: Sequence[str], forward: str, users: str = "{}") -> None:
         path = self.folder / f"{len(self.daemons)}.yaml"
@@ -104,7 +104,7 @@ class Network:
     def asked(self) -> bytes:
         """What parrot was asked last."""
         path = self.folder / "asked"
-        eventually(path.exists)
+        wait_until(path.exists)
         asked = path.read_bytes()
         path.unlink()
         return asked
@@ -112,7 +112,7 @@ class Network:
     def ask(self, number: int, query: bytes) -> bytes:
         """What a client on that host is told by the host's own RUIP."""
         with self.client(number, query) as client:
-            return client.communicate(timeout=PATIENCE)[0]
+            return client.communicate(timeout=TIMEOUT)[0]
 
     def client(self, number: int, query: bytes) -> "subprocess.Popen[bytes]":
         """The same, going on."""

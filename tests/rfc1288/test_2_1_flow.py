@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, PATIENCE, Daemon, Host, eventually, hear
+from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, Host, hear, wait_until
 from tests.rfc1288.conftest import SHIPPED
 
 ASK = (
@@ -22,7 +22,7 @@ def test_r01_port_79_is_the_default(host: Host, tmp_path: Path) -> None:
         file.write("backend: {type: static, users: {zoe: Happy and well}}\nlog: {to: stderr}\n")
     with host.start(*FINGERD, "-n", "-c", path) as daemon:
         try:
-            eventually(lambda: "Happy and well" in host.run(sys.executable, "-c", ASK).stdout)
+            wait_until(lambda: "Happy and well" in host.run(sys.executable, "-c", ASK).stdout)
         finally:
             daemon.terminate()
 
@@ -47,7 +47,7 @@ def test_r03_its_close_never_costs_a_client_the_answer(colony: Daemon, size: int
         time.sleep(0.05)  # a reset, were there one, would come before the answer is read
         assert hear(client) == colony.ask(b"surak\r\n")
         client.shutdown(socket.SHUT_WR)  # then the client closes its end, which nobody resets
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         assert client.recv(1) == b""
 
 

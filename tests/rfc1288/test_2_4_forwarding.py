@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import PATIENCE, Daemon
+from tests.helpers.daemons import TIMEOUT, Daemon
 from tests.rfc1288.conftest import SHIPPED
 from tests.rfc1288.network import Network
 
@@ -99,7 +99,7 @@ def test_r17_the_connection_is_closed_when_the_next_host_closes(network: Network
         assert client.stdout.read(len(expected)) == expected  # all that there is was said, and the next host waits
         hold.unlink()
         assert client.stdout.read() == b"and the last of it\r\n"
-        assert client.wait(PATIENCE) == 0
+        assert client.wait(TIMEOUT) == 0
 
 
 @pytest.mark.parametrize("answer", [TOO_MUCH, b"some of it\r\n"], ids=["too long", "takes too long"])

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from tests.helpers.daemons import PATIENCE, hear
+from tests.helpers.daemons import TIMEOUT, hear
 
 EVIL = b"\x1b]0;title\x07 tab\there \x9b31m \xff caf\xc3\xa9 \x00\x08\x7f.\r\nsecond line\nthird\r\n"
 
@@ -15,12 +15,12 @@ def pyfinger(said: bytes, *options: str, target: str = "zoe@127.0.0.1", **enviro
     """What the program shows of an answer, and what it has sent for it."""
     sent: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE)
+        server.settimeout(TIMEOUT)
 
         def answer() -> None:
             client, _ = server.accept()
             with client:
-                client.settimeout(PATIENCE)
+                client.settimeout(TIMEOUT)
                 sent.append(client.recv(4096))
                 client.sendall(said)
                 client.shutdown(socket.SHUT_WR)
@@ -33,10 +33,10 @@ def pyfinger(said: bytes, *options: str, target: str = "zoe@127.0.0.1", **enviro
             [sys.executable, "-m", "fingerd.client", "-p", port, *options, target],
             capture_output=True,
             check=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             env=os.environ | {"LC_ALL": "C.UTF-8"} | environment,
         )
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     return shown.stdout, sent[0]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD, PATIENCE, Daemon, ask, hear
+from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, ask, hear
 from tests.rfc1288.conftest import EXACT, MINIMAL, OFFICE_A, OFFICE_B, OPEN, SHIPPED, check
 
 MALFORMED = {
@@ -63,7 +63,7 @@ def test_r43_who_is_slow_or_silent_is_closed_while_others_are_answered(colony: D
             dripping.sendall(b"x")
             assert b"Ron Surak" in colony.ask(b"surak\r\n")
             time.sleep(0.2)
-        silent.settimeout(PATIENCE)
+        silent.settimeout(TIMEOUT)
         assert hear(silent) == b""  # after read_seconds, 2 here
         assert hear(dripping) == b""
 
@@ -83,7 +83,7 @@ def test_r44_the_administrator_sees_beforehand_what_each_client_would_be_told(st
     for source in ("127.0.0.1", "127.0.0.2"):
         for line in ("zoe", "/W zoe", "", "zoe@host"):
             query = [*FINGERD, "-c", str(tmp_path / "fingerd-0.yaml"), "--query", line, "--from", source]
-            shown = subprocess.run(query, capture_output=True, check=True, timeout=PATIENCE).stdout
+            shown = subprocess.run(query, capture_output=True, check=True, timeout=TIMEOUT).stdout
             assert shown == daemon.ask(line.encode() + b"\r\n", source=source)
 
 
@@ -186,7 +186,7 @@ def test_r49_every_query_is_logged_refusals_too(start: Start) -> None:
 
 
 def test_r53_the_server_does_not_filter_a_query_into_another_one(colony: Daemon) -> None:
-    with socket.create_connection(colony.address, PATIENCE) as client:
+    with socket.create_connection(colony.address, TIMEOUT) as client:
         client.sendall(b"sur\0ak\r\n")
         assert hear(client) == b"Malformed query\r\n"
     assert colony.ask("surak\u200b\r\n".encode()) == b"No such user\r\n"

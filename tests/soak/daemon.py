@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
-from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, descriptors, status
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, descriptors, status
 from tests.soak.configurations import broken_configurations, configuration
 from tests.soak.logfiles import REFUSED, RELOADED, LogFiles
 
@@ -102,7 +102,7 @@ class Daemon:
         self.slowest_reload = max(self.slowest_reload, time.monotonic() - begun)
 
     def _await(self, logged: Callable[[], object]) -> None:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not logged():
             if time.monotonic() > end or self.process.poll() is not None:
                 raise NotWellError(f"{self.name} does not log what it should\n{self.complaints()}")
@@ -140,7 +140,7 @@ class Daemon:
     def connect(self, client: str) -> socket.socket:
         """A client from this address, who has not said anything."""
         self.connections += 1
-        return socket.create_connection(self.address, timeout=PATIENCE, source_address=(client, 0))
+        return socket.create_connection(self.address, timeout=TIMEOUT, source_address=(client, 0))
 
     def end(self, seconds: float) -> tuple[int | None, float]:
         """SIGTERM: its exit code, None where it did not end in time, and how long it took."""
@@ -157,7 +157,7 @@ class Daemon:
         """End it whatever it does."""
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
 
 
 class NotWellError(Exception):

@@ -15,7 +15,7 @@ from tests.soak.configurations import READ_SECONDS
 
 BIND_ADDRESS_NO_PORT = 24  # socket.IP_BIND_ADDRESS_NO_PORT is there from Python 3.12 on
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of a close that is a reset
-PATIENCE = 10.0  # seconds that a good client waits for the end of its answer
+TIMEOUT = 10.0  # seconds that a good client waits for the end of its answer
 SLACK = 2.0  # seconds that a daemon may be late with closing somebody, on a busy machine
 DRIP_SECONDS = 0.4
 NARROW = 1024, 1000  # bytes of receive buffer and segment: the daemon's kernel takes 40 KB of an answer, not 4 MB
@@ -53,7 +53,7 @@ class WrongError(Exception):
 
 
 class Visit:
-    """A client of one kind, with its address. Everything that it does ends, by the daemon or by ``PATIENCE``."""
+    """A client of one kind, with its address. Everything that it does ends, by the daemon or by ``TIMEOUT``."""
 
     def __init__(self, target: Target, tally: Tally, kind: str, network: int, number: int, addresses: int) -> None:
         self._target, self._tally, self._network, self._addresses = target, tally, network, addresses
@@ -77,7 +77,7 @@ class Visit:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, narrow[1])
             client.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
             client.bind((self.client, 0))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self._loop.sock_connect(client, self._target.address)
         except BaseException:
             client.close()
@@ -86,13 +86,13 @@ class Visit:
         return client
 
     async def send(self, client: socket.socket, segment: bytes) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self._loop.sock_sendall(client, segment)
 
     async def hear(self, client: socket.socket, most: int = 1 << 16, pause: float = 0.0) -> bytes:
         """Everything up to the FIN, read in pieces of up to ``most`` bytes; ConnectionResetError, TimeoutError."""
         heard = bytearray()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while piece := await self._loop.sock_recv(client, most):
                 heard += piece
                 if pause:
@@ -101,7 +101,7 @@ class Visit:
 
     async def hear_some(self, client: socket.socket) -> None:
         """Wait for the answer's first bytes."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self._loop.sock_recv(client, 100)
 
     async def ask(

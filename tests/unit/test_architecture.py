@@ -19,12 +19,7 @@ APART = {"client": {"protocol", "net", "text", "errors"}, "conformance": set[str
 # What does not keep to it yet. Entries are only ever removed.
 EXCEPTIONS: set[str] = {
     "backends.aliases imports backends.static",
-    "backends.cache imports backends.chain",
-    "backends.cache imports backends.command",
-    "backends.discard imports backends.empty",
-    "backends.drop imports backends.empty",
     "backends.files imports backends.static",
-    "backends.hold imports backends.empty",
     "backends.scenario imports backends.static",
     "backends.vending imports backends.static",
     "server.server: too many lines",

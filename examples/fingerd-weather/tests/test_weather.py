@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
 def test_it_tells_the_weather() -> None:
     weather = Weather(str(SOURCE))
     assert [person.text for person in weather.find(ask("Lisbon"))] == ["lisbon: clear, 24 °C\n"]
-    assert [person.login for person in weather.listed(ask(""))] == ["lisbon", "reykjavik"]
+    assert [person.login for person in weather.list_users(ask(""))] == ["lisbon", "reykjavik"]
     assert Weather(str(SOURCE), "fahrenheit").find(ask("reykjavik"))[0].text == "reykjavik: sleet, 34 °F\n"
 
 
@@ -51,9 +51,9 @@ def test_it_is_a_backend_as_all_others(address: str, tmp_path: Path) -> None:
 def test_what_is_not_known_is_left_out_and_a_deadline_is_kept(address: str, tmp_path: Path) -> None:
     (tmp_path / "weather.json").write_text('{"oslo": {}, "rome": {"celsius": "hot"}}')
     weather = Weather(str(tmp_path / "weather.json"))
-    assert [person.text for person in weather.listed(ask(""))] == ["oslo: unknown\n", "rome: unknown\n"]
+    assert [person.text for person in weather.list_users(ask(""))] == ["oslo: unknown\n", "rome: unknown\n"]
     (tmp_path / "weather.json").write_text('{"Oslo": {"celsius": 1' + "0" * 400 + '}, "ROME": {"celsius": 9}}')
-    assert [person.text for person in weather.listed(ask(""))] == ["oslo: unknown\n", "rome: unknown, 9 °C\n"]
+    assert [person.text for person in weather.list_users(ask(""))] == ["oslo: unknown\n", "rome: unknown, 9 °C\n"]
     assert [person.login for person in weather.find(ask("Rome"))] == ["rome"]
     with pytest.raises(BackendError, match="not done in time"):
         Weather(address).find(ask("lisbon", seconds=0))

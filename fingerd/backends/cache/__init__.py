@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.cache.answer_store import ANSWER_BYTES, Kept, Key, People, Remembered, weight_of
-from fingerd.backends.chain import Chain
-from fingerd.backends.command import Command
-from fingerd.config.values import Seconds, Whole
+from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError
 from fingerd.people import Person
 
@@ -25,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SHARE = 0.9  # of the time for an answer that a look-up has, where there is an old answer to be told after it
 
-LookUp = Callable[[Ask], People | None]
+LookUp = Callable[[Lookup], People | None]
 
 
 class _Flight:
@@ -50,7 +48,7 @@ class Cache(Backend):
     seconds: Annotated[float, Seconds()] = 60
     stale_seconds: Annotated[float, Seconds()] = 3600  # after these
     unknown_seconds: Annotated[float, Seconds()] = 10  # that nobody has a name: short, since people come
-    entries: Annotated[int, Whole(1)] = (
+    entries: Annotated[int, Integer(1)] = (
         10_000  # of 4 KiB each, and half as many for nobodies and failures: 60 MiB at most
     )
     _remembered: Remembered = field(init=False, repr=False, compare=False)
@@ -59,45 +57,57 @@ class Cache(Backend):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_remembered", Remembered(self.entries))
-        for promise in ("instant", "constant", "knows_names"):
-            object.__setattr__(self, promise, getattr(self.backend, promise))
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    @property
+    def blocking(self) -> bool:
+        """Whether the other backend may wait."""
+        return self.backend.blocking
+
+    @property
+    def repeatable_seconds(self) -> float:
+        """As long as the other backend allows, and at least one second: all clients share what is remembered."""
+        return max(self.backend.repeatable_seconds, min(self.seconds, 1.0))
+
+    @property
+    def searches_names(self) -> bool:
+        """Whether the other backend does."""
+        return self.backend.searches_names
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Whom the other backend has found, now or a while ago; BackendError where it fails, and nothing is known."""
-        return self._answer((ask.username, ask.verbose, ask.by_name), ask, self._find) or ()
+        return self._answer((lookup.username, lookup.verbose, lookup.by_name), lookup, self._find) or ()
 
-    def at_once(self, ask: Ask) -> Sequence[Person] | None:
+    def at_once(self, lookup: Lookup) -> Sequence[Person] | None:
         """The same, without a look-up; None where that needs one."""
         with self._lock:
-            kept = self._remembered.good((ask.username, ask.verbose, ask.by_name), time.monotonic())
+            kept = self._remembered.good((lookup.username, lookup.verbose, lookup.by_name), time.monotonic())
         return kept and kept.people
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The list of now or of a while ago; one that is too long to be remembered is passed through."""
-        people = self._answer(("", ask.verbose, False), ask, self._collect)
-        return self.backend.listed(ask) if people is None else iter(people)
+        people = self._answer(("", lookup.verbose, False), lookup, self._collect)
+        return self.backend.list_users(lookup) if people is None else iter(people)
 
     def close(self) -> None:
         """Close the other backend."""
         self.backend.close()
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """What below it would be remembered as what it is not."""
-        for part in _parts(self.backend):
-            if isinstance(part, Chain) and part.on_error == "skip":
-                yield (
-                    "what a chain with on_error: skip finds without a member that fails is remembered in the place of"
-                    " what all have known: put a cache around each member instead"
-                )
-            if isinstance(part, Command) and part.tells_clients:
-                yield "a command in it is told who asks, but what it says is remembered for everybody"
+        if self.backend.may_be_partial:
+            yield (
+                "what a chain with on_error: skip finds without a member that fails is remembered in the place of"
+                " what all have known: put a cache around each member instead"
+            )
+        if self.backend.depends_on_client:
+            yield "a command in it is told who asks, but what it says is remembered for everybody"
 
-    def _find(self, ask: Ask) -> People:
-        return tuple(self.backend.find(ask))
+    def _find(self, lookup: Lookup) -> People:
+        return tuple(self.backend.find(lookup))
 
-    def _collect(self, ask: Ask) -> People | None:
+    def _collect(self, lookup: Lookup) -> People | None:
         """The list, if there is one, and it can be kept."""
-        people = self.backend.listed(ask)
+        people = self.backend.list_users(lookup)
         if people is None:
             return None
         collected: list[Person] = []
@@ -109,23 +119,23 @@ class Cache(Backend):
             collected.append(person)
         return tuple(collected)
 
-    def _answer(self, key: Key, ask: Ask, look_up: LookUp) -> People | None:
+    def _answer(self, key: Key, lookup: Lookup, look_up: LookUp) -> People | None:
         """What is remembered, or what a look-up finds, by this thread or by another one."""
-        while (now := time.monotonic()) < ask.deadline:
+        while (now := time.monotonic()) < lookup.deadline:
             with self._lock:
                 if good := self._remembered.good(key, now):
                     return good.people
                 old = self._remembered.old(key, now)
                 if not old and (cause := self._remembered.failure(key, now)):
                     raise BackendError(cause)
-                until = now + (ask.deadline - now) * SHARE if old else ask.deadline
+                until = now + (lookup.deadline - now) * SHARE if old else lookup.deadline
                 flight = self._flights.get(key)
                 if leads := flight is None:
                     flight = self._flights[key] = _Flight(until)
                     if old:
                         self._remembered.begin(until)
             if leads:
-                return self._lead(flight, key, replace(ask, deadline=until), look_up, old)
+                return self._lead(flight, key, replace(lookup, deadline=until), look_up, old)
             # Who has an old answer does not wait for a leader whose time is over.
             patience = min(until, flight.until if old else until) - now
             flight.done.wait(min(patience, threading.TIMEOUT_MAX))
@@ -137,10 +147,10 @@ class Cache(Backend):
                 raise BackendError(flight.cause)
         raise BackendError("cache: a look-up for another query took all the time")
 
-    def _lead(self, flight: _Flight, key: Key, ask: Ask, look_up: LookUp, old: Kept | None) -> People | None:
+    def _lead(self, flight: _Flight, key: Key, lookup: Lookup, look_up: LookUp, old: Kept | None) -> People | None:
         """Look up, for all who wait for this flight."""
         try:
-            people = look_up(ask)
+            people = look_up(lookup)
             now = time.monotonic()
             fresh = now + (self.unknown_seconds if people == () else self.seconds)
             flight.kept = Kept(people, fresh, fresh + self.stale_seconds)
@@ -160,12 +170,3 @@ class Cache(Backend):
             with self._lock:
                 del self._flights[key]
             flight.done.set()
-
-
-def _parts(backend: Backend) -> Iterator[Backend]:
-    """The backend, and all that it is made of, but for what is in a cache of its own."""
-    yield backend
-    if not isinstance(backend, Cache):
-        for part in (*getattr(backend, "backends", ()), getattr(backend, "backend", None)):
-            if part is not None:
-                yield from _parts(part)

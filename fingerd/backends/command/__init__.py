@@ -16,11 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.command.interpreters import code_for
 from fingerd.backends.command.process_runner import LIMITER, Programs, limited
-from fingerd.config.system_options import absolute
-from fingerd.config.values import Seconds, Size, Whole, unreplaced
+from fingerd.config.system_options import resolve_path
+from fingerd.config.values import Integer, Seconds, Size, unknown_placeholders
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
@@ -55,9 +55,11 @@ class Command(Backend):
     fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     people: str | None = None
     list_people: str | None = None
-    cpu_seconds: Annotated[int, Whole(0, 86_400, zero="no limit")] = 0  # any of the three costs one exec a query more
-    memory_bytes: Annotated[int, Size(0, 1 << 40, zero="no limit")] = 0
-    processes: Annotated[int, Whole(zero="no limit")] = 0
+    cpu_seconds: Annotated[int, Integer(0, 86_400, zero_means="no limit")] = (
+        0  # any of the three costs one exec a query more
+    )
+    memory_bytes: Annotated[int, Size(0, 1 << 40, zero_means="no limit")] = 0
+    processes: Annotated[int, Integer(zero_means="no limit")] = 0
     _programs: Programs = field(default_factory=Programs, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,30 +91,30 @@ class Command(Backend):
         object.__setattr__(self, "list_argv", self.list_argv and _from_here(self.list_argv))
 
     @property
-    def tells_clients(self) -> bool:
+    def depends_on_client(self) -> bool:
         """Whether the arguments say who asks; a program can see it in the environment all the same."""
         return any("{client}" in part or _TOLD["client"] in part for part in (*self.argv, *(self.list_argv or ())))
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Somebody with the program's output as text, or who stands in it; BackendError where it fails or is late."""
-        if ask.username.startswith("-") or (self.names is not None and ask.username not in self.names):
+        if lookup.username.startswith("-") or (self.names is not None and lookup.username not in self.names):
             return ()
-        output = self._run(self.argv, ask)
+        output = self._run(self.argv, lookup)
         if self.fields:
-            return self._people(output, self.people, ask.username) if output.strip() else ()
-        return (Person(ask.username, self._text(output)),) if output else ()
+            return self._people(output, self.people, lookup.username) if output.strip() else ()
+        return (Person(lookup.username, self._text(output)),) if output else ()
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The output of ``list_argv``, or who stands in it; None without that."""
         if self.list_argv is None:
             return None
-        output = self._run(self.list_argv, ask)
+        output = self._run(self.list_argv, lookup)
         if self.fields:
             people = self._people(output, self.list_people, "") if output.strip() else ()
             return (person for person in people if person.login)
         return iter((Person("", self._text(output)),))
 
-    def missing(self, root: Path) -> Iterator[str]:
+    def missing_requirements(self, root: Path) -> Iterator[str]:
         """The programs that cannot be found, or not be run, below ``root``."""
         searched = self._environment()["PATH"].split(os.pathsep)
         path = os.pathsep.join(str(root / folder.lstrip("/")) for folder in searched)
@@ -123,11 +125,11 @@ class Command(Backend):
                 wanted = ", which limits the others" if program == LIMITER else ""
                 yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "") + wanted
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """Words in braces that are almost those which are replaced."""
         for argv in (self.argv, self.list_argv or ()):
             for argument in argv[1:]:
-                yield from unreplaced(argument, tuple(_TOLD))
+                yield from unknown_placeholders(argument, tuple(_TOLD))
 
     def close(self) -> None:
         """End the programs that still run."""
@@ -136,13 +138,13 @@ class Command(Backend):
     def _environment(self) -> dict[str, str]:
         return {**_ENVIRONMENT, **self.env}
 
-    def _run(self, argv: Sequence[str], ask: Ask) -> bytes:
+    def _run(self, argv: Sequence[str], lookup: Lookup) -> bytes:
         """What the program prints, or a little more than ``output_bytes``; BackendError for all but exit status 0."""
-        told = {"user": ask.username, "client": ask.client, "verbose": "1" if ask.verbose else "0"}
+        told = {"user": lookup.username, "client": lookup.client, "verbose": "1" if lookup.verbose else "0"}
         filled = [_PLACEHOLDER.sub(lambda match: told[match[1]], part) for part in argv]
         command = limited(filled, self.cpu_seconds, self.memory_bytes, self.processes)
         environment = self._environment() | {_TOLD[key]: value for key, value in told.items()}
-        deadline = min(ask.deadline, time.monotonic() + self.timeout)
+        deadline = min(lookup.deadline, time.monotonic() + self.timeout)
         try:
             said = self._programs.run(command, environment, deadline, self.output_bytes)
         except TimeoutError as error:
@@ -167,4 +169,4 @@ class Command(Backend):
 
 def _from_here(argv: tuple[str, ...]) -> tuple[str, ...]:
     """The same, with a program that is named by a relative path named by its whole one."""
-    return (absolute(argv[0]) if "/" in argv[0] else argv[0], *argv[1:])
+    return (resolve_path(argv[0]) if "/" in argv[0] else argv[0], *argv[1:])

@@ -17,13 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.ldap.pool import Pool
 from fingerd.backends.ldap.search import Entry, Link, Page, Search, Server, check_filter, check_name, filter_value
-from fingerd.backends.ldap.server_url import Address, parse_address
+from fingerd.backends.ldap.server_url import LdapServer, parse_address
 from fingerd.config.system_options import SecretFile, read_path
-from fingerd.config.values import Seconds, Whole
-from fingerd.errors import OptionError, of_option
+from fingerd.config.values import Integer, Seconds
+from fingerd.errors import OptionError, option_errors
 from fingerd.net.resolver import missing_for_names
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
@@ -73,8 +73,8 @@ class Ldap(Backend):
     ca_file: Annotated[str, read_path] | None = None
     verify: bool = True
     timeout: Annotated[float, Seconds(0.1)] = 10  # for all that a query needs
-    connections: Annotated[int, Whole(1, 1000)] = 32  # in use at once
-    _addresses: Sequence[Address] = field(init=False, repr=False, compare=False)
+    connections: Annotated[int, Integer(1, 1000)] = 32  # in use at once
+    _addresses: Sequence[LdapServer] = field(init=False, repr=False, compare=False)
     _attributes: Mapping[str, Sequence[str]] = field(init=False, repr=False, compare=False)
     _context: ssl.SSLContext | None = field(init=False, repr=False, compare=False)
     _pool: Pool[Link] = field(init=False, repr=False, compare=False)
@@ -91,7 +91,11 @@ class Ldap(Backend):
         object.__setattr__(self, "_context", context)
         object.__setattr__(self, "_attributes", self._read_fields())
         object.__setattr__(self, "_pool", Pool("ldap", [server.connect for server in servers], self.connections))
-        object.__setattr__(self, "knows_names", self.name_filter is not None)
+
+    @property
+    def searches_names(self) -> bool:
+        """Whether there is a filter for names."""
+        return self.name_filter is not None
 
     def _check_searches(self) -> None:
         for option, text, place in (
@@ -105,13 +109,13 @@ class Ldap(Backend):
                 raise OptionError(f"has no {place} in it", option)
             if place and re.search(rf"\([^()=]*{re.escape(place)}", text):
                 raise OptionError(f"{place} stands for a value, and not for an attribute", option)
-            with of_option(option):
+            with option_errors(option):
                 check_filter(text.replace(place, "a") if place else text)
-        with of_option("base"):
+        with option_errors("base"):
             check_name(self.base)
 
-    def _read_addresses(self) -> Sequence[Address]:
-        with of_option("url"):
+    def _read_addresses(self) -> Sequence[LdapServer]:
+        with option_errors("url"):
             addresses = tuple(map(parse_address, self.url))
         if not addresses:
             raise OptionError("is empty: name a server", "url")
@@ -126,10 +130,10 @@ class Ldap(Backend):
                 raise OptionError(f"the password would go to {address} unencrypted: use ldaps://, or starttls", "url")
         return addresses
 
-    def _encrypts(self, address: Address) -> bool:
+    def _encrypts(self, address: LdapServer) -> bool:
         return address.scheme == "ldaps" or (self.starttls and address.scheme == "ldap")
 
-    def _make_context(self, addresses: Sequence[Address]) -> ssl.SSLContext | None:
+    def _make_context(self, addresses: Sequence[LdapServer]) -> ssl.SSLContext | None:
         """What TLS is begun with: made now, since a chroot has no certificates. None where nothing is encrypted."""
         if not any(map(self._encrypts, addresses)):
             if self.ca_file:
@@ -157,39 +161,39 @@ class Ldap(Backend):
             raise OptionError("nobody can do without a login", "fields", LOGIN)
         return merged
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Those whom the filter finds, and those whose full name has all words of the name where that counts."""
-        if not ask.username.strip() or len(ask.username) > LONGEST_NAME or not is_text(ask.username):
+        if not lookup.username.strip() or len(lookup.username) > LONGEST_NAME or not is_text(lookup.username):
             return ()
-        due = min(ask.deadline, time.monotonic() + self.timeout)
-        search = self._search(self.filter.replace("{user}", filter_value(ask.username)), tuple(self._attributes))
+        due = min(lookup.deadline, time.monotonic() + self.timeout)
+        search = self._search(self.filter.replace("{user}", filter_value(lookup.username)), tuple(self._attributes))
         with self._pool.borrowed(partial(_first, search, NAMESAKES), due) as (_, page):
-            entries = [entry for entry in page.entries if not self._is_spelled_otherwise(entry, ask.username)]
-        entries.sort(key=lambda entry: ask.username not in self._logins(entry))  # the exact login first
-        people = [self._person(entry, ask.username) for entry in entries]
-        if not ask.by_name or self.name_filter is None:
+            entries = [entry for entry in page.entries if not self._is_spelled_otherwise(entry, lookup.username)]
+        entries.sort(key=lambda entry: lookup.username not in self._logins(entry))  # the exact login first
+        people = [self._person(entry, lookup.username) for entry in entries]
+        if not lookup.by_name or self.name_filter is None:
             return people
-        words = dict.fromkeys(ask.username.split())
+        words = dict.fromkeys(lookup.username.split())
         each = "".join(self.name_filter.replace("{word}", filter_value(word)) for word in words)
         search = self._search(f"(&{each})", tuple(self._attributes))
         with self._pool.borrowed(partial(_first, search, PAGE_ENTRIES), due) as (_, page):
             named = [self._person(entry, login) for entry in page.entries if (login := self._value(LOGIN, entry))]
-        called = (person for person in named if person.is_called(ask.username) and person not in people)
+        called = (person for person in named if person.matches_name(lookup.username) and person not in people)
         return [*people, *islice(called, NAMESAKES)]
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """All whom ``list_filter`` finds, in the order of the directory; None without that."""
         if self.list_filter is None:
             return None
         atoms = tuple(atom for atom in _IN_A_LINE if atom in self._attributes)
-        due = min(ask.deadline, time.monotonic() + self.timeout)
+        due = min(lookup.deadline, time.monotonic() + self.timeout)
         return self._people(self._search(self.list_filter, atoms), due)
 
     def close(self) -> None:
         """Close the connections that are kept for the next query."""
         self._pool.close()
 
-    def missing(self, root: Path) -> Iterator[str]:
+    def missing_requirements(self, root: Path) -> Iterator[str]:
         """What a jail lacks for looking up the names of servers, for reaching one, and for checking certificates."""
         if not all(address.is_number for address in self._addresses):
             yield from missing_for_names(root)

@@ -19,7 +19,7 @@ from ldap3.operation.search import compile_filter, parse_filter
 from ldap3.utils.dn import parse_dn
 
 from fingerd.backends.ldap.pool import LostError
-from fingerd.backends.ldap.server_url import Address
+from fingerd.backends.ldap.server_url import LdapServer
 from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError
 from fingerd.net.resolver import endpoints_of
@@ -83,7 +83,7 @@ class Page(NamedTuple):
 class Server:
     """How to connect to one server, and as whom: anonymously without ``bind_dn``."""
 
-    address: Address
+    address: LdapServer
     context: ssl.SSLContext | None  # what TLS is begun with, at once or by STARTTLS
     bind_dn: str | None
     password: Secret | None
@@ -109,7 +109,7 @@ class Server:
 class Link:
     """One connection to a directory server, for one thread at a time."""
 
-    def __init__(self, address: Address, stream: DeadlineSocket) -> None:
+    def __init__(self, address: LdapServer, stream: DeadlineSocket) -> None:
         self._address = address
         self._stream = stream
         self._ldap = ldap3.Connection(_NOWHERE, auto_referrals=False, auto_range=False, check_names=False)

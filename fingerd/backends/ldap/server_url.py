@@ -9,7 +9,7 @@ from fingerd.net.stream import is_address
 PORTS = {"ldap": 389, "ldaps": 636, "ldapi": 0}
 
 
-class Address(NamedTuple):
+class LdapServer(NamedTuple):
     """Where a server is: ``host`` is the path of the socket for ldapi."""
 
     scheme: str
@@ -33,7 +33,7 @@ class Address(NamedTuple):
         return self.scheme == "ldapi" or is_address(self.host)
 
 
-def parse_address(url: str) -> Address:
+def parse_address(url: str) -> LdapServer:
     """The server that an LDAP URL names, without a search in it (RFC 4516); ValueError for anything else."""
     parts = urlsplit(url)
     if parts.scheme not in PORTS:
@@ -46,10 +46,10 @@ def parse_address(url: str) -> Address:
         path = unquote(parts.netloc) or parts.path
         if not path.startswith("/") or (parts.netloc and parts.path not in ("", "/")):
             raise ValueError("ldapi:// is followed by the path of a socket, as in ldapi:///run/slapd/ldapi")
-        return Address("ldapi", path, 0)
+        return LdapServer("ldapi", path, 0)
     if not parts.hostname or parts.path not in ("", "/"):
         raise ValueError("an address is a host, and a port where it is not the usual one")
     port = PORTS[parts.scheme] if parts.port is None else parts.port
     if not port:
         raise ValueError("a directory server has no port 0")
-    return Address(parts.scheme, parts.hostname, port)
+    return LdapServer(parts.scheme, parts.hostname, port)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.scenario.timeline import Actor, Sitting, Story, StoryError, read_story
-from fingerd.backends.static import can_be_asked
+from fingerd.backends.static import is_queryable
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Scalar
 from fingerd.errors import OptionError
@@ -21,7 +21,7 @@ BEGAN = time.time()  # when this process heard of scenarios first: a reload does
 class Moment:
     """Makes ``time.time()`` seconds of a moment in ISO 8601, which is local time where it names no offset."""
 
-    described = "moment"
+    type_name = "moment"
 
     def __call__(self, scalar: Scalar) -> float:
         """The seconds; ValueError for what is no moment."""
@@ -35,8 +35,8 @@ class Moment:
 class Scenario(Backend):
     """Fictional people whose state changes with time, from a scenario in TOML as pyfingerd plays them."""
 
-    instant: ClassVar[bool] = True
-    knows_names: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
+    searches_names: ClassVar[bool] = True
 
     file: Annotated[str, read_path]
     start: Annotated[float, Moment()] | None = None
@@ -48,20 +48,20 @@ class Scenario(Backend):
         except StoryError as error:
             raise OptionError(str(error), "file") from error
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Who has the login by now, and those whose full name it is a part of where that counts."""
         now = time.time()
         moment = self._moment(now)
         if moment is None:
             return ()
-        actor = self._story.actor(ask.username, moment)
+        actor = self._story.actor(lookup.username, moment)
         found = [_person(actor, now, moment)] if actor else []
-        if not ask.by_name:
+        if not lookup.by_name:
             return found
         others = (_person(other, now, moment) for other in self._story.actors(moment) if other != actor)
-        return [*found, *(person for person in others if person.is_called(ask.username))]
+        return [*found, *(person for person in others if person.matches_name(lookup.username))]
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """Who is logged in by now."""
         now = time.time()
         moment = self._moment(now)
@@ -69,10 +69,10 @@ class Scenario(Backend):
             return iter(())
         return (_person(actor, now, moment) for actor in self._story.actors(moment) if actor.sittings)
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """Those whom nobody can ask for."""
         for login in self._story.logins():
-            if not can_be_asked(login):
+            if not is_queryable(login):
                 yield f"no query can ask for a user called {login!r}"
 
     def _moment(self, now: float) -> float | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from fingerd.config.values import did_you_mean
-from fingerd.safe_files import RefusedError, read_plain
+from fingerd.safe_files import UnsafeFileError, read_regular
 
 PLAN_BYTES = 64 << 10
 LAST = 10.0  # seconds after the last action, where a scenario does not say when it ends
@@ -204,8 +204,8 @@ def _text(table: Mapping[str, Any], key: str, required: bool = False) -> str:
 def _plan(path: str) -> str:
     """The text of the file at this path; ValueError where it cannot be read."""
     try:
-        text = read_plain(os.path.realpath(path), None, PLAN_BYTES)
-    except RefusedError as error:
+        text = read_regular(os.path.realpath(path), None, PLAN_BYTES)
+    except UnsafeFileError as error:
         raise ValueError(f"plan: {error}") from error
     except OSError as error:
         raise ValueError(f"plan: {path}: {error.strerror}") from error

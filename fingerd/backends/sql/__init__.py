@@ -11,14 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.sql.database import Database, Rows
 from fingerd.backends.sql.statement import check_statement
 from fingerd.config.system_options import SecretFile
-from fingerd.config.values import Seconds, Whole
-from fingerd.errors import BackendError, OptionError, of_option
+from fingerd.config.values import Integer, Seconds
+from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import Person
-from fingerd.people.mapping import ATOMS, LOGIN, check_fields, person_of
+from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, check_fields, person_of
 from fingerd.text import is_text
 
 MOST = 100  # people that one name means
@@ -39,40 +39,40 @@ class Sql(Backend):
     password_file: SecretFile | None = None
     password_env: str | None = None
     timeout: Annotated[float, Seconds(0.1)] = 10  # for the whole look-up, waiting for a connection included
-    connections: Annotated[int, Whole(1, 1000)] = 32  # at most; limits.threads' default
+    connections: Annotated[int, Integer(1, 1000)] = 32  # at most; limits.threads' default
     _database: Database = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_fields(self.fields)
-        with of_option("query"):
+        with option_errors("query"):
             check_statement(self.query, frozenset({"user"}))
         if self.list_query is not None:
-            with of_option("list_query"):
+            with option_errors("list_query"):
                 check_statement(self.list_query, frozenset())
         password = self._password()
-        with of_option("url"):
+        with option_errors("url"):
             database = Database(self.url, password, self.timeout, self.connections)
         object.__setattr__(self, "_database", database)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Everyone in the rows, the exact login first; BackendError where the database cannot tell."""
-        if "\0" in ask.username or not is_text(ask.username):  # which no database can hold
+        if "\0" in lookup.username or not is_text(lookup.username):  # which no database can hold
             return ()
-        rows = self._database.select(self.query, ask.username, ask.deadline, MOST)
-        people = [person_of(ask.username, values) for values in self._atoms(rows)]
-        return sorted(people, key=lambda person: person.login != ask.username)
+        rows = self._database.select(self.query, lookup.username, lookup.deadline, MOST)
+        people = [person_of(lookup.username, values) for values in self._atoms(rows)]
+        return sorted(people, key=lambda person: person.login != lookup.username)
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """Everybody in the rows of ``list_query``, as they come; BackendError where the database cannot tell."""
-        return None if self.list_query is None else self._everybody(self.list_query, ask.deadline)
+        return None if self.list_query is None else self._everybody(self.list_query, lookup.deadline)
 
     def close(self) -> None:
         """Close the connections that are kept for the next query."""
         self._database.close()
 
-    def missing(self, root: Path) -> Iterator[str]:
+    def missing_requirements(self, root: Path) -> Iterator[str]:
         """SQLite's file, or the way to the server."""
-        return self._database.missing(root, self.list_query)
+        return self._database.missing_requirements(root, self.list_query)
 
     def _password(self) -> str | None:
         if self.password_file and self.password_env:
@@ -97,7 +97,7 @@ class Sql(Backend):
         if not rows.columns:
             return
         places = {name: number for number, name in reversed(list(enumerate(rows.columns)))}
-        wanted = self.fields or {atom: atom for atom in ATOMS if atom in places}
+        wanted = self.fields or {atom: atom for atom in MAPPABLE_ATOMS if atom in places}
         lacking = [column for column in wanted.values() if column not in places]
         if lacking or not wanted:
             what = f"no column {lacking[0]}" if lacking else "no column that is an atom"

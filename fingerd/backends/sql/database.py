@@ -128,9 +128,9 @@ class Database:
         self._closed = True
         self._engine.dispose()
 
-    def missing(self, root: Path, listing: str | None) -> Iterator[str]:
+    def missing_requirements(self, root: Path, listing: str | None) -> Iterator[str]:
         """What is not there for it when ``root`` is the root directory; ``listing`` is the query for many rows."""
-        return self._driver.missing(root, listing)
+        return self._driver.missing_requirements(root, listing)
 
     def _ask(self, query: str, values: Mapping[str, str], deadline: float) -> "tuple[Connection, CursorResult[Any]]":
         """A connection, to be closed by the caller, and what comes over it; once more where it was broken before."""

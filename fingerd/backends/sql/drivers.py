@@ -18,7 +18,7 @@ from urllib.parse import quote
 from sqlalchemy import event, exc, text
 from sqlalchemy.engine import URL, Connection, Engine
 
-from fingerd.config.system_options import absolute
+from fingerd.config.system_options import resolve_path
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
 from fingerd.text import read_text
@@ -79,7 +79,7 @@ class Driver:
         """Whether it failed since the database's charset does not have a character of a parameter."""
         return isinstance(error, UnicodeEncodeError)
 
-    def missing(self, root: Path, listing: str | None) -> Iterator[str]:
+    def missing_requirements(self, root: Path, listing: str | None) -> Iterator[str]:
         """What is not there for it when ``root`` is the root directory; ``listing`` is the query for many rows."""
         if self.url.host and not is_address(self.url.host):
             yield from missing_for_names(root)
@@ -94,7 +94,7 @@ class Sqlite(Driver):
             raise ValueError("a file of SQLite is given as sqlite:/// and its path, without anything after it")
         if url.password or url.username:
             raise ValueError("SQLite knows no users and no passwords")
-        self._path = absolute(url.database)
+        self._path = resolve_path(url.database)
         self._seconds = 0.0
         self._seen: tuple[tuple[int, int] | None, float] = None, -math.inf  # which file was there, and when
 
@@ -120,7 +120,7 @@ class Sqlite(Driver):
         """The query inside of another one."""
         return first_rows(query, most)
 
-    def missing(self, root: Path, listing: str | None) -> Iterator[str]:
+    def missing_requirements(self, root: Path, listing: str | None) -> Iterator[str]:
         """The file, and a folder for sorting where the list needs that."""
         path = root / self._path.lstrip("/")
         if not path.is_file():

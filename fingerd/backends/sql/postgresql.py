@@ -87,7 +87,7 @@ class Postgresql(Driver):
         code = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
         return code in UNTRANSLATABLE or super().is_untranslatable(error)
 
-    def missing(self, root: Path, listing: str | None) -> Iterator[str]:
+    def missing_requirements(self, root: Path, listing: str | None) -> Iterator[str]:
         """The folder of the server's socket, the way to look up its name, and the files that libpq reads."""
         query = self.url.query
         hosts = query.get("host") or self.url.host or SOCKETS

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.system.accounts import LOCAL, Account, Accounts
 from fingerd.backends.system.facts import Shared, leave_out
 from fingerd.backends.system.homes import SHORT, TEXTS, Homes
@@ -22,7 +22,7 @@ from fingerd.backends.system.last_logins import LastLogins, missing_last_logins
 from fingerd.backends.system.mail_spool import SPOOL, mail_of, missing_mail
 from fingerd.backends.system.sessions import AGE_SECONDS, Sessions, missing_sessions
 from fingerd.config.system_options import read_path
-from fingerd.config.values import Size, Whole
+from fingerd.config.values import Integer, Size
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 
@@ -39,9 +39,10 @@ class System(Backend):
     in the folder ``plans``.
     """
 
-    knows_names: ClassVar[bool] = True
+    repeatable_seconds: ClassVar[float] = 1.0
+    searches_names: ClassVar[bool] = True
 
-    min_uid: Annotated[int, Whole(0, (1 << 32) - 1)] = 1000
+    min_uid: Annotated[int, Integer(0, (1 << 32) - 1)] = 1000
     also: tuple[str, ...] = ()  # logins below min_uid that may be told of
     homes: bool = True  # read files in homes
     plans: Annotated[str, read_path] | None = None  # a folder with a file or a folder for each user
@@ -65,31 +66,31 @@ class System(Backend):
         object.__setattr__(self, "_listed", Shared(AGE_SECONDS))
         leave_out.cache_clear()  # a reload tells anew of what is missing
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Who has this login, and those whose full name has all its words where that counts.
 
         BackendError where the host has no descriptors or no memory left.
         """
         try:
-            return self._find(ask)
+            return self._find(lookup)
         except OSError as error:
             raise BackendError(f"system: {error}") from error
 
-    def _find(self, ask: Ask) -> Sequence[Person]:
-        account = self._accounts.find(ask.username)
-        found = self._person(account, ask.verbose) if account else None
+    def _find(self, lookup: Lookup) -> Sequence[Person]:
+        account = self._accounts.find(lookup.username)
+        found = self._person(account, lookup.verbose) if account else None
         if not found:
-            self._spend_time(ask.username, account)
+            self._spend_time(lookup.username, account)
         people = [found] if found else []
-        if ask.by_name:
-            others = (other for other in self._accounts.called(ask.username, ask.deadline) if other != account)
-            told = [self._person(other, ask.verbose) for other in islice(others, NAMESAKES)]
+        if lookup.by_name:
+            others = (other for other in self._accounts.called(lookup.username, lookup.deadline) if other != account)
+            told = [self._person(other, lookup.verbose) for other in islice(others, NAMESAKES)]
             people += filter(None, told)
             for _ in range(told.count(None), EVENED_OUT):  # a name that some hidden people have costs what none costs
                 self._homes.read("nobody", 0, "/", ())
         return people
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """Who is logged in, or was up to a second ago, in the order of their logins; None where nobody knows."""
         try:
             people = self._listed.get(self._logged_in) if self.sessions else None
@@ -97,7 +98,7 @@ class System(Backend):
             raise BackendError(f"system: {error}") from error
         return None if people is None else iter(people)
 
-    def missing(self, root: Path) -> Iterator[str]:
+    def missing_requirements(self, root: Path) -> Iterator[str]:
         """Each source that is not there below ``root`` and not switched off."""
         passwd = root / LOCAL.lstrip("/")
         if not passwd.is_file():

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fingerd.safe_files import HOST_FAULTS, RefusedError, is_key, open_folder, read_plain
+from fingerd.safe_files import RESOURCE_ERRNOS, UnsafeFileError, is_safe_name, open_directory, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class Homes:
             yield None, False
             return
         try:
-            folder = open_folder(home, to_list=False)
-        except RefusedError:
+            folder = open_directory(home, for_listing=False)
+        except UnsafeFileError:
             folder = None
         try:
             there = None if folder is None else _is_there(f".{HIDDEN}", folder)
@@ -73,18 +73,18 @@ class Homes:
     @contextmanager
     def _published(self, login: str, uid: int) -> Iterator["_Own | None"]:
         """Where the person publishes, open; None without a folder for it."""
-        if self.plans is None or not is_key(login):
+        if self.plans is None or not is_safe_name(login):
             yield None
             return
         try:
-            plans = open_folder(self.plans, to_list=False)
-        except RefusedError:
+            plans = open_directory(self.plans, for_listing=False)
+        except UnsafeFileError:
             raise _HiddenError from None
         own = None
         try:
             try:
-                own = None if plans is None else open_folder(login, plans, to_list=False)
-            except RefusedError:
+                own = None if plans is None else open_directory(login, plans, for_listing=False)
+            except UnsafeFileError:
                 raise _HiddenError from None
             if own is not None and os.fstat(own).st_uid not in (0, uid):
                 yield _Own(None, None)
@@ -120,8 +120,8 @@ class Homes:
 
     def _text(self, name: str, folder: int, uid: int) -> str | None:
         try:
-            return read_plain(name, folder, self.file_bytes, owner=uid)
-        except RefusedError as error:
+            return read_regular(name, folder, self.file_bytes, owner=uid)
+        except UnsafeFileError as error:
             log.debug("not told of uid %d: %s", uid, error)
             return None
 
@@ -141,7 +141,7 @@ def _is_there(name: str, folder: int) -> bool | None:
     except FileNotFoundError:
         return False
     except OSError as error:
-        if error.errno in HOST_FAULTS:
+        if error.errno in RESOURCE_ERRNOS:
             raise
         return None
     return True
@@ -152,7 +152,7 @@ def _is_told(name: str, folder: int, uid: int) -> bool:
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in HOST_FAULTS:
+        if isinstance(error, OSError) and error.errno in RESOURCE_ERRNOS:
             raise
         return False
     return stat.S_ISREG(status.st_mode) and status.st_uid in (0, uid)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from fingerd.backends.system.facts import leave_out, signature
 from fingerd.backends.system.utmp import TIMES_OF_64_BITS, field_text
 from fingerd.people import LastLogin
-from fingerd.safe_files import HOST_FAULTS
+from fingerd.safe_files import RESOURCE_ERRNOS
 from fingerd.text import read_text
 
 LASTLOG = "/var/log/lastlog"
@@ -66,7 +66,7 @@ class LastLogins:
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno in HOST_FAULTS:
+            if error.errno in RESOURCE_ERRNOS:
                 raise
             leave_out("last logins of lastlog", str(error))
             return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fingerd.backends.system.facts import leave_out
 from fingerd.people import Mail
-from fingerd.safe_files import is_key
+from fingerd.safe_files import is_safe_name
 
 SPOOL = "/var/mail"
 
@@ -18,7 +18,7 @@ def mail_of(login: str, spool: str) -> Mail | None:
     Mail has come in when the file was written to, and was read when the file
     was read, to the second. Nothing but its times and its size is looked at.
     """
-    if not is_key(login):
+    if not is_safe_name(login):
         return None
     try:
         status = os.lstat(os.path.join(spool, login))

@@ -16,7 +16,7 @@ from fingerd.backends.system.facts import leave_out, signature
 from fingerd.backends.system.logind import BUS, Logind, LogindError
 from fingerd.backends.system.utmp import NAME_BYTES, UTMP, Login, read_utmp
 from fingerd.people import Session
-from fingerd.safe_files import HOST_FAULTS
+from fingerd.safe_files import RESOURCE_ERRNOS
 
 AGE_SECONDS = 1.0  # after which all is read again, so that who died without a record is seen
 RETRY_SECONDS = 10.0  # after which it is tried again where nobody could tell: a bus that is stuck costs 2 seconds each
@@ -76,7 +76,7 @@ class Sessions:
         try:
             found = read_utmp(self._utmp)
         except OSError as error:
-            if error.errno in HOST_FAULTS:
+            if error.errno in RESOURCE_ERRNOS:
                 raise
             leave_out("sessions of utmp", str(error))
             found = None

@@ -17,10 +17,10 @@ from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.web.html import is_html, read_html, read_page
 from fingerd.config.system_options import Secret, SecretFile, read_path
-from fingerd.config.values import Scalar, Seconds, Size, Whole
+from fingerd.config.values import Integer, Scalar, Seconds, Size
 from fingerd.errors import BackendError, OptionError
 from fingerd.net.addresses import is_this_host
 from fingerd.net.http import CA_BUNDLE, FAILURES, Fetcher, cause_of, check_header, origin, without_password
@@ -82,7 +82,7 @@ class Web(Backend):
     list_people: str | None = None
     auth_file: SecretFile | None = None
     verify: Annotated[bool | str, read_verify] = True
-    retries: Annotated[int, Whole(0, 10)] = 1  # where no connection comes about; 0.1 s later, then 0.2, 0.4 …
+    retries: Annotated[int, Integer(0, 10)] = 1  # where no connection comes about; 0.1 s later, then 0.2, 0.4 …
     _fetcher: Fetcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,18 +122,18 @@ class Web(Backend):
             raise OptionError("there is a password in the address or the headers, too", "auth_file")
         return {**self.headers, "Authorization": _authorization(self.auth_file)}
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Somebody with the page as text, or who stands in it; BackendError where there is neither a page nor a 404."""
-        if not _DOTS.isdisjoint(_STEPS.split(ask.username)):
+        if not _DOTS.isdisjoint(_STEPS.split(lookup.username)):
             return ()
-        people = self._people(self._address(ask.username), self.people, ask)
+        people = self._people(self._address(lookup.username), self.people, lookup)
         return () if people is None else people
 
-    def listed(self, ask: Ask) -> Iterator[Person] | None:
+    def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The page at ``list_url``, or who stands in it; None without that."""
         if self.list_url is None:
             return None
-        people = self._people(self.list_url, self.list_people, ask)
+        people = self._people(self.list_url, self.list_people, lookup)
         if people is None:
             raise BackendError(f"web {without_password(self.list_url)}: status {HTTPStatus.NOT_FOUND.value}")
         return (person for person in people if person.login or person.text is not None)
@@ -142,7 +142,7 @@ class Web(Backend):
         """Close the connections that are kept for the next query."""
         self._fetcher.close()
 
-    def missing(self, root: Path) -> Iterator[str]:
+    def missing_requirements(self, root: Path) -> Iterator[str]:
         """What a jail lacks for looking up the host's name, and for checking its certificate."""
         parts = urlsplit(self._address("a"))
         if not is_address(parts.hostname or ""):
@@ -151,7 +151,7 @@ class Web(Backend):
         if parts.scheme == "https" and self.verify and not (root / bundle.lstrip("/")).exists():
             yield f"without {bundle.lstrip('/')} in {root} no certificate can be checked"
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """What may cost a secret, or let others answer."""
         parts = urlsplit(self._address("a"))
         if parts.scheme == "https" and self.verify is False:
@@ -169,17 +169,17 @@ class Web(Backend):
         segment = quote(username, safe="")
         return f"{self.prefix}{segment}" if self.url is None else self.url.replace("{user}", segment)
 
-    def _people(self, address: str, at: str | None, ask: Ask) -> Sequence[Person] | None:
+    def _people(self, address: str, at: str | None, lookup: Lookup) -> Sequence[Person] | None:
         """Whom the page tells of, None for a 404; BackendError for every other failure."""
         try:
-            page = self._page(address, min(ask.deadline, time.monotonic() + self.timeout))
+            page = self._page(address, min(lookup.deadline, time.monotonic() + self.timeout))
             if page is None:
                 return None
             if not self.fields:
-                return (Person(ask.username, self._text(page)),)
+                return (Person(lookup.username, self._text(page)),)
             if not page.is_whole:
                 raise ValueError("longer than page_bytes")
-            return people_of(page.body, at, self.fields, ask.username)
+            return people_of(page.body, at, self.fields, lookup.username)
         except FAILURES as error:
             raise BackendError(f"web {without_password(address)}: {cause_of(error)}") from error
 

@@ -1,6 +1,7 @@
 """``type: cache``: what is remembered, for how long, and what becomes of all who wait for one look-up."""
 
 import logging
+import math
 import threading
 import time
 import tracemalloc
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.cache import Cache
 from fingerd.backends.cache import answer_store as remembered
 from fingerd.backends.cache.answer_store import DOWN, PAUSE, Kept, Remembered, weight
@@ -21,7 +22,7 @@ from fingerd.ruip.ruip import Answer
 from fingerd.server.server import FingerHandler
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
-from tests.helpers.daemons import PATIENCE, eventually, hear, serving
+from tests.helpers.daemons import TIMEOUT, hear, serving, wait_until
 from tests.helpers.daemons import ask as ask_server
 
 
@@ -30,7 +31,7 @@ class Source(Backend):
     """Says how often it was asked for whom; fails, waits or keeps to the deadline as it is told to."""
 
     people: dict[str, str] = field(default_factory=lambda: {"bob": "bob"})
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[Lookup] = field(default_factory=list)
     failing: threading.Event = field(default_factory=threading.Event)
     patient: threading.Event = field(default_factory=threading.Event)  # a deadline that is near is too near
     open: threading.Event = field(default_factory=threading.Event)
@@ -38,30 +39,30 @@ class Source(Backend):
     def __post_init__(self) -> None:
         self.open.set()
 
-    def _look_up(self, ask: Ask) -> None:
-        self.asked.append(ask)
-        self.open.wait(PATIENCE)
-        left = ask.deadline - time.monotonic()
+    def _look_up(self, lookup: Lookup) -> None:
+        self.asked.append(lookup)
+        self.open.wait(TIMEOUT)
+        left = lookup.deadline - time.monotonic()
         if self.patient.is_set() and left < 1:
             time.sleep(max(0, left))
-        if self.failing.is_set() or time.monotonic() >= ask.deadline:
-            raise BackendError(f"the cause for {ask.username}")
+        if self.failing.is_set() or time.monotonic() >= lookup.deadline:
+            raise BackendError(f"the cause for {lookup.username}")
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        self._look_up(ask)
-        text = self.people.get(ask.username)
-        return [] if text is None else [Person(ask.username, f"{text} {len(self.asked)}")]
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        self._look_up(lookup)
+        text = self.people.get(lookup.username)
+        return [] if text is None else [Person(lookup.username, f"{text} {len(self.asked)}")]
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
-        self._look_up(ask)
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
+        self._look_up(lookup)
         return (Person(login, name=text) for login, text in self.people.items())
 
 
-def ask(name: str, seconds: float = PATIENCE, by_name: bool = False, verbose: bool = False) -> Ask:
-    return Ask(name, verbose, "192.0.2.7", time.monotonic() + seconds, by_name)
+def ask(name: str, seconds: float = TIMEOUT, by_name: bool = False, verbose: bool = False) -> Lookup:
+    return Lookup(name, verbose, "192.0.2.7", time.monotonic() + seconds, by_name)
 
 
-def told(cache: Backend, name: str, seconds: float = PATIENCE) -> str:
+def told(cache: Backend, name: str, seconds: float = TIMEOUT) -> str:
     """The text of one person; "" for nobody, and the cause of a failure after an exclamation mark."""
     try:
         return "".join(person.text or "" for person in cache.find(ask(name, seconds)))
@@ -70,7 +71,7 @@ def told(cache: Backend, name: str, seconds: float = PATIENCE) -> str:
 
 
 def logins(cache: Backend) -> list[str]:
-    people = cache.listed(ask(""))
+    people = cache.list_users(ask(""))
     assert people is not None
     return [person.login for person in people]
 
@@ -86,7 +87,7 @@ class Crowd:
 
     def done(self) -> list[str]:
         for thread in self.threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
         return self.answers
 
@@ -108,7 +109,7 @@ def test_nobody_is_remembered_too_and_for_a_shorter_time() -> None:
     cache = Cache(source, unknown_seconds=0.05)
     assert [told(cache, "ann"), told(cache, "ann"), told(cache, "bob")] == ["", "", "bob 2"]
     source.people["ann"] = "ann"
-    eventually(lambda: told(cache, "ann") == "ann 3")
+    wait_until(lambda: told(cache, "ann") == "ann 3")
     assert told(cache, "bob") == "bob 2"
 
 
@@ -116,7 +117,7 @@ def test_an_answer_is_asked_for_again_when_its_time_is_over() -> None:
     source = Source()
     cache = Cache(source, seconds=0.05)
     assert told(cache, "bob") == "bob 1"
-    eventually(lambda: told(cache, "bob") == "bob 2")
+    wait_until(lambda: told(cache, "bob") == "bob 2")
     assert [told(Cache(source, seconds=0), "bob") for _ in range(2)] == ["bob 3", "bob 4"]
 
 
@@ -125,14 +126,14 @@ def test_a_list_is_remembered_and_none_is_none() -> None:
     cache = Cache(source)
     assert logins(cache) == logins(cache) == ["bob"]
     assert len(source.asked) == 1
-    assert Cache(Cache(Source())).listed(ask("")) is not None
+    assert Cache(Cache(Source())).list_users(ask("")) is not None
 
     @dataclass(frozen=True)
     class Listless(Source):
-        def listed(self, ask: Ask) -> None:  # type: ignore[override]
+        def list_users(self, lookup: Lookup) -> None:  # type: ignore[override]
             return None
 
-    assert Cache(Listless()).listed(ask("")) is None
+    assert Cache(Listless()).list_users(ask("")) is None
 
 
 def test_a_list_of_a_million_is_passed_through_and_not_held() -> None:
@@ -140,14 +141,14 @@ def test_a_list_of_a_million_is_passed_through_and_not_held() -> None:
 
     @dataclass(frozen=True)
     class Crowded(Source):
-        def listed(self, ask: Ask) -> Iterator[Person]:
+        def list_users(self, lookup: Lookup) -> Iterator[Person]:
             for number in range(1_000_000):
                 made.append(number)
                 yield Person(f"user{number}")
 
     cache = Cache(Crowded())
     for _ in range(2):
-        people = cache.listed(ask(""))
+        people = cache.list_users(ask(""))
         assert people is not None
         assert [next(people).login, next(people).login] == ["user0", "user1"]
     assert len(made) < 5_000
@@ -213,7 +214,7 @@ def test_thirty_two_threads_share_one_look_up(question: Callable[[Cache], str]) 
     source.open.clear()
     cache = Cache(source)
     crowd = Crowd(32, lambda: question(cache))
-    eventually(lambda: source.asked)
+    wait_until(lambda: source.asked)
     source.open.set()
     assert len(set(crowd.done())) == 1
     assert len(source.asked) == 1
@@ -225,7 +226,7 @@ def test_other_names_do_not_wait_for_a_look_up() -> None:
     assert told(cache, "ann") == "ann 1"
     source.open.clear()
     crowd = Crowd(1, lambda: told(cache, "bob"))
-    eventually(lambda: len(source.asked) == 2)
+    wait_until(lambda: len(source.asked) == 2)
     assert told(cache, "ann") == "ann 1"
     assert cache.at_once(ask("bob")) is None
     source.open.set()
@@ -242,7 +243,7 @@ def test_all_who_wait_get_the_failure_or_the_old_answer() -> None:
         source.open.clear()
         source.failing.set()
         crowd = Crowd(32, lambda: told(cache, "carl"))
-        eventually(lambda: source.asked)
+        wait_until(lambda: source.asked)
         source.open.set()
         assert crowd.done() == [answer] * 32
         assert len(source.asked) == 1
@@ -253,10 +254,10 @@ def test_nobody_waits_longer_than_until_the_own_deadline() -> None:
     source.open.clear()
     cache = Cache(source)
     leader = Crowd(1, lambda: told(cache, "bob"))
-    eventually(lambda: source.asked)
+    wait_until(lambda: source.asked)
     start = time.monotonic()
     assert told(cache, "bob", 0.1) == "!cache: a look-up for another query took all the time"
-    assert 0.1 <= time.monotonic() - start < PATIENCE / 2
+    assert 0.1 <= time.monotonic() - start < TIMEOUT / 2
     assert told(cache, "bob", -1) == "!cache: a look-up for another query took all the time"
     source.open.set()
     assert leader.done() == ["bob 1"]
@@ -267,7 +268,7 @@ def test_who_has_more_time_looks_up_again_where_the_leader_had_too_little() -> N
     source.patient.set()
     cache = Cache(source)
     leader = Crowd(1, lambda: told(cache, "bob", 0.2))
-    eventually(lambda: source.asked)
+    wait_until(lambda: source.asked)
     others = Crowd(8, lambda: told(cache, "bob"))
     assert leader.done() == ["!the cause for bob"]
     assert others.done() == ["bob 2"] * 8
@@ -277,11 +278,11 @@ def test_who_has_more_time_looks_up_again_where_the_leader_had_too_little() -> N
 def test_a_bug_in_a_look_up_reaches_nobody_else() -> None:
     @dataclass(frozen=True)
     class Buggy(Source):
-        def find(self, ask: Ask) -> Sequence[Person]:
+        def find(self, lookup: Lookup) -> Sequence[Person]:
             if not self.asked:
-                self._look_up(ask)
+                self._look_up(lookup)
                 raise ZeroDivisionError
-            return Source.find(self, ask)
+            return Source.find(self, lookup)
 
     source = Buggy()
     source.open.clear()
@@ -296,11 +297,11 @@ def test_a_bug_in_a_look_up_reaches_nobody_else() -> None:
 
     leader = threading.Thread(target=lead)
     leader.start()
-    eventually(lambda: source.asked)
+    wait_until(lambda: source.asked)
     others = Crowd(4, lambda: told(cache, "bob"))
     source.open.set()
     assert others.done() == ["bob 2"] * 4
-    leader.join(PATIENCE)
+    leader.join(TIMEOUT)
     assert len(caught) == 1
 
 
@@ -329,7 +330,7 @@ def test_an_old_answer_is_not_told_for_ever() -> None:
     cache = Cache(source, seconds=0, stale_seconds=0.05)
     assert told(cache, "bob") == "bob 1"
     source.failing.set()
-    eventually(lambda: told(cache, "bob") == "!the cause for bob")
+    wait_until(lambda: told(cache, "bob") == "!the cause for bob")
 
 
 def test_a_backend_that_fails_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +342,7 @@ def test_a_backend_that_fails_is_left_alone_for_a_while(monkeypatch: pytest.Monk
     assert len(source.asked) == 1
     source.failing.clear()
     assert told(cache, "ann") == ""  # whom nobody has asked for yet
-    eventually(lambda: told(cache, "bob").startswith("bob"))
+    wait_until(lambda: told(cache, "bob").startswith("bob"))
 
 
 def test_an_old_answer_is_told_in_time_where_the_backend_uses_up_all_of_it() -> None:
@@ -353,10 +354,10 @@ def test_an_old_answer_is_told_in_time_where_the_backend_uses_up_all_of_it() -> 
     assert [person.text for person in cache.find(request)] == ["bob 2"]
     assert time.monotonic() < request.deadline
     leader = Crowd(1, lambda: told(cache, "ann", 0.3))
-    eventually(lambda: len(source.asked) == 4)
+    wait_until(lambda: len(source.asked) == 4)
     start = time.monotonic()
     assert told(cache, "ann") == "ann 1"  # as soon as the leader's time is over
-    assert time.monotonic() - start < PATIENCE / 2
+    assert time.monotonic() - start < TIMEOUT / 2
     assert leader.done() == ["ann 1"]
 
 
@@ -366,10 +367,10 @@ def test_who_has_an_old_answer_does_not_wait_for_a_look_up_that_is_late() -> Non
     assert told(cache, "bob") == "bob 1"
     source.open.clear()
     leader = Crowd(1, lambda: told(cache, "bob", 0.2))
-    eventually(lambda: len(source.asked) == 2)
+    wait_until(lambda: len(source.asked) == 2)
     start = time.monotonic()
     assert told(cache, "bob") == "bob 1"
-    assert time.monotonic() - start < PATIENCE / 2
+    assert time.monotonic() - start < TIMEOUT / 2
     source.open.set()
     assert leader.done() == ["bob 1"]
 
@@ -438,11 +439,12 @@ def test_when_a_backend_is_down_one_look_up_at_a_time_finds_out_whether_it_still
 
 def test_it_promises_what_the_other_backend_promises() -> None:
     cache, static = Cache(Source()), Cache(Static({"bob": "bob"}))
-    assert not cache.instant
-    assert not cache.knows_names
-    assert static.instant
-    assert static.constant
-    assert static.knows_names
+    assert cache.blocking
+    assert not cache.searches_names
+    assert not static.blocking
+    assert static.repeatable_seconds == math.inf
+    assert cache.repeatable_seconds == 1.0
+    assert static.searches_names
 
 
 def test_it_closes_the_other_backend() -> None:
@@ -505,7 +507,7 @@ def test_what_is_remembered_is_told_while_every_thread_is_stuck(config: str, sta
     assert daemon.ask(b"\r\n") == b"the list\r\n"
     with daemon.connect() as client:
         client.sendall(b"slow\r\n")
-        eventually(lambda: "slow" in (tmp_path / "asked").read_text())
+        wait_until(lambda: "slow" in (tmp_path / "asked").read_text())
         assert [daemon.ask(query + b"\r\n") for query in answers] == list(answers.values())
         assert daemon.ask(b"a@b\r\n") == b"Finger forwarding service denied\r\n"
         (tmp_path / "go").touch()

@@ -16,17 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.command import Command
 from fingerd.config import system_options as host
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.testing import HOSTILE_NAMES
-from tests.helpers.daemons import ROOT, eventually, let_everybody_in
+from tests.helpers.daemons import ROOT, let_everybody_in, wait_until
 
 
 def find(backend: Command, username: str = "alice", seconds: float = 10) -> str | None:
-    people = backend.find(Ask(username, False, "192.0.2.1", time.monotonic() + seconds))
+    people = backend.find(Lookup(username, False, "192.0.2.1", time.monotonic() + seconds))
     return people[0].text if people else None
 
 
@@ -106,7 +106,7 @@ def test_a_program_may_be_named_from_where_the_daemon_is_started(
     (tmp_path / "bin").symlink_to("/bin")
     backend = Command(argv=("bin/echo", "{user}"), list_argv=("bin/echo", "all"))
     assert backend.argv[0] == str(tmp_path / "bin/echo")
-    assert not list(backend.missing(Path("/")))
+    assert not list(backend.missing_requirements(Path("/")))
     assert find(backend) == "alice\n"
 
 
@@ -134,7 +134,7 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_pat
     assert failure(backend) == "command sh: not done in time"
     assert time.monotonic() - begun < 3
     group = int((tmp_path / "pid").read_text())
-    eventually(lambda: not alive(group))
+    wait_until(lambda: not alive(group))
 
 
 def alive(group: int) -> bool:
@@ -194,9 +194,9 @@ def test_no_descriptor_of_ours_reaches_a_program() -> None:
 
 
 def test_the_list_is_another_program_s() -> None:
-    ask = Ask("", False, "192.0.2.1", time.monotonic() + 5)
-    assert Command(argv=("true",)).listed(ask) is None
-    people = Command(argv=("true",), list_argv=("echo", "all of us")).listed(ask)
+    ask = Lookup("", False, "192.0.2.1", time.monotonic() + 5)
+    assert Command(argv=("true",)).list_users(ask) is None
+    people = Command(argv=("true",), list_argv=("echo", "all of us")).list_users(ask)
     assert people is not None
     assert [(person.login, person.text) for person in people] == [("", "all of us\n")]
 
@@ -221,10 +221,12 @@ def test_a_program_that_is_missing_is_noticed_before_anybody_asks(tmp_path: Path
     program = tmp_path / "bin" / "there"
     program.touch(0o755)
     root = Path("/")
-    assert list(Command(argv=("sh",), list_argv=(str(program),)).missing(root)) == []
-    assert list(Command(argv=("no-such-program",)).missing(root)) == ["there is no program no-such-program"]
-    assert list(Command(argv=("/bin/there",)).missing(tmp_path)) == []
-    assert list(Command(argv=("sh",)).missing(tmp_path)) == [f"there is no program sh in {tmp_path}"]
+    assert list(Command(argv=("sh",), list_argv=(str(program),)).missing_requirements(root)) == []
+    assert list(Command(argv=("no-such-program",)).missing_requirements(root)) == [
+        "there is no program no-such-program"
+    ]
+    assert list(Command(argv=("/bin/there",)).missing_requirements(tmp_path)) == []
+    assert list(Command(argv=("sh",)).missing_requirements(tmp_path)) == [f"there is no program sh in {tmp_path}"]
 
 
 @pytest.mark.parametrize("limit", range(93, 101))
@@ -245,11 +247,11 @@ def test_running_programs_end_with_the_backend(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: failures.append(failure(backend)))
     failures: list[str] = []
     thread.start()
-    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     backend.close()
     thread.join(5)
     assert failures == ["command sh: ended by SIGKILL"]
-    eventually(lambda: not alive(int((tmp_path / "pid").read_text())))
+    wait_until(lambda: not alive(int((tmp_path / "pid").read_text())))
 
 
 # Who asks, and the environment
@@ -259,9 +261,9 @@ def test_who_asks_and_how_may_stand_in_arguments_and_are_variables() -> None:
     argv = ("sh", "-c", 'printf "%s|" "$@" "$FINGER_USER" "$FINGER_CLIENT" "$FINGER_VERBOSE"', "sh")
     backend = Command(argv=(*argv, "-v{verbose}", "{client}", "a{user}b", "{other}"), list_argv=(*argv, "{user}"))
     deadline = time.monotonic() + 10
-    (person,) = backend.find(Ask("{client}", True, "2001:db8::1", deadline))
+    (person,) = backend.find(Lookup("{client}", True, "2001:db8::1", deadline))
     assert person.text == "-v1|2001:db8::1|a{client}b|{other}|{client}|2001:db8::1|1|"
-    listed = backend.listed(Ask("", False, "unix", deadline))
+    listed = backend.list_users(Lookup("", False, "unix", deadline))
     assert listed is not None
     assert [person.text for person in listed] == ["||unix|0|"]
 
@@ -284,7 +286,7 @@ def test_variables_may_be_added_and_are_not_shown() -> None:
     backend = Command(argv=("sh", "-c", 'echo "$TOKEN $LC_ALL $PATH"'), env=env)
     assert find(backend) == "s3cret C /bin\n"
     assert "s3cret" not in repr(backend)
-    assert list(Command(argv=("sh",), env=MappingProxyType({"PATH": "/nowhere"})).missing(Path("/")))
+    assert list(Command(argv=("sh",), env=MappingProxyType({"PATH": "/nowhere"})).missing_requirements(Path("/")))
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "1A", "A\0", "FINGER_USER"])
@@ -314,7 +316,7 @@ def says(document: object, **options: Any) -> Command:
 
 
 def test_json_output_is_people() -> None:
-    ask = Ask("alice", False, "192.0.2.1", time.monotonic() + 10)
+    ask = Lookup("alice", False, "192.0.2.1", time.monotonic() + 10)
     assert says({"id": "alice", "name": "Alice"}).find(ask) == (Person("alice", name="Alice", plan=""),)
     assert [person.login for person in says({"all": [{"id": "bob"}, {}]}, people="all").find(ask)] == ["alice", "bob"]
     assert says(None).find(ask) == says([]).find(ask) == ()
@@ -323,12 +325,12 @@ def test_json_output_is_people() -> None:
 
 
 def test_json_output_is_a_list_of_those_who_have_a_login() -> None:
-    ask = Ask("", False, "192.0.2.1", time.monotonic() + 10)
+    ask = Lookup("", False, "192.0.2.1", time.monotonic() + 10)
     listed = json.dumps({"all": [{"id": "bob"}, {"name": "nobody"}, {"id": "alice"}]})
-    people = says({}, list_argv=("echo", listed), list_people="all").listed(ask)
+    people = says({}, list_argv=("echo", listed), list_people="all").list_users(ask)
     assert people is not None
     assert [person.login for person in people] == ["bob", "alice"]
-    assert list(says({}, list_argv=("true",)).listed(ask) or "?") == []
+    assert list(says({}, list_argv=("true",)).list_users(ask) or "?") == []
 
 
 def test_output_that_is_not_what_it_should_be_is_a_failure() -> None:
@@ -370,13 +372,13 @@ def test_what_sets_the_limits_is_looked_for_before_anybody_asks(tmp_path: Path) 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "there").touch(0o755)
     wanted = f"there is no program prlimit in {tmp_path}, which limits the others"
-    assert list(Command(argv=("/bin/there",), processes=9).missing(tmp_path)) == [wanted]
-    assert list(Command(argv=("/bin/there",)).missing(tmp_path)) == []
-    assert list(Command(argv=("sh",), cpu_seconds=1).missing(Path("/"))) == []
+    assert list(Command(argv=("/bin/there",), processes=9).missing_requirements(tmp_path)) == [wanted]
+    assert list(Command(argv=("/bin/there",)).missing_requirements(tmp_path)) == []
+    assert list(Command(argv=("sh",), cpu_seconds=1).missing_requirements(Path("/"))) == []
 
 
 FORKING = """import os, resource, sys, time
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.command import Command
 from fingerd.errors import BackendError
 bomb = 'echo $$ > "$1"; b() { b | b & }; b; sleep 600'
@@ -385,7 +387,7 @@ uid = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
 os.setgroups([]), os.setgid(uid), os.setuid(uid)
 try:
-    backend.find(Ask(sys.argv[1], False, "unix", time.monotonic() + 60))
+    backend.find(Lookup(sys.argv[1], False, "unix", time.monotonic() + 60))
 except BackendError as error:
     print(error)
 """
@@ -408,7 +410,7 @@ def test_a_program_that_forks_without_end_is_bounded_and_ended(tmp_path: Path) -
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("command sh: ")
-    eventually(lambda: not alive(int((tmp_path / "pid").read_text())))
+    wait_until(lambda: not alive(int((tmp_path / "pid").read_text())))
 
 
 # The inner shell leads a session of its own, and has left a child in it when the outer one says so.
@@ -423,7 +425,7 @@ def test_who_leaves_the_process_group_ends_with_a_process_namespace(tmp_path: Pa
         env=MappingProxyType({"MARK": name}),
     )
     assert find(backend, name) == f"{name}, escaped\n"
-    eventually(lambda: not marked(name))
+    wait_until(lambda: not marked(name))
 
 
 def marked(name: str) -> list[Path]:

@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.ldap import NAMESAKES, Ldap
 from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError, ConfigError
@@ -26,7 +26,7 @@ from fingerd.people import Person
 from fingerd.protocol.reply import INTERNAL_ERROR
 from fingerd.settings import load_config
 from tests.conftest import Start
-from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descriptors, eventually, status
+from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descriptors, status, wait_until
 from tests.helpers.slapd import PASSWORD, READER, SUFFIX, Slapd, make_authority, needs_slapd
 
 CROWD = 2100
@@ -133,13 +133,13 @@ def make() -> Iterator[Make]:
     try:
         for backend in made:
             backend.close()
-        eventually(lambda: descriptors(os.getpid()) <= before)
+        wait_until(lambda: descriptors(os.getpid()) <= before)
     finally:
         gc.enable()
 
 
-def query(username: str, seconds: float = 10, by_name: bool = False) -> Ask:
-    return Ask(username, False, "192.0.2.1", time.monotonic() + seconds, by_name)
+def query(username: str, seconds: float = 10, by_name: bool = False) -> Lookup:
+    return Lookup(username, False, "192.0.2.1", time.monotonic() + seconds, by_name)
 
 
 def find(backend: Ldap, username: str, seconds: float = 10, by_name: bool = False) -> list[Person]:
@@ -147,7 +147,7 @@ def find(backend: Ldap, username: str, seconds: float = 10, by_name: bool = Fals
 
 
 def listed(backend: Ldap, seconds: float = 10) -> Iterator[Person]:
-    people = backend.listed(query("", seconds))
+    people = backend.list_users(query("", seconds))
     assert people is not None
     return people
 
@@ -233,8 +233,8 @@ def test_more_than_can_be_told_are_cut(slapd: Slapd, make: Make) -> None:
 @needs_slapd
 def test_parts_of_names_are_found_where_there_is_a_filter_for_them(slapd: Slapd, make: Make) -> None:
     backend = make(slapd.ldap, name_filter="(cn=*{word}*)")
-    assert backend.knows_names
-    assert not make(slapd.ldap).knows_names
+    assert backend.searches_names
+    assert not make(slapd.ldap).searches_names
     for name in ("oakenshaw", "OAKENSHAW brindle", "brindle"):
         assert find(backend, name, by_name=True) == [BRINDLE]
         assert find(backend, name) == ([BRINDLE] if name == "brindle" else [])
@@ -254,7 +254,7 @@ def test_a_list_is_read_page_by_page(slapd: Slapd, make: Make) -> None:
     assert [next(few).login for _ in range(3)]
     few.close()  # type: ignore[attr-defined]
     assert len(list(listed(backend))) == CROWD + 8
-    assert make(slapd.ldap).listed(query("")) is None
+    assert make(slapd.ldap).list_users(query("")) is None
 
 
 @needs_slapd
@@ -493,7 +493,7 @@ def test_a_server_that_is_not_there_is_a_failure(make: Make, tmp_path: Path) -> 
 SILENT = """
 mount --bind {folder}/resolv.conf /etc/resolv.conf && ip link set lo up && exec {python} - <<.
 import socket, time
-from fingerd.backends import Ask, load_type
+from fingerd.backends import Lookup, load_type
 from fingerd.errors import BackendError
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 53))
@@ -501,7 +501,7 @@ backend = load_type("{type}")(**{options})
 for name in range(2):
     begun = time.monotonic()
     try:
-        backend.find(Ask("brindle", False, "unix", begun + 5))
+        backend.find(Lookup("brindle", False, "unix", begun + 5))
     except BackendError as error:
         print(error, time.monotonic() - begun < 4)
 assert server.recv(1000)
@@ -559,7 +559,7 @@ def test_a_server_that_was_down_is_asked_again_after_a_while(
     mortal.stop()
     assert [person.login for person in find(backend, "u7")] == ["u7"]
     mortal.start()
-    eventually(lambda: find(backend, "u7") == [])
+    wait_until(lambda: find(backend, "u7") == [])
 
 
 @needs_slapd
@@ -631,7 +631,7 @@ def test_thirty_two_threads_may_ask_at_once(slapd: Slapd, make: Make) -> None:
 def test_asking_imports_nothing(slapd: Slapd) -> None:
     code = """if True:
         import sys, time
-        from fingerd.backends import Ask, load_type
+        from fingerd.backends import Lookup, load_type
         plain, secret, ca = sys.argv[1:]
         made = [load_type("ldap")(url=(url,), base="dc=example,dc=org", ca_file=ca if url == secret else None,
                 list_filter="(uid=brindle)", name_filter="(cn=*{word}*)")
@@ -643,9 +643,9 @@ def test_asking_imports_nothing(slapd: Slapd) -> None:
         for backend in made:
             try:
                 for name in ("Zo\\u00eb", "brindle", "oakenshaw"):
-                    ask = Ask(name, False, "unix", time.monotonic() + 5, True)
+                    ask = Lookup(name, False, "unix", time.monotonic() + 5, True)
                     print(len(backend.find(ask)), end=" ")
-                print(len(list(backend.listed(ask))))
+                print(len(list(backend.list_users(ask))))
             except Exception as error:
                 print(type(error).__name__)
             backend.close()
@@ -709,14 +709,14 @@ def test_a_server_that_dies_and_comes_back_costs_clients_an_error_and_nothing_el
     assert set(load(daemon, 0.3, lambda: None)) <= {good, failed}
     assert daemon.ask(b"brindle\r\n") == failed
     mortal.send(signal.SIGCONT)
-    eventually(lambda: daemon.ask(b"brindle\r\n") == good)
+    wait_until(lambda: daemon.ask(b"brindle\r\n") == good)
     assert set(load(daemon, 0.3, lambda: None)) == {good}
 
-    eventually(lambda: descriptors(pid) <= before + 8)  # a kept connection for each client that asks at once
+    wait_until(lambda: descriptors(pid) <= before + 8)  # a kept connection for each client that asks at once
     assert int(status(pid, "Threads")[0]) <= threads + 12
     mortal.stop()
     assert daemon.ask(b"brindle\r\n") == failed
-    eventually(lambda: descriptors(pid) <= before)
+    wait_until(lambda: descriptors(pid) <= before)
     assert daemon.stop() == 0
     assert any("backend failed: ldap ldap://" in line and "Connection refused" in line for line in daemon.log)
     assert not any("Traceback" in line for line in daemon.log)
@@ -828,17 +828,19 @@ def test_a_password_may_stay_on_this_machine_without_encryption() -> None:
 
 
 def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(Ldap(("ldap://127.0.0.1", "ldaps://[::1]"), "").missing(tmp_path)) == []
-    (complaint,) = Ldap(("ldap://192.0.2.1", "ldap://a", "ldap://b"), "").missing(tmp_path)
+    assert list(Ldap(("ldap://127.0.0.1", "ldaps://[::1]"), "").missing_requirements(tmp_path)) == []
+    (complaint,) = Ldap(("ldap://192.0.2.1", "ldap://a", "ldap://b"), "").missing_requirements(tmp_path)
     assert "no host name can be looked up" in complaint
-    assert list(Ldap(("ldapi:///socket",), "").missing(tmp_path)) == [f"there is no socket {tmp_path}/socket"]
+    assert list(Ldap(("ldapi:///socket",), "").missing_requirements(tmp_path)) == [
+        f"there is no socket {tmp_path}/socket"
+    ]
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "hosts").touch()
-    assert list(Ldap(("ldap://a",), "").missing(tmp_path)) == []
+    assert list(Ldap(("ldap://a",), "").missing_requirements(tmp_path)) == []
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "certificates"))
     (tmp_path / "certificates").mkdir()
     backend = Ldap(("ldaps://127.0.0.1",), "")
-    assert list(backend.missing(Path("/"))) == []
-    assert list(backend.missing(tmp_path / "etc")) == ["no certificate can be checked: name a ca_file"]
-    assert list(Ldap(("ldaps://127.0.0.1",), "", verify=False).missing(tmp_path)) == []
+    assert list(backend.missing_requirements(Path("/"))) == []
+    assert list(backend.missing_requirements(tmp_path / "etc")) == ["no certificate can be checked: name a ca_file"]
+    assert list(Ldap(("ldaps://127.0.0.1",), "", verify=False).missing_requirements(tmp_path)) == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench import peers
-from fingerd.backends import Ask, scenario
+from fingerd.backends import Lookup, scenario
 from fingerd.backends.scenario import Scenario
 from fingerd.errors import ConfigError, OptionError
 from fingerd.people import LastLogin, Person, Session
@@ -45,8 +45,8 @@ def at(path: Path, seconds: float) -> Scenario:
     return Scenario(str(path), time.time() - seconds)
 
 
-def ask(name: str, by_name: bool = False) -> Ask:
-    return Ask(name, False, "192.0.2.7", time.monotonic() + 10, by_name)
+def ask(name: str, by_name: bool = False) -> Lookup:
+    return Lookup(name, False, "192.0.2.7", time.monotonic() + 10, by_name)
 
 
 def person(path: Path, login: str, seconds: float) -> Person | None:
@@ -55,7 +55,7 @@ def person(path: Path, login: str, seconds: float) -> Person | None:
 
 
 def listed(path: Path, seconds: float) -> list[str]:
-    return [person.login for person in at(path, seconds).listed(ask(""))]
+    return [person.login for person in at(path, seconds).list_users(ask(""))]
 
 
 def idle(path: Path, login: str, seconds: float) -> list[int]:
@@ -186,7 +186,7 @@ def test_without_a_start_it_begins_with_the_process_and_a_reload_does_not_begin_
 
 def test_a_login_that_no_query_can_ask_for_is_a_doubt(write: Write) -> None:
     path = write("0s create ann", "0s create a@b")
-    assert list(Scenario(str(path)).doubts()) == ["no query can ask for a user called 'a@b'"]
+    assert list(Scenario(str(path)).warnings()) == ["no query can ask for a user called 'a@b'"]
 
 
 def test_a_long_scenario_is_read_in_one_pass(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy (pip install SQLAlchemy)")
 
 from fingerd import load_config  # noqa: E402
-from fingerd.backends import Ask  # noqa: E402
+from fingerd.backends import Lookup  # noqa: E402
 from fingerd.backends.sql import Sql  # noqa: E402
 from fingerd.backends.sql.drivers import LOOK  # noqa: E402
 from fingerd.backends.sql.statement import check_statement  # noqa: E402
@@ -26,18 +26,18 @@ from fingerd.config.system_options import Secret  # noqa: E402
 from fingerd.errors import BackendError, ConfigError  # noqa: E402
 from fingerd.people import Person  # noqa: E402
 from fingerd.ruip.policy import Policy, Rule  # noqa: E402
-from fingerd.ruip.ruip import Asker, Ruip, Wording  # noqa: E402
+from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip  # noqa: E402
 from tests.conftest import Start  # noqa: E402
 from tests.helpers.daemons import (  # noqa: E402
     EXAMPLES,
     FINGERD,
-    PATIENCE,
     ROOT,
+    TIMEOUT,
     ask,
     descriptors,
-    eventually,
     let_everybody_in,
     status,
+    wait_until,
 )
 from tests.helpers.postgresql import MISSING, PASSWORD, Postgresql, is_installed  # noqa: E402
 
@@ -53,11 +53,11 @@ MILLION = 1_000_000
 
 
 def find(backend: Sql, username: str, seconds: float = 10) -> Sequence[Person]:
-    return backend.find(Ask(username, False, "192.0.2.1", time.monotonic() + seconds))
+    return backend.find(Lookup(username, False, "192.0.2.1", time.monotonic() + seconds))
 
 
 def listed(backend: Sql, seconds: float = 10) -> Iterator[Person]:
-    people = backend.listed(Ask("", False, "192.0.2.1", time.monotonic() + seconds))
+    people = backend.list_users(Lookup("", False, "192.0.2.1", time.monotonic() + seconds))
     assert people is not None
     return people
 
@@ -113,7 +113,7 @@ def test_rows_are_people_and_their_columns_are_atoms(url: str) -> None:
         assert find(backend, "ALICE") == find(backend, "nobody") == []
         assert {person.login for person in listed(backend)} == {"alice", "bob", "Zoë", "it's", ":user"}
     with asking(url, list_query=None) as backend:
-        assert backend.listed(Ask("", False, "unix", time.monotonic() + 1)) is None
+        assert backend.list_users(Lookup("", False, "unix", time.monotonic() + 1)) is None
 
 
 def test_fields_name_the_columns_of_atoms(url: str) -> None:
@@ -390,7 +390,7 @@ def test_a_driver_that_does_not_load_is_a_problem(tmp_path: Path) -> None:
 def test_what_the_system_or_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path) -> None:
     def missing(url: str) -> list[str]:
         with asking(url) as backend:
-            return [what.replace(str(tmp_path), "ROOT") for what in backend.missing(tmp_path)]
+            return [what.replace(str(tmp_path), "ROOT") for what in backend.missing_requirements(tmp_path)]
 
     assert missing("sqlite:////people.db") == ["there is no file ROOT/people.db"]
     write(tmp_path / "people.db", PEOPLE)
@@ -421,7 +421,7 @@ def test_a_list_that_is_sorted_by_no_index_wants_a_folder_for_that(tmp_path: Pat
 
     def missing(list_query: str | None) -> list[str]:
         with asking(url, list_query=list_query) as backend:
-            return [what.replace(str(tmp_path), "ROOT") for what in backend.missing(tmp_path)]
+            return [what.replace(str(tmp_path), "ROOT") for what in backend.missing_requirements(tmp_path)]
 
     sorted_by_name = "SELECT login, name || '\\:' AS name FROM people ORDER BY name"
     assert missing(None) == missing(LIST) == missing("SELECT login FROM nothing ORDER BY login") == []
@@ -601,7 +601,7 @@ def test_a_server_that_stands_still_is_given_up_at_the_deadline(server: Postgres
         finally:
             server.freeze(False)
             gc.enable()
-        eventually(lambda: len(find(backend, "alice")) == 1)
+        wait_until(lambda: len(find(backend, "alice")) == 1)
 
 
 def test_a_list_that_nobody_wants_any_more_is_given_up_in_time(server: Postgresql) -> None:
@@ -612,12 +612,12 @@ def test_a_list_that_nobody_wants_any_more_is_given_up_in_time(server: Postgresq
         server.freeze(True)
         try:
             ending.start()
-            ending.join(PATIENCE)
+            ending.join(TIMEOUT)
             assert not ending.is_alive()
         finally:
             server.freeze(False)
-            ending.join(PATIENCE)
-        eventually(lambda: len(find(backend, "alice")) == 1)
+            ending.join(TIMEOUT)
+        wait_until(lambda: len(find(backend, "alice")) == 1)
 
 
 def test_what_is_given_back_after_the_end_is_closed(server: Postgresql) -> None:
@@ -721,11 +721,11 @@ def test_clients_are_answered_in_time_while_the_server_is_killed_and_started_aga
         thread.start()
     try:
         for _ in range(2):
-            eventually(lambda: answers[-20:].count(good) == 20)
+            wait_until(lambda: answers[-20:].count(good) == 20)
             server.kill()
-            eventually(lambda: answers[-20:].count(failed) == 20)
+            wait_until(lambda: answers[-20:].count(failed) == 20)
             server.start()
-        eventually(lambda: answers[-20:].count(good) == 20)
+        wait_until(lambda: answers[-20:].count(good) == 20)
     finally:
         over.set()
         for thread in threads:
@@ -740,7 +740,7 @@ def test_clients_are_answered_in_time_while_the_server_is_killed_and_started_aga
     assert [
         line for line in daemon.log if f"backend failed: sql postgresql://127.0.0.1:{server.port}/postgres: " in line
     ]
-    eventually(lambda: server.run(connected) == "0")
+    wait_until(lambda: server.run(connected) == "0")
 
 
 def test_a_frozen_server_costs_no_client_more_than_its_time(server: Postgresql, start: Start) -> None:
@@ -762,7 +762,7 @@ def test_a_frozen_server_costs_no_client_more_than_its_time(server: Postgresql, 
         server.freeze(False)
     assert time.monotonic() - begun < 5
     assert set(answers) <= {b"Internal error in server\r\n", b"Finger service is busy, try again later\r\n"}
-    eventually(lambda: daemon.ask(b"alice\r\n") == good)
+    wait_until(lambda: daemon.ask(b"alice\r\n") == good)
 
 
 # A million
@@ -780,23 +780,23 @@ LARGE = {
 
 MEASURED = """if True:
     import sys, time
-    from fingerd.backends import Ask
+    from fingerd.backends import Lookup
     from fingerd.backends.sql import Sql
     from fingerd.ruip.policy import Policy, Rule
-    from fingerd.ruip.ruip import Asker, Ruip, Wording
+    from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
     from tests.helpers.daemons import status
     url, list_query = sys.argv[1:]
     backend = Sql(url, "SELECT * FROM people WHERE login = :user", list_query)
     everybody = Sql(url, "SELECT login FROM people WHERE :user <> ''")
-    ruip = Ruip(backend, Policy((Rule(from_=("any",), list=True),)), Wording(), 1024, 262144)
-    answer = lambda line: ruip.answer_line(line, Asker("unix", time.monotonic() + 20, time.time())).reply
+    ruip = Ruip(backend, Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 262144)
+    answer = lambda line: ruip.answer_line(line, AnswerContext("unix", time.monotonic() + 20, time.time())).reply
     assert b"Name 777777\\r\\n" in answer(b"u0777777"), answer(b"u0777777")
     assert answer(b"u7777777") == b"No such user\\r\\n"
     answer(b"")
     before = int(status("self", "VmHWM")[0])
     for _ in range(5):
         told = answer(b"")
-        assert len(everybody.find(Ask("u", False, "unix", time.monotonic() + 20))) == 100
+        assert len(everybody.find(Lookup("u", False, "unix", time.monotonic() + 20))) == 100
     assert told.endswith(b"[answer cut]\\r\\n") and b"u0000001" in told and 250_000 < len(told) <= 262144, told[-500:]
     print(int(status("self", "VmHWM")[0]) - before)
 """
@@ -828,14 +828,14 @@ WIDE = {
 
 WIDE_MEASURED = """if True:
     import sys, time
-    from fingerd.backends import Ask
+    from fingerd.backends import Lookup
     from fingerd.backends.sql import Sql
     from tests.helpers.daemons import status
     url, query = sys.argv[1:]
     backend = Sql(url, query + "' || :user", query + "x'")
-    ask = Ask("u", False, "unix", time.monotonic() + 60)
+    ask = Lookup("u", False, "unix", time.monotonic() + 60)
     before = int(status("self", "VmHWM")[0])
-    assert sum(1 for person in backend.listed(ask)) == 600
+    assert sum(1 for person in backend.list_users(ask)) == 600
     print(int(status("self", "VmHWM")[0]) - before)
     assert len(backend.find(ask)) == 100
 """
@@ -855,7 +855,7 @@ def test_rows_that_are_wide_are_not_held_by_the_hundreds(url: str) -> None:
 
 WITHOUT_IMPORTS = """if True:
     import os, sys, time
-    from fingerd.backends import Ask
+    from fingerd.backends import Lookup
     from fingerd.backends.sql import Sql
     from fingerd.errors import BackendError
     url, query, list_query = sys.argv[1:]
@@ -865,12 +865,12 @@ WITHOUT_IMPORTS = """if True:
             os.write(2, f"late import of {name}".encode())
             os._exit(1)
     sys.meta_path.insert(0, Refuse())
-    ask = lambda name: Ask(name, False, "unix", time.monotonic() + 5)
-    assert len(made[0].find(ask("alice"))) == 1 and len(list(made[0].listed(ask("")))) == 5
+    ask = lambda name: Lookup(name, False, "unix", time.monotonic() + 5)
+    assert len(made[0].find(ask("alice"))) == 1 and len(list(made[0].list_users(ask("")))) == 5
     assert not made[0].find(ask("Zo\\u00eb2\\ud800")) and not made[0].find(ask("nobody\\u65e5"))
     for backend, seconds in ((made[1], 5), (made[2], -1)):
         try:
-            backend.find(Ask("alice", False, "unix", time.monotonic() + seconds))
+            backend.find(Lookup("alice", False, "unix", time.monotonic() + seconds))
             os._exit(2)
         except BackendError:
             pass
@@ -934,10 +934,10 @@ def test_the_example_of_postgresql_is_made_and_told(server: Postgresql, tmp_path
     path.write_text(text.replace("host=/run/postgresql", f"host={server.folder}&port={server.port}&password=a+secret"))
     backend = load_config(str(path)).backend
     assert isinstance(backend, Sql)
-    ruip = Ruip(backend, Policy((Rule(from_=("any",), show=("everything",), list=True),)), Wording(), 1024, 65536)
+    ruip = Ruip(backend, Policy((Rule(from_=("any",), show=("everything",), list=True),)), ReplyOptions(), 1024, 65536)
 
     def told(line: str) -> str:
-        return ruip.answer_line(line.encode(), Asker("unix", time.monotonic() + 5, time.time())).reply.decode()
+        return ruip.answer_line(line.encode(), AnswerContext("unix", time.monotonic() + 5, time.time())).reply.decode()
 
     assert "Brindle Oakenshaw" in told("brindle")
     assert "zoe" in told("")

@@ -21,7 +21,7 @@ from fingerd.backends.system.facts import leave_out
 from fingerd.backends.system.sessions import Sessions, missing_sessions
 from fingerd.backends.system.utmp import RECORD, USER_PROCESS, Login, read_utmp
 from fingerd.people import Session
-from tests.helpers.daemons import eventually
+from tests.helpers.daemons import wait_until
 
 NOW = 1_700_000_000.0
 HERE = os.getpid()
@@ -93,7 +93,7 @@ def test_who_died_without_a_record_is_not_logged_in(utmp: Path, sessions: Sessio
         )
         assert sessions.logins() == ("lives", "init")
         lives.kill()
-    eventually(lambda: sessions.logins() == ("init",))
+    wait_until(lambda: sessions.logins() == ("init",))
 
 
 def test_idle_times_and_messages_of_a_real_terminal(utmp: Path, sessions: Sessions) -> None:
@@ -274,7 +274,7 @@ def test_logind_is_asked_once_a_second_and_about_a_session_once(sessions: Sessio
         assert sorted(sessions.logins() or ()) == ["ann", "bob"]
     assert bus.asked == ["Hello", "ListSessions", "GetAll", "GetAll"]
     del bus.sessions["/1"]
-    eventually(lambda: sessions.logins() == ("bob",))
+    wait_until(lambda: sessions.logins() == ("bob",))
     assert bus.asked == ["Hello", "ListSessions", "GetAll", "GetAll", "ListSessions", "GetAll"]
 
 
@@ -283,7 +283,7 @@ def test_a_session_whose_leader_is_gone_is_over(sessions: Sessions, bus: Bus) ->
         bus.sessions = {"/1": said("ann", leader.pid, TTY="tty5")}
         assert sessions.logins() == ("ann",)
         leader.kill()
-    eventually(lambda: sessions.logins() == ())
+    wait_until(lambda: sessions.logins() == ())
 
 
 def test_where_processes_of_others_are_not_seen_the_terminal_is_unknown(sessions: Sessions, bus: Bus) -> None:
@@ -324,11 +324,11 @@ def test_a_bus_that_fails_is_left_out_and_tried_again(
     (message,) = caplog.messages
     assert message.startswith("sessions of systemd-logind left out: DBusErrorResponse: ")
     bus.broken = False
-    eventually(lambda: sessions.logins() == ("ann",))
+    wait_until(lambda: sessions.logins() == ("ann",))
     for client in bus._clients:  # as when the bus is started anew
         client.shutdown(socket.SHUT_RDWR)
-    eventually(lambda: sessions.logins() is None)
-    eventually(lambda: sessions.logins() == ("ann",))
+    wait_until(lambda: sessions.logins() is None)
+    wait_until(lambda: sessions.logins() == ("ann",))
 
 
 def test_a_session_that_ends_while_it_is_asked_about_is_left_out(sessions: Sessions, bus: Bus) -> None:
@@ -349,7 +349,7 @@ def test_a_bus_that_is_stuck_holds_up_for_two_seconds_and_is_left_alone_then(
         assert sessions.logins() == ("ann",)
     bus.silent = True
     start = time.monotonic()
-    eventually(lambda: sessions.logins() is None)
+    wait_until(lambda: sessions.logins() is None)
     assert 1.5 < time.monotonic() - start < 5
     start = time.monotonic()
     for _ in range(100):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.system import System
 from fingerd.backends.system.accounts import Accounts
 from fingerd.backends.system.facts import leave_out
@@ -21,7 +21,7 @@ from fingerd.backends.system.last_logins import RECORD
 from fingerd.backends.system.mail_spool import mail_of, missing_mail
 from fingerd.people import Mail
 from tests.conftest import Start
-from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, ask, eventually, let_everybody_in
+from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, ask, let_everybody_in, wait_until
 from tests.helpers.finger_facts import compare
 from tests.helpers.machines import AccountsHost, NotHereError
 
@@ -231,7 +231,7 @@ def test_who_is_hidden_costs_the_calls_that_the_absent_cost(tmp_path: Path, monk
     monkeypatch.setattr(pwd, "getpwnam", directory)
     backend = System()
     object.__setattr__(backend, "_accounts", Accounts(1000, (), str(passwd)))
-    backend.find(Ask("first", False, "unix", LATER))  # which reads passwd
+    backend.find(Lookup("first", False, "unix", LATER))  # which reads passwd
 
     def counted(name: str, call: Callable[..., object]) -> Callable[..., object]:
         def counting(*args: object, **more: object) -> object:
@@ -245,7 +245,7 @@ def test_who_is_hidden_costs_the_calls_that_the_absent_cost(tmp_path: Path, monk
         with pytest.MonkeyPatch.context() as patch:
             for name in ("open", "stat", "fstat", "close"):
                 patch.setattr(os, name, counted(name, getattr(os, name)))
-            assert backend.find(Ask(login, True, "unix", LATER)) == []
+            assert backend.find(Lookup(login, True, "unix", LATER)) == []
         return sorted(call for call in calls if call != "stat")
 
     costs = {login: cost(login) for login in logins}
@@ -335,7 +335,7 @@ def test_sessions_without_a_terminal_or_a_process(host: AccountsHost, serve: Ser
         ("pts/99", "tmux(7).%0", ""),
     ]
     gone.hang_up()  # which login(1) leaves to init to write down
-    eventually(lambda: server.ask("ann").count("On since") == 2)
+    wait_until(lambda: server.ask("ann").count("On since") == 2)
     assert f"Last login {shown(time.time())[:10]}" in server.ask("ann")  # later than one that lasts
     assert server.ask("").count("ann ") == 2
 
@@ -478,9 +478,11 @@ def test_many_threads_ask_at_once() -> None:
 
     def work() -> None:
         for _ in range(20):
-            found.append([person.directory for person in backend.find(Ask("root", False, "unix", LATER, by_name=True))])
-            found.append([person.login for person in backend.find(Ask("no such login", False, "unix", LATER))])
-            backend.listed(Ask("", False, "unix", LATER))
+            found.append(
+                [person.directory for person in backend.find(Lookup("root", False, "unix", LATER, by_name=True))]
+            )
+            found.append([person.login for person in backend.find(Lookup("no such login", False, "unix", LATER))])
+            backend.list_users(Lookup("", False, "unix", LATER))
 
     threads = [threading.Thread(target=work) for _ in range(32)]
     for thread in threads:
@@ -495,7 +497,7 @@ def test_many_threads_ask_at_once() -> None:
 def test_asking_imports_nothing() -> None:
     code = """if True:
         import sys, time
-        from fingerd.backends import Ask, load_type
+        from fingerd.backends import Lookup, load_type
         LATER = time.monotonic() + 60
         system = load_type("system")(min_uid=0, homes=True)
         class Refuse:
@@ -503,8 +505,8 @@ def test_asking_imports_nothing() -> None:
                 sys.exit(f"late import of {name}")
         sys.meta_path.insert(0, Refuse())
         for name in ("root", "Zo\\u00eb", "nobody"):
-            list(system.find(Ask(name, False, "unix", LATER, by_name=True)))
-        system.listed(Ask("", False, "unix", LATER))
+            list(system.find(Lookup(name, False, "unix", LATER, by_name=True)))
+        system.list_users(Lookup("", False, "unix", LATER))
         system.close()
         del sys.meta_path[0]
     """

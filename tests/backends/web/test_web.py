@@ -18,13 +18,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.web import Web
 from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.testing import HOSTILE_NAMES
-from tests.helpers.daemons import PATIENCE, descriptors, eventually
+from tests.helpers.daemons import TIMEOUT, descriptors, wait_until
 
 Answer = Callable[["Pages"], None]
 
@@ -187,7 +187,7 @@ def web(base: str) -> Iterator[Web]:
 
 
 def find(backend: Web, username: str, seconds: float = 10) -> str | None:
-    people = backend.find(Ask(username, False, "192.0.2.1", time.monotonic() + seconds))
+    people = backend.find(Lookup(username, False, "192.0.2.1", time.monotonic() + seconds))
     return people[0].text if people else None
 
 
@@ -251,7 +251,7 @@ def test_what_is_left_of_the_query_s_time_is_all_that_a_page_gets(web: Web) -> N
         find(web, "stall", seconds=0.2)
     with pytest.raises(BackendError, match="not done in time"):
         find(web, "alice", seconds=-1)
-    assert time.monotonic() - begun < PATIENCE / 2
+    assert time.monotonic() - begun < TIMEOUT / 2
 
 
 def resident() -> int:
@@ -313,7 +313,7 @@ def test_a_name_that_no_name_server_knows_in_time_is_given_up(monkeypatch: pytes
     over = threading.Event()
 
     def wait() -> Sequence[str]:
-        over.wait(PATIENCE)
+        over.wait(TIMEOUT)
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     named(monkeypatch, wait)
@@ -411,7 +411,7 @@ def test_kept_connections_end_with_the_backend(base: str) -> None:
             find(backend, "stall")
         find(backend, "alice")
         backend.close()
-        eventually(lambda: descriptors(os.getpid()) <= before)
+        wait_until(lambda: descriptors(os.getpid()) <= before)
     finally:
         gc.enable()
 
@@ -491,12 +491,12 @@ def test_what_makes_no_sense_is_refused(options: dict[str, str], complaint: str)
 
 
 def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path) -> None:
-    assert list(Web(prefix="http://127.0.0.1/~").missing(tmp_path)) == []
-    assert list(Web(prefix="http://[::1]/~").missing(tmp_path)) == []
-    assert len(list(Web(prefix="https://example.org/~").missing(tmp_path))) == 2
+    assert list(Web(prefix="http://127.0.0.1/~").missing_requirements(tmp_path)) == []
+    assert list(Web(prefix="http://[::1]/~").missing_requirements(tmp_path)) == []
+    assert len(list(Web(prefix="https://example.org/~").missing_requirements(tmp_path))) == 2
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "hosts").touch()
-    assert list(Web(prefix="http://example.org/~").missing(tmp_path)) == []
+    assert list(Web(prefix="http://example.org/~").missing_requirements(tmp_path)) == []
 
 
 # How pages are read
@@ -528,7 +528,7 @@ FIELDS = MappingProxyType({"login": "id", "home_phone": "phones.1"})
 
 def test_an_answer_in_json_is_people(base: str) -> None:
     backend = make(base, fields=FIELDS)
-    ask = Ask("json", False, "192.0.2.1", time.monotonic() + 10)
+    ask = Lookup("json", False, "192.0.2.1", time.monotonic() + 10)
     assert backend.find(ask) == (Person("alice", home_phone="2", plan=""),)
     backend.close()
     backend = make(base, fields=FIELDS, format="json", people="all")
@@ -539,7 +539,7 @@ def test_an_answer_in_json_is_people(base: str) -> None:
 def test_null_and_an_empty_list_are_nobody(base: str) -> None:
     backend = make(base, fields=FIELDS)
     assert find(backend, "null") is None
-    assert not backend.find(Ask("null", False, "192.0.2.1", time.monotonic() + 10))
+    assert not backend.find(Lookup("null", False, "192.0.2.1", time.monotonic() + 10))
     backend.close()
 
 
@@ -563,7 +563,7 @@ def test_another_answer_is_a_failure(base: str, username: str, cause: str) -> No
 
 
 def listed(backend: Web) -> list[tuple[str, str | None]] | None:
-    people = backend.listed(Ask("", False, "192.0.2.1", time.monotonic() + 10))
+    people = backend.list_users(Lookup("", False, "192.0.2.1", time.monotonic() + 10))
     return None if people is None else [(person.login, person.text) for person in people]
 
 
@@ -698,20 +698,20 @@ def test_an_option_that_makes_no_sense_is_named(options: dict[str, Any], keys: t
 
 def test_what_may_cost_a_secret_is_a_doubt() -> None:
     token = Secret("abc")
-    assert [list(Web(prefix=f"http://{host}/~", auth_file=token).doubts()) for host in ("localhost", "[::1]")] == [
+    assert [list(Web(prefix=f"http://{host}/~", auth_file=token).warnings()) for host in ("localhost", "[::1]")] == [
         [],
         [],
     ]
-    (doubt,) = Web(prefix="http://example.org/~", auth_file=token).doubts()
+    (doubt,) = Web(prefix="http://example.org/~", auth_file=token).warnings()
     assert doubt.startswith("auth_file is sent over http")
-    (doubt,) = Web(prefix="https://example.org/~", auth_file=token, verify=False).doubts()
+    (doubt,) = Web(prefix="https://example.org/~", auth_file=token, verify=False).warnings()
     assert doubt.startswith("verify is false")
-    assert not list(Web(prefix="https://example.org/~", auth_file=token).doubts())
+    assert not list(Web(prefix="https://example.org/~", auth_file=token).warnings())
     headers = MappingProxyType({"authorization": "Bearer s3cret"})
     for backend, secret in (
         (Web(prefix="http://u:s3cret@example.org/~"), "the password in the address"),
         (Web(prefix="http://example.org/~", headers=headers), "the Authorization header"),
     ):
-        (doubt,) = backend.doubts()
+        (doubt,) = backend.warnings()
         assert doubt.startswith(f"{secret} is sent over http: ")
-    assert not list(Web(prefix="http://u:s3cret@localhost/~", headers=headers).doubts())
+    assert not list(Web(prefix="http://u:s3cret@localhost/~", headers=headers).warnings())

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.backends.web import Web, read_verify
 from fingerd.config.system_options import Secret
 from fingerd.config.values import Scalar
@@ -26,11 +26,11 @@ from fingerd.errors import BackendError
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.daemon.test_reload import reload
-from tests.helpers.daemons import FINGERD, PATIENCE, ROOT, Daemon, Host, ask, descriptors, eventually, status
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host, ask, descriptors, status, wait_until
 
 
 def find(backend: Web, username: str) -> str | None:
-    people = backend.find(Ask(username, False, "192.0.2.1", time.monotonic() + PATIENCE))
+    people = backend.find(Lookup(username, False, "192.0.2.1", time.monotonic() + TIMEOUT))
     return people[0].text if people else None
 
 
@@ -90,7 +90,7 @@ def serving_pages(certificate: Path | None = None) -> Iterator[int]:
         thread.start()
         yield server.server_address[1]
         server.shutdown()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
 
 
 def test_a_certificate_is_checked_against_the_ca_and_the_host(certificates: Path) -> None:
@@ -138,9 +138,9 @@ def test_verify_is_a_file_with_certificates(certificates: Path, tmp_path: Path) 
 
 def test_a_jail_needs_the_file_of_the_ca(certificates: Path, tmp_path: Path) -> None:
     ca = str(certificates / "ca.pem")
-    (complaint,) = Web(prefix="https://127.0.0.1/", verify=ca).missing(tmp_path)
+    (complaint,) = Web(prefix="https://127.0.0.1/", verify=ca).missing_requirements(tmp_path)
     assert complaint == f"without {ca.lstrip('/')} in {tmp_path} no certificate can be checked"
-    assert not list(Web(prefix="https://127.0.0.1/", verify=False).missing(tmp_path))
+    assert not list(Web(prefix="https://127.0.0.1/", verify=False).missing_requirements(tmp_path))
 
 
 def test_secrets_and_doubts_of_a_configuration(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ class Crowd:
         """Ask no more."""
         self._over.set()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
 
 
@@ -457,9 +457,9 @@ def test_a_web_server_that_is_killed_and_comes_back_under_load(start: Start) -> 
         for _ in range(2):
             with web_server(port):
                 up = time.monotonic()
-                eventually(lambda up=up: crowd.since(up)[FINE] > 50)  # type: ignore[misc]
+                wait_until(lambda up=up: crowd.since(up)[FINE] > 50)  # type: ignore[misc]
             down = time.monotonic()
-            eventually(lambda down=down: crowd.since(down)[BROKEN] > 20)  # type: ignore[misc]
+            wait_until(lambda down=down: crowd.since(down)[BROKEN] > 20)  # type: ignore[misc]
             assert set(crowd.since(down)) == {BROKEN}
     finally:
         crowd.end()
@@ -468,7 +468,7 @@ def test_a_web_server_that_is_killed_and_comes_back_under_load(start: Start) -> 
     threads = status(pid, "Threads")
     reload(daemon, empty)
     assert daemon.ask(b"alice\r\n") == FINE
-    eventually(lambda: descriptors(pid) <= before)
+    wait_until(lambda: descriptors(pid) <= before)
     assert status(pid, "Threads") == threads
     assert int(threads[0]) <= 8 + 3
     assert daemon.stop() == 0

@@ -21,7 +21,7 @@ import pytest
 from bench.peers import NotHereError, debian
 from fingerd import __version__
 from tests.conftest import Start
-from tests.helpers.daemons import PATIENCE, ROOT, Daemon, Host, eventually
+from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Host, wait_until
 
 PYFINGER = (sys.executable, "-m", "fingerd.client")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYFINGER", "LC_", "LANG"))}
@@ -48,7 +48,7 @@ def pyfinger(*arguments: str, **environment: str) -> "subprocess.CompletedProces
         capture_output=True,
         check=False,
         env=ENVIRONMENT | {"LC_ALL": "C.UTF-8"} | environment,
-        timeout=PATIENCE * 2,
+        timeout=TIMEOUT * 2,
     )
 
 
@@ -60,10 +60,10 @@ def outcome(done: "subprocess.CompletedProcess[bytes]") -> tuple[int, str, str]:
 class Server:
     """Hears one line of each client, and then does with it what the test wants."""
 
-    def __init__(self, answer: Callable[[socket.socket], object], address: tuple[str, int]) -> None:
+    def __init__(self, fetch: Callable[[socket.socket], object], address: tuple[str, int]) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._listener = socket.create_server(address, family=family)
-        self._answer = answer
+        self._answer = fetch
         self.port: int = self._listener.getsockname()[1]
         self.heard: list[bytes] = []
         self.ending = threading.Event()
@@ -84,8 +84,8 @@ class Server:
         """End it."""
         self.ending.set()
         with contextlib.suppress(OSError):
-            socket.create_connection(self._listener.getsockname()[:2], timeout=PATIENCE).close()
-        self._thread.join(PATIENCE)
+            socket.create_connection(self._listener.getsockname()[:2], timeout=TIMEOUT).close()
+        self._thread.join(TIMEOUT)
         self._listener.close()
         assert not self._thread.is_alive()
 
@@ -98,10 +98,8 @@ def serve() -> Iterator[Serve]:
     """Starts small servers on free ports of loopback, and ends them."""
     started: list[Server] = []
 
-    def serve(
-        answer: bytes | Callable[[socket.socket], object] = b"", host: str = "127.0.0.1", port: int = 0
-    ) -> Server:
-        do = answer if callable(answer) else lambda client: client.sendall(answer)
+    def serve(fetch: bytes | Callable[[socket.socket], object] = b"", host: str = "127.0.0.1", port: int = 0) -> Server:
+        do = fetch if callable(fetch) else lambda client: client.sendall(fetch)
         started.append(Server(do, (host, port)))
         return started[-1]
 
@@ -186,7 +184,7 @@ def test_it_asks_debian_s_server(tmp_path: Path) -> None:
         [part.replace("{port}", str(port)) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            eventually(lambda: pyfinger(f"root@127.0.0.1:{port}").returncode == 0)
+            wait_until(lambda: pyfinger(f"root@127.0.0.1:{port}").returncode == 0)
             code, printed, complained = outcome(pyfinger("-l", f"root@127.0.0.1:{port}"))
             assert (code, complained) == (0, "")
             assert re.search(r"^Login: root\b.*\n(.*\n)*Directory: /root", printed, re.MULTILINE)
@@ -198,9 +196,9 @@ def test_it_asks_debian_s_server(tmp_path: Path) -> None:
 # -4 and -6
 
 
-def serve_ipv6(serve: Serve, answer: bytes, port: int = 0) -> Server:
+def serve_ipv6(serve: Serve, fetch: bytes, port: int = 0) -> Server:
     try:
-        return serve(answer, "::1", port)
+        return serve(fetch, "::1", port)
     except OSError as error:
         pytest.skip(f"needs IPv6 on loopback: {error}")
 
@@ -230,7 +228,7 @@ def run_among(host: Host, folder: Path, *arguments: str) -> tuple[int, str, str]
         f"for name in hosts resolv.conf nsswitch.conf; do mount --bind {folder}/$name /etc/$name; done;"
         f' cd {ROOT} && exec "$@"'
     )
-    done = host.run("unshare", "--mount", "sh", "-c", script, "-", *PYFINGER, *arguments, seconds=PATIENCE * 2)
+    done = host.run("unshare", "--mount", "sh", "-c", script, "-", *PYFINGER, *arguments, seconds=TIMEOUT * 2)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -316,9 +314,9 @@ def on_a_terminal(*arguments: str) -> bytes:
             os.close(end)
             got = bytearray()
             with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
-                while select.select([terminal], [], [], PATIENCE)[0] and (part := os.read(terminal, 65536)):
+                while select.select([terminal], [], [], TIMEOUT)[0] and (part := os.read(terminal, 65536)):
                     got += part
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
     finally:
         os.close(terminal)
     return bytes(got)
@@ -329,12 +327,12 @@ def on_a_terminal(*arguments: str) -> bytes:
 def test_no_control_but_tabs_and_line_ends_reaches_a_terminal(
     serve: Serve, options: tuple[str, ...], part: int
 ) -> None:
-    def answer(client: socket.socket) -> None:
+    def fetch(client: socket.socket) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for place in range(0, len(ALL_BYTES), part):
             client.sendall(ALL_BYTES[place : place + part])
 
-    got = on_a_terminal(*options, f"bob@127.0.0.1:{serve(answer).port}")
+    got = on_a_terminal(*options, f"bob@127.0.0.1:{serve(fetch).port}")
     assert set(got.decode()) >= {"\t", "\r", "\n", "?", *map(chr, range(32, 127))}
     assert all(ord(character) in PLAIN | {13} or ord(character) >= 0xA0 for character in got.decode())
     assert not set(got.decode()) & set("\u202e\u2066\u200f")
@@ -383,22 +381,22 @@ LOCALES = {
 def test_without_a_locale_of_utf_8_there_is_ascii_only(serve: Serve, environment: dict[str, str], shown: str) -> None:
     command = [*PYFINGER, "-8", f"bob@127.0.0.1:{serve(LETTER.encode()).port}"]
     without = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("PYTHONUTF8", "PYTHONCOER"))}
-    done = subprocess.run(command, capture_output=True, check=False, env=without | environment, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, check=False, env=without | environment, timeout=TIMEOUT)
     assert outcome(done) == (0, f"{shown}\n", "")
     wrong = [*PYFINGER, f"{LETTER}@localhost:x"]
-    done = subprocess.run(wrong, capture_output=True, check=False, env=without | environment, timeout=PATIENCE)
+    done = subprocess.run(wrong, capture_output=True, check=False, env=without | environment, timeout=TIMEOUT)
     assert f"pyfinger: {shown}@localhost:x: " in done.stderr.decode().replace("??", "?")  # Latin-1 where C is that
 
 
 def test_a_character_over_the_border_of_two_packets_stays_whole_and_what_is_there_is_shown(serve: Serve) -> None:
     seen = threading.Event()
 
-    def answer(client: socket.socket) -> None:
+    def fetch(client: socket.socket) -> None:
         client.sendall(b"first\r\nZo\xc3")
-        assert seen.wait(PATIENCE)
+        assert seen.wait(TIMEOUT)
         client.sendall(b"\xab\r\n")
 
-    command = [*PYFINGER, "-8", f"bob@127.0.0.1:{serve(answer).port}"]
+    command = [*PYFINGER, "-8", f"bob@127.0.0.1:{serve(fetch).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT | {"LC_ALL": "C.UTF-8"}) as process:
         assert process.stdout
         assert process.stdout.read(8) == b"first\nZo"
@@ -457,12 +455,12 @@ def test_a_reset_is_told_with_what_came_before(serve: Serve) -> None:
     )
     seen = threading.Event()
 
-    def answer(client: socket.socket) -> None:
+    def fetch(client: socket.socket) -> None:
         client.sendall(b"half an ans")
-        assert seen.wait(PATIENCE)
+        assert seen.wait(TIMEOUT)
         reset(client)
 
-    command = [*PYFINGER, f"bob@127.0.0.1:{serve(answer).port}"]
+    command = [*PYFINGER, f"bob@127.0.0.1:{serve(fetch).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout
         assert process.stderr
@@ -503,11 +501,11 @@ def test_whoever_stops_reading_is_not_bothered(serve: Serve) -> None:
 
 
 def test_ctrl_c_ends_it_without_a_word(serve: Serve) -> None:
-    def answer(client: socket.socket) -> None:
+    def fetch(client: socket.socket) -> None:
         client.sendall(b"wait")
         client.recv(1)
 
-    command = [*PYFINGER, f"bob@127.0.0.1:{serve(answer).port}"]
+    command = [*PYFINGER, f"bob@127.0.0.1:{serve(fetch).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout
         assert process.stderr
@@ -581,7 +579,7 @@ def test_without_standard_error_nothing_is_told_on_standard_output() -> None:
     wrong = ("--no-such-option", "bob@", f"bob@127.0.0.1:{free_port()}")
     for arguments, code in zip(wrong, (64, 64, 1), strict=True):
         script = ["sh", "-c", '"$@" 2>&-', "-", *PYFINGER, arguments]
-        done = subprocess.run(script, capture_output=True, check=False, timeout=PATIENCE)
+        done = subprocess.run(script, capture_output=True, check=False, timeout=TIMEOUT)
         assert outcome(done) == (code, "", "")
 
 

@@ -4,49 +4,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd.client.target import Target, TargetError, read_target
+from fingerd.client.target import FingerTarget, TargetError, read_target
 from fingerd.protocol.query import Query
 
 TARGETS = {
-    "nobody-here": ("", Target("localhost", "localhost", None, Query())),
-    "a-user-here": ("bob", Target("localhost", "localhost", None, Query("bob"))),
-    "a-user-there": ("bob@example.org", Target("example.org", "example.org", None, Query("bob"))),
-    "a-list": ("@example.org", Target("example.org", "example.org", None, Query())),
-    "a-port": ("bob@example.org:1079", Target("example.org", "example.org", 1079, Query("bob"))),
-    "ipv4": ("bob@192.0.2.7:79", Target("192.0.2.7", "192.0.2.7", 79, Query("bob"))),
-    "ipv6": ("bob@[2001:db8::1]", Target("2001:db8::1", "2001:db8::1", None, Query("bob"))),
-    "ipv6-with-a-port": ("@[::1]:1079", Target("::1", "::1", 1079, Query())),
-    "ipv6-with-a-zone": ("@[fe80::1%lo]:1079", Target("fe80::1%lo", "fe80::1%lo", 1079, Query())),
-    "forwarding": ("bob@one@two", Target("two", "two", None, Query("bob", ("one",)))),
-    "a-list-forwarded": ("@one@two@three:7", Target("three", "three", 7, Query("", ("one", "two")))),
-    "verbose-by-hand": ("/W bob@one", Target("one", "one", None, Query("bob", (), True))),
-    "several-words": ("bob smith@one", Target("one", "one", None, Query("bob smith"))),
-    "a-name-like-a-url": ("finger:bob", Target("localhost", "localhost", None, Query("finger:bob"))),
-    "no-ascii": ("zoë@bücher.example", Target("bücher.example", "xn--bcher-kva.example", None, Query("zoë"))),
-    "url": ("finger://example.org/bob", Target("example.org", "example.org", None, Query("bob"))),
-    "url-of-a-host": ("finger://example.org", Target("example.org", "example.org", None, Query())),
-    "url-of-a-folder": ("finger://example.org/", Target("example.org", "example.org", None, Query())),
-    "url-with-a-port": ("FINGER://example.org:1079/bob", Target("example.org", "example.org", 1079, Query("bob"))),
-    "url-with-a-user": ("finger://bob@example.org", Target("example.org", "example.org", None, Query("bob"))),
-    "url-with-both-but-one": ("finger://bob@[::1]:7/", Target("::1", "::1", 7, Query("bob"))),
-    "url-verbose": ("finger://one/%2FW%20bob", Target("one", "one", None, Query("bob", (), True))),
-    "url-verbose-unescaped": ("finger://one//W%20bob", Target("one", "one", None, Query("bob", (), True))),
-    "url-forwarding": ("finger://two/bob@one", Target("two", "two", None, Query("bob", ("one",)))),
-    "url-forwarding-escaped": ("finger://two/bob%40one", Target("two", "two", None, Query("bob", ("one",)))),
-    "url-user-forwarding": ("finger://bob@one@two", Target("two", "two", None, Query("bob", ("one",)))),
-    "url-utf-8": ("finger://one/zo%C3%AB", Target("one", "one", None, Query("zoë"))),
-    "url-latin-1": ("finger://one/zo%eb", Target("one", "one", None, Query("zoë"))),
-    "url-percent": ("finger://one/100%25", Target("one", "one", None, Query("100%"))),
-    "url-percent-and-digits": ("finger://one/%250a", Target("one", "one", None, Query("%0a"))),
-    "url-no-ascii": ("finger://b%C3%BCcher.de/zoë", Target("bücher.de", "xn--bcher-kva.de", None, Query("zoë"))),
-    "url-zone": ("finger://[fe80::1%25lo]/", Target("fe80::1%lo", "fe80::1%lo", None, Query())),
-    "url-fragment": ("finger://one/bob#plan", Target("one", "one", None, Query("bob"))),
-    "url-question": ("finger://one/bob?plan", Target("one", "one", None, Query("bob?plan"))),
+    "nobody-here": ("", FingerTarget("localhost", "localhost", None, Query())),
+    "a-user-here": ("bob", FingerTarget("localhost", "localhost", None, Query("bob"))),
+    "a-user-there": ("bob@example.org", FingerTarget("example.org", "example.org", None, Query("bob"))),
+    "a-list": ("@example.org", FingerTarget("example.org", "example.org", None, Query())),
+    "a-port": ("bob@example.org:1079", FingerTarget("example.org", "example.org", 1079, Query("bob"))),
+    "ipv4": ("bob@192.0.2.7:79", FingerTarget("192.0.2.7", "192.0.2.7", 79, Query("bob"))),
+    "ipv6": ("bob@[2001:db8::1]", FingerTarget("2001:db8::1", "2001:db8::1", None, Query("bob"))),
+    "ipv6-with-a-port": ("@[::1]:1079", FingerTarget("::1", "::1", 1079, Query())),
+    "ipv6-with-a-zone": ("@[fe80::1%lo]:1079", FingerTarget("fe80::1%lo", "fe80::1%lo", 1079, Query())),
+    "forwarding": ("bob@one@two", FingerTarget("two", "two", None, Query("bob", ("one",)))),
+    "a-list-forwarded": ("@one@two@three:7", FingerTarget("three", "three", 7, Query("", ("one", "two")))),
+    "verbose-by-hand": ("/W bob@one", FingerTarget("one", "one", None, Query("bob", (), True))),
+    "several-words": ("bob smith@one", FingerTarget("one", "one", None, Query("bob smith"))),
+    "a-name-like-a-url": ("finger:bob", FingerTarget("localhost", "localhost", None, Query("finger:bob"))),
+    "no-ascii": ("zoë@bücher.example", FingerTarget("bücher.example", "xn--bcher-kva.example", None, Query("zoë"))),
+    "url": ("finger://example.org/bob", FingerTarget("example.org", "example.org", None, Query("bob"))),
+    "url-of-a-host": ("finger://example.org", FingerTarget("example.org", "example.org", None, Query())),
+    "url-of-a-folder": ("finger://example.org/", FingerTarget("example.org", "example.org", None, Query())),
+    "url-with-a-port": ("FINGER://example.org:79/bob", FingerTarget("example.org", "example.org", 79, Query("bob"))),
+    "url-with-a-user": ("finger://bob@example.org", FingerTarget("example.org", "example.org", None, Query("bob"))),
+    "url-with-both-but-one": ("finger://bob@[::1]:7/", FingerTarget("::1", "::1", 7, Query("bob"))),
+    "url-verbose": ("finger://one/%2FW%20bob", FingerTarget("one", "one", None, Query("bob", (), True))),
+    "url-verbose-unescaped": ("finger://one//W%20bob", FingerTarget("one", "one", None, Query("bob", (), True))),
+    "url-forwarding": ("finger://two/bob@one", FingerTarget("two", "two", None, Query("bob", ("one",)))),
+    "url-forwarding-escaped": ("finger://two/bob%40one", FingerTarget("two", "two", None, Query("bob", ("one",)))),
+    "url-user-forwarding": ("finger://bob@one@two", FingerTarget("two", "two", None, Query("bob", ("one",)))),
+    "url-utf-8": ("finger://one/zo%C3%AB", FingerTarget("one", "one", None, Query("zoë"))),
+    "url-latin-1": ("finger://one/zo%eb", FingerTarget("one", "one", None, Query("zoë"))),
+    "url-percent": ("finger://one/100%25", FingerTarget("one", "one", None, Query("100%"))),
+    "url-percent-and-digits": ("finger://one/%250a", FingerTarget("one", "one", None, Query("%0a"))),
+    "url-no-ascii": ("finger://b%C3%BCcher.de/zoë", FingerTarget("bücher.de", "xn--bcher-kva.de", None, Query("zoë"))),
+    "url-zone": ("finger://[fe80::1%25lo]/", FingerTarget("fe80::1%lo", "fe80::1%lo", None, Query())),
+    "url-fragment": ("finger://one/bob#plan", FingerTarget("one", "one", None, Query("bob"))),
+    "url-question": ("finger://one/bob?plan", FingerTarget("one", "one", None, Query("bob?plan"))),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "target"), TARGETS.values(), ids=TARGETS)
-def test_a_target_is_a_host_and_a_query(text: str, target: Target) -> None:
+def test_a_target_is_a_host_and_a_query(text: str, target: FingerTarget) -> None:
     assert read_target(text) == target
 
 

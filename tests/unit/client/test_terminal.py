@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd.client.terminal import _BLANKS, Display, masked
+from fingerd.client.terminal import _BLANKS, TerminalFilter, mask
 
 PLAIN = {9, 10, *range(32, 127)}
 HARMLESS = "café Ж 漢字 עברית 🙂 e\u0301 \xa0\u3000"
@@ -17,7 +17,7 @@ def shown(
     *parts: bytes, international: bool = False, controls: bool = False, charset: str = "utf-8", final: bool = True
 ) -> bytes:
     """What is written for these parts of an answer, and its end."""
-    display = Display(international, controls, charset)
+    display = TerminalFilter(international, controls, charset)
     written = b"".join(map(display.show, parts))
     return written + display.show(b"", final=True) if final else written
 
@@ -107,7 +107,7 @@ def test_an_answer_as_it_is_shown(received: bytes, options: dict[str, bool], wri
 
 
 def test_an_answer_is_shown_as_it_comes_but_for_halves() -> None:
-    display = Display(True, False, "utf-8")
+    display = TerminalFilter(True, False, "utf-8")
     assert display.show(b"a\r") == b"a"
     assert display.show(b"\nb\xc3") == b"\nb"
     assert display.show(b"\xab\n") == "ë\n".encode()
@@ -117,4 +117,4 @@ def test_an_answer_is_shown_as_it_comes_but_for_halves() -> None:
 def test_every_blank_of_unicode_is_shown() -> None:
     every = {chr(number) for number in range(127, sys.maxunicode) if unicodedata.category(chr(number)) == "Zs"}
     assert {character for character in map(chr, range(sys.maxunicode)) if _BLANKS.match(character)} == every
-    assert masked("".join(every), True, False) == "".join(every)
+    assert mask("".join(every), True, False) == "".join(every)

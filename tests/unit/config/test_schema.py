@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import pytest
 import yaml
 
-from fingerd.config.document import Document, Place, join, read_document, set_options
-from fingerd.config.schema import FAILED, Reader, foreign_types
-from fingerd.config.values import Scalar, Seconds, Size, Whole, convert, describe, did_you_mean, read_scalar, to_text
+from fingerd.config.document import Document, Location, join, read_document, set_options
+from fingerd.config.schema import INVALID, Reader, unsupported_types
+from fingerd.config.values import Integer, Scalar, Seconds, Size, convert, describe, did_you_mean, read_scalar, to_text
 from fingerd.errors import ConfigError, OptionError
 
 
@@ -19,7 +19,7 @@ from fingerd.errors import ConfigError, OptionError
 class Wheel:
     """A part, which may also be named by its size alone."""
 
-    inches: Annotated[int, Whole(1, 30)]
+    inches: Annotated[int, Integer(1, 30)]
     maker: str = "unknown"
 
 
@@ -35,8 +35,8 @@ class Cart:
     stops: tuple[str, ...] = ()
     wheels: tuple[Wheel, ...] = ()
     spare: str | Wheel = "none"
-    brakes: Literal[False, "all"] | tuple[Annotated[int, Whole(1, 4)], ...] = False
-    prices: Mapping[str, Annotated[int, Whole()]] = field(default_factory=lambda: MappingProxyType({}))
+    brakes: Literal[False, "all"] | tuple[Annotated[int, Integer(1, 4)], ...] = False
+    prices: Mapping[str, Annotated[int, Integer()]] = field(default_factory=lambda: MappingProxyType({}))
     computed: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ def read(kind: Any, text: str) -> Any:
     assert document.root is not None
     value = Reader(document, {Shouted: shout}).read(document.root, kind, "")
     document.raise_problems()
-    assert value is not FAILED
+    assert value is not INVALID
     return value
 
 
@@ -218,7 +218,7 @@ def test_a_kind_of_its_own_is_read_by_its_own_reader() -> None:
 def test_keys_that_the_caller_reads_are_no_unknown_options() -> None:
     document = compose("{type: x, inches: 5}")
     assert document.root is not None
-    assert Reader(document).read_fields(document.root, Wheel, "wheel", beside=("type",)) == Wheel(5)
+    assert Reader(document).read_fields(document.root, Wheel, "wheel", extra_keys=("type",)) == Wheel(5)
     assert document.problems == ()
 
 
@@ -281,10 +281,10 @@ def test_a_word_that_yaml_reads_otherwise_is_a_text_only_in_quotes(text: str, co
 
 
 CONVERTED = {
-    "whole": (Whole(), "5", 5),
-    "whole with a sign": (Whole(-5), "-5", -5),
-    "whole with underscores": (Whole(), "1_000", 1000),
-    "zero": (Whole(), "0", 0),
+    "whole": (Integer(), "5", 5),
+    "whole with a sign": (Integer(-5), "-5", -5),
+    "whole with underscores": (Integer(), "1_000", 1000),
+    "zero": (Integer(), "0", 0),
     "bytes": (Size(), "65536", 65536),
     "KiB": (Size(), "64KiB", 65536),
     "a blank before the unit": (Size(), "64 KiB", 65536),
@@ -301,14 +301,14 @@ CONVERTED = {
 }
 
 REFUSED = {
-    "fraction": (Whole(), "1.5", "must be a whole number"),
-    "word": (Whole(), "ten", "must be a whole number"),
-    "octal": (Whole(), "010", "must be a whole number (YAML reads 010 as 8)"),
-    "hexadecimal": (Whole(), "0x10", "must be a whole number (YAML reads 0x10 as 16)"),
-    "base 60": (Whole(), "1:30", "must be a whole number (YAML reads 1:30 as 90)"),
-    "infinite": (Whole(), ".inf", "must be a whole number"),
-    "too small": (Whole(1), "0", "must be from 1 to 1,000,000"),
-    "too large": (Whole(1, 9), "10", "must be from 1 to 9"),
+    "fraction": (Integer(), "1.5", "must be a whole number"),
+    "word": (Integer(), "ten", "must be a whole number"),
+    "octal": (Integer(), "010", "must be a whole number (YAML reads 010 as 8)"),
+    "hexadecimal": (Integer(), "0x10", "must be a whole number (YAML reads 0x10 as 16)"),
+    "base 60": (Integer(), "1:30", "must be a whole number (YAML reads 1:30 as 90)"),
+    "infinite": (Integer(), ".inf", "must be a whole number"),
+    "too small": (Integer(1), "0", "must be from 1 to 1,000,000"),
+    "too large": (Integer(1, 9), "10", "must be from 1 to 9"),
     "unit of ten": (Size(), "64KB", "must be a size in bytes, as 65536 or 64KiB"),
     "small unit": (Size(), "64k", "must be a size in bytes, as 65536 or 64KiB"),
     "no bytes": (Size(), "0", "must be from 1 to 1,073,741,824"),
@@ -322,14 +322,14 @@ REFUSED = {
 
 @pytest.mark.parametrize(("converter", "text", "value"), CONVERTED.values(), ids=CONVERTED.keys())
 def test_numbers_sizes_and_times_are_read_as_a_person_reads_them(
-    converter: Whole | Size | Seconds, text: str, value: float
+    converter: Integer | Size | Seconds, text: str, value: float
 ) -> None:
     assert converter(plain(text)) == value
 
 
 @pytest.mark.parametrize(("converter", "text", "complaint"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_number_size_or_time_is_refused(
-    converter: Whole | Size | Seconds, text: str, complaint: str
+    converter: Integer | Size | Seconds, text: str, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         converter(plain(text))
@@ -352,7 +352,7 @@ def test_a_word_is_true_only_where_true_is_one_of_the_words() -> None:
         (bool, "true or false"),
         (Literal["a"], "a"),
         (Literal["a", "b", False], "a, b or false"),
-        (Annotated[int, Whole()], "a whole number"),
+        (Annotated[int, Integer()], "a whole number"),
         (Annotated[str, to_text], "text"),
     ],
     ids=["text", "bool", "one word", "words", "number", "function"],
@@ -368,10 +368,14 @@ def test_a_hint_is_given_only_for_a_word_that_is_close() -> None:
 
 def test_problems_and_warnings_stand_in_the_order_of_the_file_and_once_each() -> None:
     document = Document("f")
-    for place, path, what in ((Place("f", 9, 1), "b", "late"), (Place("f", 10, 1), "", "last"), (Place("f"), "a", "x")):
-        document.complain(place, path, what)
+    for place, path, what in (
+        (Location("f", 9, 1), "b", "late"),
+        (Location("f", 10, 1), "", "last"),
+        (Location("f"), "a", "x"),
+    ):
+        document.add_error(place, path, what)
         document.warn(place, path, what)
-    document.complain(Place("f", 9, 1), "b", "late")
+    document.add_error(Location("f", 9, 1), "b", "late")
     assert document.problems == document.warnings == ("f: a: x", "f:9:1: b: late", "f:10:1: last")
     assert document.count == 4
     with pytest.raises(ConfigError, match="f:9:1: b: late") as caught:
@@ -381,7 +385,7 @@ def test_problems_and_warnings_stand_in_the_order_of_the_file_and_once_each() ->
 
 def test_a_document_without_problems_raises_none() -> None:
     document = Document("f")
-    document.warn(Place("f"), "a", "perhaps")
+    document.warn(Location("f"), "a", "perhaps")
     document.raise_problems()
 
 
@@ -490,20 +494,20 @@ class Count:
     names: list[str]
     two: tuple[str, str]
     again: "tuple[Count, ...]"
-    good: Cart | Literal["none"] | Annotated[int, Whole()] | bool
+    good: Cart | Literal["none"] | Annotated[int, Integer()] | bool
     crier: Crier
     computed: int = field(init=False)
 
 
 def test_types_that_cannot_be_read_are_found_before_anything_is_read() -> None:
-    assert list(foreign_types(Cart)) == []
-    assert list(foreign_types(Count, special=(Shouted,))) == [
-        "some: no option can be of type int: use Annotated[int, Whole()]",
+    assert list(unsupported_types(Cart)) == []
+    assert list(unsupported_types(Count, special=(Shouted,))) == [
+        "some: no option can be of type int: use Annotated[int, Integer()]",
         "share: no option can be of type float: use Annotated[float, Seconds()]",
         "names: no option can be of type list[str]",
         "two: no option can be of type tuple[str, str]",
     ]
-    assert list(foreign_types(Crier)) == ["word: no option can be of type Shouted"]
+    assert list(unsupported_types(Crier)) == ["word: no option can be of type Shouted"]
 
 
 @dataclass(frozen=True)
@@ -512,4 +516,6 @@ class Unknown:
 
 
 def test_types_that_cannot_be_read_are_told() -> None:
-    assert list(foreign_types(Unknown)) == ["the types of its options cannot be read: name 'NotHere' is not defined"]
+    assert list(unsupported_types(Unknown)) == [
+        "the types of its options cannot be read: name 'NotHere' is not defined"
+    ]

@@ -14,7 +14,7 @@ from fingerd.log import writer as logs
 from fingerd.log.format import Access
 from fingerd.log.sinks import DescriptorSink, Entry
 from fingerd.log.writer import Log, Writer, open_sink
-from tests.helpers.daemons import eventually
+from tests.helpers.daemons import wait_until
 
 
 class Lines:
@@ -52,7 +52,7 @@ def test_lines_are_written_in_their_order_within_a_moment() -> None:
     writer.handle(record("one"))
     writer.log_access(Access("192.0.2.1", b"alice\r\n", "answered", 16, 0.001))
     writer.handle(record("two"))
-    eventually(lambda: len(sink.lines) == 3)
+    wait_until(lambda: len(sink.lines) == 3)
     assert time.monotonic() - begun < 1
     assert sink.lines == [
         "WARNING fingerd: one",
@@ -87,7 +87,7 @@ def test_lines_that_cannot_be_written_are_counted_and_told_later(style: str) -> 
     sink.broken = True
     for number in (1, 2):
         writer.handle(record("lost"))
-        eventually(lambda: sink.failures == number)
+        wait_until(lambda: sink.failures == number)
     sink.broken = False
     writer.handle(record("kept"))
     writer.close()

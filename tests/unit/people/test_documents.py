@@ -12,7 +12,7 @@ from fingerd.people.mapping import check_paths, people_of
 
 FIELDS = {"login": "id", "name": "profile.name", "home_phone": "phones.1", "plan": "says"}
 ALICE = {"id": "alice", "profile": {"name": "Alice Archer"}, "phones": ["1", 22.50], "says": ["one", "two", None]}
-TOLD = Person.of("alice", Record(name="Alice Archer", home_phone="22.5", plan="one\ntwo"))
+TOLD = Person.from_record("alice", Record(name="Alice Archer", home_phone="22.5", plan="one\ntwo"))
 
 
 def people(document: object, at: str | None = None) -> tuple[Person, ...]:

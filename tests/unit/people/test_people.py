@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask
+from fingerd.backends import Lookup
 from fingerd.errors import ConfigError
-from fingerd.people import ATOMS, WRITTEN, LastLogin, Mail, Person, Record, Session
+from fingerd.people import ATOMS, TEXT_ATOMS, LastLogin, Mail, Person, Record, Session
 from fingerd.settings import load_config
 
 ANN = Person(
@@ -79,18 +79,18 @@ NO_USERS = {
 def test_every_field_but_the_text_is_an_atom_and_what_is_written_down_are_some_of_them() -> None:
     fields = [field.name for field in dataclasses.fields(Person)]
     assert list(ATOMS) == [name for name in fields if name != "text"]
-    assert set(WRITTEN) < set(ATOMS)
+    assert set(TEXT_ATOMS) < set(ATOMS)
     assert all(getattr(ANN, atom) for atom in ATOMS)
 
 
 def test_somebody_who_is_only_written_down_is_not_known_to_be_logged_in_or_not() -> None:
-    person = Person.of("ann", Record(**{atom: getattr(ANN, atom) for atom in WRITTEN}))
+    person = Person.from_record("ann", Record(**{atom: getattr(ANN, atom) for atom in TEXT_ATOMS}))
     assert person == dataclasses.replace(ANN, sessions=None, last_login=None, mail=None, forward="")
 
 
 @pytest.mark.parametrize("atom", ATOMS)
 def test_with_one_atom_all_others_are_unknown(atom: str) -> None:
-    person = ANN.only([atom])
+    person = ANN.redacted_to([atom])
     told = {name for name in ATOMS if getattr(person, name)}
     assert told == {atom}
     assert getattr(person, atom) == getattr(ANN, atom)
@@ -99,32 +99,32 @@ def test_with_one_atom_all_others_are_unknown(atom: str) -> None:
 
 @pytest.mark.parametrize("atom", ATOMS)
 def test_without_one_atom_all_others_are_known(atom: str) -> None:
-    person = ANN.only([name for name in ATOMS if name != atom])
+    person = ANN.redacted_to([name for name in ATOMS if name != atom])
     assert {name for name in ATOMS if not getattr(person, name)} == {atom}
 
 
 def test_who_has_no_full_name_is_told_by_the_login() -> None:
-    assert Person("ann").only(["name"]) == Person("", name="ann")
-    assert Person("ann", name=" \t").only(["name"]) == Person("", name="ann")
-    assert Person("ann").only(["plan"]) == Person("")
-    assert ANN.only(["name"]) == Person("", name="Ann Example")
+    assert Person("ann").redacted_to(["name"]) == Person("", name="ann")
+    assert Person("ann", name=" \t").redacted_to(["name"]) == Person("", name="ann")
+    assert Person("ann").redacted_to(["plan"]) == Person("")
+    assert ANN.redacted_to(["name"]) == Person("", name="Ann Example")
 
 
 @pytest.mark.parametrize(("name", "asked", "called"), CALLED.values(), ids=CALLED.keys())
 def test_somebody_is_called_by_whole_words_of_the_full_name(name: str, asked: str, called: bool) -> None:
-    assert Person("x", name=name).is_called(asked) is called
+    assert Person("x", name=name).matches_name(asked) is called
 
 
 def test_somebody_is_not_called_by_anything_but_the_full_name() -> None:
-    assert not ANN.is_called("ann potter")
-    assert not Person("mark").is_called("mark")
+    assert not ANN.matches_name("ann potter")
+    assert not Person("mark").matches_name("mark")
 
 
 @pytest.mark.parametrize(("text", "person"), USERS.values(), ids=USERS.keys())
 def test_a_user_of_the_configuration_is_a_text_or_a_record(text: str, person: Person, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend:\n  type: static\n  users:\n    {text}\n")
-    assert list(load_config(str(path)).backend.find(Ask("ann", False, "unix", 0))) == [person]
+    assert list(load_config(str(path)).backend.find(Lookup("ann", False, "unix", 0))) == [person]
 
 
 @pytest.mark.parametrize(("text", "problem"), NO_USERS.values(), ids=NO_USERS.keys())

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingerd.backends.static import Static
-from fingerd.errors import HopError
+from fingerd.errors import ForwardError
 from fingerd.net import resolver as lookup
 from fingerd.net.stream import connect
 from fingerd.protocol.query import Query
@@ -29,12 +29,12 @@ from fingerd.protocol.reply import cut_reply, encode_reply
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.relay import Relay
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
-from fingerd.ruip.targets import parse_target
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
+from fingerd.ruip.targets import parse_host_pattern
 from fingerd.text import read_text
 from tests.conftest import Start
 from tests.daemon.test_reload import config_of, reload
-from tests.helpers.daemons import FINGERD, PATIENCE, Daemon, Host, ask, eventually, hear, let_everybody_in
+from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, Host, ask, hear, let_everybody_in, wait_until
 
 DENIED = b"Finger forwarding service denied\r\n"
 UNKNOWN = b"No such host\r\n"
@@ -117,11 +117,11 @@ def neighbour(say: Say, family: socket.AddressFamily = socket.AF_INET) -> Iterat
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
         listener.listen()
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT)
 
         def answer() -> None:
             with contextlib.suppress(OSError), listener.accept()[0] as client:
-                client.settimeout(PATIENCE)
+                client.settimeout(TIMEOUT)
                 line = b""
                 while not line.endswith(b"\n"):
                     heard = client.recv(1)
@@ -134,7 +134,7 @@ def neighbour(say: Say, family: socket.AddressFamily = socket.AF_INET) -> Iterat
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert not thread.is_alive()
 
 
@@ -142,15 +142,15 @@ def told_by(
     port: int,
     line: bytes,
     *targets: str,
-    wording: Wording | None = None,
+    wording: ReplyOptions | None = None,
     limit: int = 1 << 18,
-    seconds: float = PATIENCE,
+    seconds: float = TIMEOUT,
 ) -> Answer:
     """What becomes of the line where queries may go to these targets, at that port."""
-    rule = Rule(("any",), forward=tuple(map(parse_target, targets)) or False)
+    rule = Rule(("any",), forward=tuple(map(parse_host_pattern, targets)) or False)
     users = Static({"alice": "Here"})
-    ruip = Ruip(users, Policy([rule]), wording or Wording(), 1024, limit, forwarder=Forwarder(port=port))
-    return ruip.answer_line(line, Asker("192.0.2.7", time.monotonic() + seconds, 0.0))
+    ruip = Ruip(users, Policy([rule]), wording or ReplyOptions(), 1024, limit, forwarder=Forwarder(port=port))
+    return ruip.answer_line(line, AnswerContext("192.0.2.7", time.monotonic() + seconds, 0.0))
 
 
 def repeat(client: socket.socket, line: bytes) -> None:
@@ -272,7 +272,7 @@ def test_an_endless_answer_is_cut_at_the_limit() -> None:
 
 
 def test_a_header_and_a_footer_stand_around_all_of_it_and_around_a_failure() -> None:
-    wording = Wording("ascii", "{user}:", "bye")
+    wording = ReplyOptions("ascii", "{user}:", "bye")
     with neighbour(pieces("grün\n".encode())) as port:
         answer = told_by(port, b"bob@127.0.0.1", "127.0.0.1", wording=wording)
     assert answer == Answer("answered", b"bob:\r\n" + HEAD + b"gr?n\r\nbye\r\n")
@@ -281,13 +281,13 @@ def test_a_header_and_a_footer_stand_around_all_of_it_and_around_a_failure() -> 
 
 
 def test_an_answer_to_another_host_s_query_is_not_remembered() -> None:
-    rule = Rule(("any",), forward=(parse_target("127.0.0.1"),))
+    rule = Rule(("any",), forward=(parse_host_pattern("127.0.0.1"),))
     for said in (b"first\n", b"second\n"):
         with neighbour(pieces(said)) as port:
             ruip = Ruip(
-                Static({"alice": "Here"}), Policy([rule]), Wording(), 1024, 1 << 18, forwarder=Forwarder(port=port)
+                Static({"alice": "Here"}), Policy([rule]), ReplyOptions(), 1024, 1 << 18, forwarder=Forwarder(port=port)
             )
-            asker = Asker("192.0.2.7", time.monotonic() + PATIENCE, 0.0)
+            asker = AnswerContext("192.0.2.7", time.monotonic() + TIMEOUT, 0.0)
             assert ruip.answer_line(b"bob@127.0.0.1", asker).reply == HEAD + said.replace(b"\n", b"\r\n")
         assert ruip.answer_line(b"bob@127.0.0.1", asker).reply == UNREACHABLE
         assert ruip.answer_line(b"alice", asker).reply == b"Here\r\n"
@@ -299,7 +299,7 @@ def test_pieces_are_told_as_they_come_until_nobody_listens() -> None:
 
     def say(client: socket.socket, _: bytes) -> None:
         client.sendall(b"one\ntw")
-        assert heard.wait(PATIENCE)
+        assert heard.wait(TIMEOUT)
         client.sendall(b"o\nthree\n")
         wait(client, b"")
 
@@ -309,9 +309,9 @@ def test_pieces_are_told_as_they_come_until_nobody_listens() -> None:
         return len(told) < 2
 
     with neighbour(say) as port:
-        rule = Rule(("any",), forward=(parse_target("127.0.0.1"),))
-        ruip = Ruip(Static({}), Policy([rule]), Wording(), 1024, 1 << 18, forwarder=Forwarder(port=port))
-        asker = Asker("192.0.2.7", time.monotonic() + PATIENCE, 0.0, tell)
+        rule = Rule(("any",), forward=(parse_host_pattern("127.0.0.1"),))
+        ruip = Ruip(Static({}), Policy([rule]), ReplyOptions(), 1024, 1 << 18, forwarder=Forwarder(port=port))
+        asker = AnswerContext("192.0.2.7", time.monotonic() + TIMEOUT, 0.0, tell)
         assert ruip.answer_line(b"bob@127.0.0.1", asker) == Answer("answered", b"two\r\nthree\r\n")  # not taken
     assert told == [HEAD + b"one\r\n", b"two\r\nthree\r\n"]
 
@@ -334,7 +334,7 @@ def test_names_that_take_for_ever_keep_a_bounded_number_of_threads(monkeypatch: 
 
     def getaddrinfo(*arguments: object, **_: object) -> list[object]:
         looked_up.append(arguments[0])
-        assert released.wait(PATIENCE)
+        assert released.wait(TIMEOUT)
         return []
 
     monkeypatch.setattr(lookup, "LOOKUPS", 6)
@@ -342,14 +342,14 @@ def test_names_that_take_for_ever_keep_a_bounded_number_of_threads(monkeypatch: 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for client in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
         for number in range(3):
-            with pytest.raises(HopError) as caught:  # as after a reload, each with a forwarder of its own
+            with pytest.raises(ForwardError) as caught:  # as after a reload, each with a forwarder of its own
                 Forwarder().ask(Query("", (f"host{number}",)), ["*"], client, time.monotonic() + 0.1)
-            assert (caught.value.outcome, caught.value.words) == ("busy", "Host does not answer")
+            assert (caught.value.outcome, caught.value.reply_text) == ("busy", "Host does not answer")
     assert looked_up == ["host0", "host1"] * 3
     released.set()
-    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "lookup"])
-    with pytest.raises(HopError) as caught:  # of a name without any address
-        Forwarder().ask(Query("", ("host4",)), ["*"], "192.0.2.1", time.monotonic() + PATIENCE)
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "lookup"])
+    with pytest.raises(ForwardError) as caught:  # of a name without any address
+        Forwarder().ask(Query("", ("host4",)), ["*"], "192.0.2.1", time.monotonic() + TIMEOUT)
     assert caught.value.outcome == "refused"
 
 
@@ -369,8 +369,8 @@ def test_where_the_system_gives_no_thread_the_host_cannot_be_reached(monkeypatch
     monkeypatch.setattr(threading.Thread, "start", start)
     forwarder = Forwarder()
     for _ in range(lookup.LOOKUPS + 1):
-        with pytest.raises(HopError) as caught:
-            forwarder.ask(Query("", ("localhost",)), ["*"], "192.0.2.7", time.monotonic() + PATIENCE)
+        with pytest.raises(ForwardError) as caught:
+            forwarder.ask(Query("", ("localhost",)), ["*"], "192.0.2.7", time.monotonic() + TIMEOUT)
         assert caught.value.outcome == "error"
 
 
@@ -389,13 +389,13 @@ def test_a_host_without_ipv6_asks_the_other_address(monkeypatch: pytest.MonkeyPa
     with neighbour(repeat) as port:
         monkeypatch.setattr(socket, "socket", Socket)
         endpoints = [(socket.AF_INET6, ("::1", port)), (socket.AF_INET, ("127.0.0.1", port))]
-        with connect(endpoints, time.monotonic() + PATIENCE):
+        with connect(endpoints, time.monotonic() + TIMEOUT):
             pass
         monkeypatch.undo()
 
 
 def test_nothing_is_asked_when_there_is_no_time_left() -> None:
-    with pytest.raises(HopError) as caught:
+    with pytest.raises(ForwardError) as caught:
         Forwarder().ask(Query("", ("localhost",)), ["*"], "192.0.2.7", time.monotonic() - 1)
     assert caught.value.outcome == "busy"
 
@@ -546,7 +546,7 @@ class Net:
             stderr=self._lines,
         )
         self._started.append(self.dnsmasq)
-        eventually(lambda: b"127.0.0.1" in self._getent("loopback.example.org"))
+        wait_until(lambda: b"127.0.0.1" in self._getent("loopback.example.org"))
 
     def _getent(self, name: str) -> bytes:
         return self.hosts["a"].run("getent", "ahostsv4", name).stdout.encode()
@@ -822,7 +822,7 @@ def test_bytes_for_a_terminal_are_masked(daemons: Daemons) -> None:
 def test_an_answer_is_passed_on_as_it_comes(daemons: Daemons, net: Net) -> None:
     a = daemons("a", ALL)
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(a.path)
         client.sendall(b"bob@slow.example.org\r\n")
         assert client.recv(4096) == b"[slow.example.org]\r\nfirst\r\n"
@@ -834,7 +834,7 @@ def test_an_answer_is_passed_on_as_it_comes(daemons: Daemons, net: Net) -> None:
 def test_a_part_of_an_answer_is_closed_by_the_words_that_it_is_cut_when_the_daemon_stops(daemons: Daemons) -> None:
     a = daemons("a", ALL, "limits: {drain_seconds: 0.3}\nreply: {footer: 'by {user}'}\n")
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(a.path)
         client.sendall(b"bob@drip.example.org\r\n")
         assert client.recv(4096).startswith(b"[drip.example.org]\r\ndrip\r\n")
@@ -848,7 +848,7 @@ def test_what_a_client_does_not_take_at_once_follows_as_soon_as_it_does(daemons:
     a = daemons("a", ALL, "limits: {answer_seconds: 60, reply_bytes: 8MiB}\n")
     whole = len(b"[long.example.org]\r\n") + (3 << 20)
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(a.path)
         client.sendall(b"bob@long.example.org\r\n")
         for _ in range(100):
@@ -863,7 +863,7 @@ def test_what_a_client_does_not_take_at_once_follows_as_soon_as_it_does(daemons:
 def test_a_client_that_does_not_listen_or_is_gone_holds_nothing_up(daemons: Daemons) -> None:
     a = daemons("a", ALL, "limits: {answer_seconds: 60, reply_bytes: 8MiB}\n")
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(a.path)
         client.sendall(b"bob@gigabyte.example.org\r\n")
         for _ in range(100):

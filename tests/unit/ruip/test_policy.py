@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.config.values import Scalar
 from fingerd.daemon.cli import main
 from fingerd.errors import ConfigError
-from fingerd.net.addresses import counted_as, is_from, is_within, parse_address, parse_source, shortened
+from fingerd.net.addresses import anonymized, covers, limit_key, matches, parse_address, parse_source
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import AMBIGUOUS_NAME
 from fingerd.ruip.policy import ANYONE, NO_RULE, Policy, Rule, read_source
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD
@@ -112,12 +112,12 @@ SHORTENED = {
 
 @pytest.mark.parametrize(("client", "source", "held"), FROM.values(), ids=FROM.keys())
 def test_a_source_holds_the_clients_that_it_means(client: str, source: str, held: bool) -> None:
-    assert is_from(client, parse_source(source)) is held
+    assert matches(client, parse_source(source)) is held
 
 
 @pytest.mark.parametrize(("inner", "outer", "held"), WITHIN.values(), ids=WITHIN.keys())
 def test_a_source_is_within_another_that_holds_all_of_its_clients(inner: str, outer: str, held: bool) -> None:
-    assert is_within(parse_source(inner), parse_source(outer)) is held
+    assert covers(parse_source(inner), parse_source(outer)) is held
 
 
 @pytest.mark.parametrize(("text", "complaint"), NO_SOURCE.values(), ids=NO_SOURCE.keys())
@@ -135,12 +135,12 @@ def test_a_source_that_yaml_reads_otherwise_must_be_quoted() -> None:
 
 @pytest.mark.parametrize(("client", "name"), COUNTED.values(), ids=COUNTED.keys())
 def test_clients_of_one_network_are_counted_as_one(client: str, name: str) -> None:
-    assert counted_as(client) == name
+    assert limit_key(client) == name
 
 
 @pytest.mark.parametrize(("client", "network"), SHORTENED.values(), ids=SHORTENED.keys())
 def test_a_shortened_client_is_its_network(client: str, network: str) -> None:
-    assert shortened(client) == network
+    assert anonymized(client) == network
 
 
 def test_an_address_has_one_spelling() -> None:
@@ -273,7 +273,7 @@ PIRMANN = Person(
     mail=Mail(),
     plan="Work",
 )
-AWAY = PIRMANN.only([atom for atom in ATOMS if atom != "sessions"])
+AWAY = PIRMANN.redacted_to([atom for atom in ATOMS if atom != "sessions"])
 
 
 @dataclass(frozen=True)
@@ -282,13 +282,13 @@ class Dimacs(Backend):
 
     person: Person
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        return (self.person,) if ask.username == self.person.login else ()
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        return (self.person,) if lookup.username == self.person.login else ()
 
 
 def asked(line: bytes, policy: Policy, backend: Backend) -> Answer:
     """What becomes of the line of a client from outside."""
-    return Ruip(backend, policy, Wording(), 1024, 1 << 18).answer_line(line, Asker("192.0.2.7", 20.0, NOW))
+    return Ruip(backend, policy, ReplyOptions(), 1024, 1 << 18).answer_line(line, AnswerContext("192.0.2.7", 20.0, NOW))
 
 
 # RFC 1288 3.2.3 asks for these three administrators; 2.5.2 wants the full name of the first two as well.

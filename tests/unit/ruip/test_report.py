@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import CRLF, encode_reply
 from fingerd.ruip.policy import PRESETS, Policy, Rule
 from fingerd.ruip.report import LISTED, SHORT_PLAN, records, separated, table
-from fingerd.ruip.ruip import Asker, Ruip, Wording
+from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
 from fingerd.ruip.times import date, idle_column, idle_time, weekday
 from fingerd.text import one_line
 
@@ -46,21 +46,21 @@ def rutgers() -> Iterator[None]:
 class Known(Backend):
     """Some people, whom any name may mean."""
 
-    instant: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
     people: tuple[Person, ...]
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         return self.people
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         return iter(self.people)
 
 
 def reply(line: bytes, people: Sequence[Person], *show: str, now: float = NOW) -> bytes:
     """What a client is told of these people who may learn these atoms."""
     rule = Rule(from_=("any",), list=True, match="name", show=show or ("everything",))
-    ruip = Ruip(Known(tuple(people)), Policy((rule,)), Wording(), 1024, 1 << 30)
-    return ruip.answer_line(line, Asker("192.0.2.7", 20.0, now)).reply
+    ruip = Ruip(Known(tuple(people)), Policy((rule,)), ReplyOptions(), 1024, 1 << 30)
+    return ruip.answer_line(line, AnswerContext("192.0.2.7", 20.0, now)).reply
 
 
 def on_the_wire(text: str) -> bytes:
@@ -639,7 +639,7 @@ LINES_OF_USERS = st.sampled_from([b"ann\r\n", b"/W ann\r\n"])
 @given(PEOPLE, SHOWN, LINES_OF_USERS)
 def test_a_user_is_told_no_less_of_than_the_list_tells(person: Person, show: tuple[str, ...], line: bytes) -> None:
     """RFC 1288 2.5.2, for any person and any policy."""
-    shown = person.only(Rule(from_=("any",), show=show).atoms & LISTED)
+    shown = person.redacted_to(Rule(from_=("any",), show=show).atoms & LISTED)
     cells = [shown.login, shown.name or shown.login, shown.office, shown.office_phone, shown.job]
     cells += [cell for session in shown.sessions or () for cell in (session.terminal, session.host)]
     listed, told = (reply(asked, [person], *show) for asked in (b"\r\n", line))

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import logging
+import math
 import tracemalloc
 import weakref
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.backends.discard import Discard
 from fingerd.backends.drop import Drop
 from fingerd.backends.empty import Empty
@@ -23,10 +24,10 @@ from fingerd.net.addresses import parse_source
 from fingerd.people import Person, Record
 from fingerd.protocol.query import Query
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.ruip import Answer, Asker, Ruip, Wording
+from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 
 PEOPLE = Static({"bob": "Happy and well", "alice": "Here\nand there\n", "jürgen": "grüßt €"})
-STRANGER = Asker("192.0.2.7", 20.0, 1_700_000_000.0)
+STRANGER = AnswerContext("192.0.2.7", 20.0, 1_700_000_000.0)
 FRIEND = STRANGER._replace(client="198.51.100.1")
 DENIED = STRANGER._replace(client="203.0.113.1")
 SHUNNED = STRANGER._replace(client="203.0.113.2")
@@ -46,10 +47,10 @@ POLICY = Policy(
 class Failing(Backend):
     """Can never tell."""
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         raise BackendError("the cause")
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         yield Person("bob", "")
         raise BackendError("the cause")
 
@@ -58,33 +59,33 @@ class Failing(Backend):
 class Waiting(Backend):
     """Remembers what it was asked, and keeps no list."""
 
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[Lookup] = field(default_factory=list)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        self.asked.append(ask)
-        return (Person(ask.username, f"call {len(self.asked)}"),)
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        self.asked.append(lookup)
+        return (Person(lookup.username, f"call {len(self.asked)}"),)
 
 
 @dataclass(frozen=True)
 class Crowd(Backend):
     """More people than anybody wants to hear of."""
 
-    instant: ClassVar[bool] = True
+    blocking: ClassVar[bool] = False
     told: list[str] = field(default_factory=list)
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         return (Person("one", "first"), Person("two", "second\n"))
 
-    def listed(self, ask: Ask) -> Iterator[Person]:
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
         for number in range(1000):
             self.told.append(f"user{number}")
             yield Person(f"user{number}", "")
 
 
 def ruip(
-    backend: Backend = PEOPLE, wording: Wording | None = None, query_bytes: int = 1024, reply_bytes: int = 1 << 18
+    backend: Backend = PEOPLE, wording: ReplyOptions | None = None, query_bytes: int = 1024, reply_bytes: int = 1 << 18
 ) -> Ruip:
-    return Ruip(backend, POLICY, wording or Wording(), query_bytes, reply_bytes)
+    return Ruip(backend, POLICY, wording or ReplyOptions(), query_bytes, reply_bytes)
 
 
 OUTCOMES = {
@@ -114,9 +115,9 @@ OUTCOMES = {
 }
 
 
-@pytest.mark.parametrize(("asker", "line", "outcome", "reply"), OUTCOMES.values(), ids=OUTCOMES.keys())
-def test_a_line_has_an_outcome_and_a_reply(asker: Asker, line: bytes, outcome: str, reply: bytes) -> None:
-    assert ruip().answer_line(line, asker) == Answer(outcome, reply)
+@pytest.mark.parametrize(("context", "line", "outcome", "reply"), OUTCOMES.values(), ids=OUTCOMES.keys())
+def test_a_line_has_an_outcome_and_a_reply(context: AnswerContext, line: bytes, outcome: str, reply: bytes) -> None:
+    assert ruip().answer_line(line, context) == Answer(outcome, reply)
 
 
 def test_an_empty_backend_knows_nobody_and_keeps_no_list() -> None:
@@ -131,7 +132,7 @@ def test_a_list_of_nobody_says_so() -> None:
 @pytest.mark.parametrize("backend", [Hold(), Drop(), Discard()], ids=["hold", "drop", "discard"])
 @pytest.mark.parametrize("line", [b"bob\r\n", b"\0\r\n", b"x" * 2000], ids=["user", "malformed", "too long"])
 def test_a_backend_that_wants_no_query_gives_nothing_back(backend: Backend, line: bytes) -> None:
-    wording = Wording(header="hello", footer="bye")
+    wording = ReplyOptions(header="hello", footer="bye")
     assert ruip(backend, wording).answer_line(line, STRANGER) == Answer("dropped", b"")
 
 
@@ -158,7 +159,7 @@ def test_a_backend_that_may_not_be_asked_is_not_asked() -> None:
 def test_a_backend_hears_who_asks_for_whom_and_until_when() -> None:
     backend = Waiting()
     ruip(backend).answer_line(b" /W alice  bob\r\n", STRANGER)
-    assert backend.asked == [Ask("alice  bob", True, "192.0.2.7", 20.0)]
+    assert backend.asked == [Lookup("alice  bob", True, "192.0.2.7", 20.0)]
 
 
 def test_a_backend_that_is_not_instant_is_asked_every_time() -> None:
@@ -173,49 +174,49 @@ def test_an_instant_backend_gives_the_same_answer_again() -> None:
 
 
 CHARSETS = {
-    "UTF-8": (Wording(charset="utf-8"), "grüßt €\r\n".encode()),
-    "Latin-1": (Wording(charset="latin-1"), b"gr\xfc\xdft ?\r\n"),
-    "ASCII": (Wording(charset="ascii"), b"gr??t ?\r\n"),
+    "UTF-8": (ReplyOptions(charset="utf-8"), "grüßt €\r\n".encode()),
+    "Latin-1": (ReplyOptions(charset="latin-1"), b"gr\xfc\xdft ?\r\n"),
+    "ASCII": (ReplyOptions(charset="ascii"), b"gr??t ?\r\n"),
 }
 
 
 @pytest.mark.parametrize(("wording", "reply"), CHARSETS.values(), ids=CHARSETS.keys())
-def test_what_the_charset_cannot_hold_is_masked(wording: Wording, reply: bytes) -> None:
+def test_what_the_charset_cannot_hold_is_masked(wording: ReplyOptions, reply: bytes) -> None:
     assert ruip(wording=wording).answer_line("jürgen\r\n".encode(), STRANGER).reply == reply
 
 
 NOW = datetime.fromtimestamp(1_700_000_000).astimezone().isoformat(" ", "seconds")
 
 WORDINGS = {
-    "a header": (Wording(header="Welcome"), b"Welcome\r\nHappy and well\r\n"),
-    "a footer": (Wording(footer="Bye"), b"Happy and well\r\nBye\r\n"),
-    "both, of several lines": (Wording(header="a\nb\n", footer="c\n"), b"a\r\nb\r\nHappy and well\r\nc\r\n"),
-    "empty ones": (Wording(header="", footer=""), b"Happy and well\r\n"),
-    "the user": (Wording(header="{user}:"), b"bob:\r\nHappy and well\r\n"),
-    "the client": (Wording(footer="for {client}"), b"Happy and well\r\nfor 192.0.2.7\r\n"),
-    "the time": (Wording(header="{time}"), f"{NOW}\r\nHappy and well\r\n".encode()),
-    "one twice": (Wording(header="{user} {user}"), b"bob bob\r\nHappy and well\r\n"),
+    "a header": (ReplyOptions(header="Welcome"), b"Welcome\r\nHappy and well\r\n"),
+    "a footer": (ReplyOptions(footer="Bye"), b"Happy and well\r\nBye\r\n"),
+    "both, of several lines": (ReplyOptions(header="a\nb\n", footer="c\n"), b"a\r\nb\r\nHappy and well\r\nc\r\n"),
+    "empty ones": (ReplyOptions(header="", footer=""), b"Happy and well\r\n"),
+    "the user": (ReplyOptions(header="{user}:"), b"bob:\r\nHappy and well\r\n"),
+    "the client": (ReplyOptions(footer="for {client}"), b"Happy and well\r\nfor 192.0.2.7\r\n"),
+    "the time": (ReplyOptions(header="{time}"), f"{NOW}\r\nHappy and well\r\n".encode()),
+    "one twice": (ReplyOptions(header="{user} {user}"), b"bob bob\r\nHappy and well\r\n"),
     "nothing else": (
-        Wording(header="{} {host} {{user}} {user!r} {User} %s"),
+        ReplyOptions(header="{} {host} {{user}} {user!r} {User} %s"),
         b"{} {host} {bob} {user!r} {User} %s\r\nHappy and well\r\n",
     ),
-    "control characters": (Wording(header="\x1b[2J"), b"?[2J\r\nHappy and well\r\n"),
-    "another charset": (Wording(charset="ascii", header="grüß"), b"gr??\r\nHappy and well\r\n"),
+    "control characters": (ReplyOptions(header="\x1b[2J"), b"?[2J\r\nHappy and well\r\n"),
+    "another charset": (ReplyOptions(charset="ascii", header="grüß"), b"gr??\r\nHappy and well\r\n"),
 }
 
 
 @pytest.mark.parametrize(("wording", "reply"), WORDINGS.values(), ids=WORDINGS.keys())
-def test_an_answer_stands_between_header_and_footer(wording: Wording, reply: bytes) -> None:
+def test_an_answer_stands_between_header_and_footer(wording: ReplyOptions, reply: bytes) -> None:
     assert ruip(wording=wording).answer_line(b"bob\r\n", STRANGER).reply == reply
 
 
 def test_what_is_put_into_a_header_is_not_looked_at_again() -> None:
-    answer = ruip(wording=Wording(header="{user} from {client}")).answer_line(b"{client}{time}\r\n", STRANGER)
+    answer = ruip(wording=ReplyOptions(header="{user} from {client}")).answer_line(b"{client}{time}\r\n", STRANGER)
     assert answer.reply == b"{client}{time} from 192.0.2.7\r\nNo such user\r\n"
 
 
 @pytest.mark.parametrize(
-    ("asker", "line", "reply"),
+    ("context", "line", "reply"),
     [
         (STRANGER, b"\0", b"[]\r\nMalformed query\r\n"),
         (STRANGER, b"", b"[]\r\nFinger online user list denied\r\n"),
@@ -225,8 +226,8 @@ def test_what_is_put_into_a_header_is_not_looked_at_again() -> None:
     ],
     ids=["malformed", "list", "forwarding", "denied", "silently"],
 )
-def test_a_refusal_has_a_header_too_but_silence_has_none(asker: Asker, line: bytes, reply: bytes) -> None:
-    assert ruip(wording=Wording(header="[{user}]")).answer_line(line, asker).reply == reply
+def test_a_refusal_has_a_header_too_but_silence_has_none(context: AnswerContext, line: bytes, reply: bytes) -> None:
+    assert ruip(wording=ReplyOptions(header="[{user}]")).answer_line(line, context).reply == reply
 
 
 def test_any_outcome_can_be_said() -> None:
@@ -255,19 +256,19 @@ def test_several_people_are_told_one_after_the_other() -> None:
 class Fragile(Backend):
     """Knows everybody but one, and cannot tell of that one."""
 
-    knows_names: ClassVar[bool] = True
+    searches_names: ClassVar[bool] = True
 
-    def find(self, ask: Ask) -> Sequence[Person]:
-        if ask.username == "broken":
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        if lookup.username == "broken":
             raise BackendError("the cause")
-        return (Person(ask.username, f"{ask.username} {ask.by_name}"),)
+        return (Person(lookup.username, f"{lookup.username} {lookup.by_name}"),)
 
 
 SEVERAL = Policy((Rule(from_=("any",), users_per_query=8),))
 
 
 def test_one_of_several_users_whom_nobody_can_tell_of_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
-    ruip = Ruip(Fragile(), SEVERAL, Wording(), 1024, 1 << 18)
+    ruip = Ruip(Fragile(), SEVERAL, ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"alice bob\r\n", STRANGER) == Answer("answered", b"alice False\r\n\r\nbob False\r\n")
     assert ruip.answer_line(b"alice broken bob\r\n", STRANGER) == Answer("error", b"Internal error in server\r\n")
     assert [record.getMessage() for record in caplog.records] == ["backend failed: the cause"]
@@ -277,18 +278,18 @@ def test_one_of_several_users_whom_nobody_can_tell_of_is_a_failure(caplog: pytes
 class Carved(Waiting):
     """The same, but what it says will never change."""
 
-    constant: ClassVar[bool] = True
+    repeatable_seconds: ClassVar[float] = math.inf
 
 
 @pytest.mark.parametrize(
     ("kind", "wording", "often"),
     {
-        "constant": (Carved, Wording(), 1),
-        "constant, under a header": (Carved, Wording(header="For {client}:"), 3),
-        "of any kind": (Waiting, Wording(), 3),
+        "constant": (Carved, ReplyOptions(), 1),
+        "constant, under a header": (Carved, ReplyOptions(header="For {client}:"), 3),
+        "of any kind": (Waiting, ReplyOptions(), 3),
     }.values(),
 )
-def test_only_a_constant_backend_is_not_asked_again(kind: type[Waiting], wording: Wording, often: int) -> None:
+def test_only_a_constant_backend_is_not_asked_again(kind: type[Waiting], wording: ReplyOptions, often: int) -> None:
     backend = kind()
     asked = ruip(backend, wording)
     replies = {asked.answer_line(b"bob\r\n", STRANGER) for _ in range(3)}
@@ -310,7 +311,7 @@ def test_what_is_remembered_is_bounded_whatever_clients_ask() -> None:
 @pytest.mark.parametrize("kind", [Carved, Crowd])
 def test_nothing_is_left_of_one_that_is_not_needed_any_more(kind: type[Backend]) -> None:
     backend, policy = kind(), Policy(POLICY.rules)
-    asked = Ruip(backend, policy, Wording(), 1024, 1 << 18)
+    asked = Ruip(backend, policy, ReplyOptions(), 1024, 1 << 18)
     asked.answer_line(b"bob\r\n", STRANGER)
     left = [weakref.ref(each) for each in (asked, backend, policy)]
     gc.disable()  # which would find it, but seldom looks at what is old
@@ -323,18 +324,18 @@ def test_nothing_is_left_of_one_that_is_not_needed_any_more(kind: type[Backend])
 
 @pytest.mark.parametrize(("match", "by_name"), [("login", False), ("name", True), ("unique", False)])
 def test_a_backend_hears_whether_parts_of_names_count(match: Literal["login", "name", "unique"], by_name: bool) -> None:
-    ruip = Ruip(Fragile(), Policy((Rule(from_=("any",), match=match),)), Wording(), 1024, 1 << 18)
+    ruip = Ruip(Fragile(), Policy((Rule(from_=("any",), match=match),)), ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"bob\r\n", STRANGER).reply == f"bob {by_name}\r\n".encode()
 
 
 def test_several_users_share_a_header() -> None:
-    ruip = Ruip(Fragile(), SEVERAL, Wording(header="[{user}]", footer="."), 1024, 1 << 18)
+    ruip = Ruip(Fragile(), SEVERAL, ReplyOptions(header="[{user}]", footer="."), 1024, 1 << 18)
     assert ruip.answer_line(b"a  b\r\n", STRANGER).reply == b"[a  b]\r\na False\r\n\r\nb False\r\n.\r\n"
 
 
 def test_answers_that_clients_put_together_take_no_memory_for_good() -> None:
     users = Static({name: f"{name}\n" * 2000 for name in "abcdefgh"})
-    ruip = Ruip(users, SEVERAL, Wording(), 1024, 1 << 18)
+    ruip = Ruip(users, SEVERAL, ReplyOptions(), 1024, 1 << 18)
     tracemalloc.start()
     for names in itertools.islice(itertools.permutations("abcdefgh"), 200):
         assert len(ruip.answer_line(" ".join(names).encode(), STRANGER).reply) > 8 * 6000
@@ -345,7 +346,7 @@ def test_answers_that_clients_put_together_take_no_memory_for_good() -> None:
 
 def test_a_person_of_whom_there_is_a_record_is_told_anew_at_each_time() -> None:
     backend = Static({"bob": Record(name="Bob Example")})
-    told = Ruip(backend, POLICY, Wording(), 1024, 1 << 18).answer_line(b"bob\r\n", STRANGER)
+    told = Ruip(backend, POLICY, ReplyOptions(), 1024, 1 << 18).answer_line(b"bob\r\n", STRANGER)
     assert told == Answer(
         "answered", b"Login name: bob                         In real life: Bob Example\r\nNo Plan.\r\n"
     )
@@ -353,6 +354,6 @@ def test_a_person_of_whom_there_is_a_record_is_told_anew_at_each_time() -> None:
 
 def test_what_would_be_cut_is_not_asked_for() -> None:
     backend = Waiting()
-    ruip = Ruip(backend, SEVERAL, Wording(), 1024, 10)
+    ruip = Ruip(backend, SEVERAL, ReplyOptions(), 1024, 10)
     assert ruip.answer_line(b"a b c d e", STRANGER).reply.endswith(b"[answer cut]\r\n")
     assert [ask.username for ask in backend.asked] == ["a", "b"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fingerd.errors import ConfigError
 from fingerd.net.addresses import parse_host
-from fingerd.ruip.targets import goes_round, is_allowed, may_be_asked, parse_target
+from fingerd.ruip.targets import has_loop, is_allowed, may_connect, parse_host_pattern
 from fingerd.settings import load_config, read_config
 
 # What names a host
@@ -102,7 +102,7 @@ ROUTES = {
 
 @pytest.mark.parametrize(("hosts", "round_"), ROUTES.values(), ids=ROUTES)
 def test_a_route_goes_round_when_a_host_is_in_it_twice(hosts: Sequence[str], round_: bool) -> None:
-    assert goes_round(hosts) is round_
+    assert has_loop(hosts) is round_
 
 
 # Which hosts a rule means
@@ -135,7 +135,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize(("host", "targets", "allowed"), ALLOWED.values(), ids=ALLOWED)
 def test_a_rule_means_the_hosts_that_it_names(host: str, targets: list[str], allowed: bool) -> None:
-    assert is_allowed(parse_host(host), [parse_target(target) for target in targets]) is allowed
+    assert is_allowed(parse_host(host), [parse_host_pattern(target) for target in targets]) is allowed
 
 
 PUBLIC = ["8.8.8.8", "9.9.9.9", "172.32.0.1", "100.128.0.1", "2620:fe::9", "2002:808:808::1", "64:ff9b::808:808"]
@@ -151,16 +151,18 @@ PRIVATE = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_an_address_for_everybody_may_be_asked(address: str) -> None:
-    assert may_be_asked(ip_address(address), [])
+    assert may_connect(ip_address(address), [])
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_an_address_that_is_not_for_everybody_may_be_asked_only_where_the_rule_names_it(address: str) -> None:
-    broad = [parse_target(target) for target in ("*", "0.0.0.0/0", "::/0", "example.org", "8.0.0.0/5", "2000::/3")]
-    assert not may_be_asked(ip_address(address), broad)
+    broad = [
+        parse_host_pattern(target) for target in ("*", "0.0.0.0/0", "::/0", "example.org", "8.0.0.0/5", "2000::/3")
+    ]
+    assert not may_connect(ip_address(address), broad)
     host = parse_host(address)
     assert not isinstance(host, str)
-    assert may_be_asked(host, [*broad, parse_target(address)])
+    assert may_connect(host, [*broad, parse_host_pattern(address)])
 
 
 def test_a_network_names_the_private_addresses_that_it_is_made_of() -> None:
@@ -172,15 +174,15 @@ def test_a_network_names_the_private_addresses_that_it_is_made_of() -> None:
         "2001:db8::1": "2001:db8::/48",
         "64:ff9b::10.0.0.1": "64:ff9b::a00:0/104",
     }.items():
-        assert may_be_asked(ip_address(address), [parse_target(network)])
-        assert not may_be_asked(ip_address("127.0.0.1"), [parse_target(network)])
+        assert may_connect(ip_address(address), [parse_host_pattern(network)])
+        assert not may_connect(ip_address("127.0.0.1"), [parse_host_pattern(network)])
 
 
 def test_a_network_in_which_all_of_ipv4_stands_names_no_private_address() -> None:
-    broad = [parse_target(target) for target in ("64:ff9b::/96", "64:ff9b::/64", "64::/16", "2002::/16", "::/1")]
+    broad = [parse_host_pattern(target) for target in ("64:ff9b::/96", "64:ff9b::/64", "64::/16", "2002::/16", "::/1")]
     for address in ("64:ff9b::10.0.0.1", "64:ff9b::127.0.0.1", "2002:a00:1::1", "10.0.0.1"):
-        assert not may_be_asked(ip_address(address), broad)
-    assert may_be_asked(ip_address("64:ff9b::808:808"), broad)
+        assert not may_connect(ip_address(address), broad)
+    assert may_connect(ip_address("64:ff9b::808:808"), broad)
 
 
 # What a rule may say
@@ -231,7 +233,7 @@ def test_what_is_no_host_is_a_problem_at_its_place(said: str, problem: str, tmp_
 def test_forward_is_false_or_hosts(tmp_path: Path) -> None:
     said = ("{from: any, forward: false}", "{from: any, forward: b}", "{from: any, forward: ['*.B', 10.0.0.0/8]}")
     policy = load_config(rules(tmp_path, *said)).policy
-    assert [rule.forward for rule in policy] == [False, ("b",), ("*.b", parse_target("10.0.0.0/8"))]
+    assert [rule.forward for rule in policy] == [False, ("b",), ("*.b", parse_host_pattern("10.0.0.0/8"))]
 
 
 OPEN = "lets anyone have this host ask any other, and so hide who asks (RFC 1288 3.2.1)"

@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 
 from fingerd import FingerServer, load_config
-from fingerd.backends import Ask, Backend
+from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, StartError
 from fingerd.people import Person
 from fingerd.protocol.reply import SERVICE_BUSY
 from fingerd.ruip.policy import ANYONE
-from fingerd.ruip.ruip import Answer, Wording
+from fingerd.ruip.ruip import Answer, ReplyOptions
 from fingerd.server.connection import Connection
 from fingerd.server.limits import Limits
-from fingerd.server.listeners import InternetAddress, UnixAddress, close_listener, name_of, open_listeners
+from fingerd.server.listeners import TcpAddress, UnixAddress, close_listener, describe_listener, open_listeners
 from fingerd.server.server import FingerHandler
 from fingerd.server.transport import Porch
 from fingerd.server.workers import Crew
-from tests.helpers.daemons import PATIENCE, ask, eventually, hear, running, serving
+from tests.helpers.daemons import TIMEOUT, ask, hear, running, serving, wait_until
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
 BUSY = f"{SERVICE_BUSY}\r\n".encode()
@@ -41,23 +41,23 @@ class Gate(Backend):
         self.open = threading.Event()
         self.waiting = 0
 
-    def find(self, ask: Ask) -> Sequence[Person]:
+    def find(self, lookup: Lookup) -> Sequence[Person]:
         """Wait, but for those who are quick."""
-        if ask.username != "quick":
+        if lookup.username != "quick":
             self.waiting += 1
-            self.open.wait(PATIENCE)
-        return (Person(ask.username, "at last"),)
+            self.open.wait(TIMEOUT)
+        return (Person(lookup.username, "at last"),)
 
 
 class Config:
     """Settings made by hand."""
 
     def __init__(self, backend: Backend, **limits: Any) -> None:
-        self.listen = (InternetAddress("127.0.0.1", 0),)
+        self.listen = (TcpAddress("127.0.0.1", 0),)
         self.backend = backend
         self.policy = (ANYONE,)
         self.limits = Limits(**limits)
-        self.reply = Wording()
+        self.reply = ReplyOptions()
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_it_may_be_shut_down_and_serve_again(settings: Any) -> None:
             thread.start()
             assert ask(server.socket.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
             server.shutdown()
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
 def test_it_can_be_made_without_binding(settings: Any) -> None:
@@ -139,11 +139,11 @@ def test_every_hook_is_called_in_the_order_of_socketserver(settings: Any) -> Non
             super().handle_error(request, client_address)
 
     with running(Hooked(settings)) as server, socket.create_connection(server.socket.getsockname()) as client:
-        eventually(lambda: calls == ["get_request", "verify_request"])  # nothing is processed before there is a line
+        wait_until(lambda: calls == ["get_request", "verify_request"])  # nothing is processed before there is a line
         client.sendall(b"alice\r\n")
         assert hear(client) == b"Happy and well\r\n"
         client.close()
-        eventually(lambda: calls[-1] == "close_request")
+        wait_until(lambda: calls[-1] == "close_request")
     assert calls == [
         "get_request",
         "verify_request",
@@ -192,13 +192,16 @@ def test_a_bug_in_a_handler_is_logged_once_and_told_as_any_failure(
     assert "LookupError: a secret" in caplog.text
 
 
-@pytest.mark.parametrize("instant", [True, False])
-def test_a_bug_in_a_backend_leaves_exactly_one_traceback(instant: bool, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_bug_in_a_backend_leaves_exactly_one_traceback(blocking: bool, caplog: pytest.LogCaptureFixture) -> None:
+    may_wait = blocking
+
     class Buggy(Backend):
-        def find(self, ask: Ask) -> Sequence[Person]:
+        blocking = may_wait
+
+        def find(self, lookup: Lookup) -> Sequence[Person]:
             raise ZeroDivisionError("a secret")
 
-    Buggy.instant = instant
     with running(FingerServer(Config(Buggy()))) as server:
         assert ask(server.socket.getsockname(), b"alice\r\n") == b"Internal error in server\r\n"
     assert caplog.text.count("Traceback") == 1
@@ -207,7 +210,7 @@ def test_a_bug_in_a_backend_leaves_exactly_one_traceback(instant: bool, caplog: 
 
 def test_a_failure_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Backend):
-        def find(self, ask: Ask) -> Sequence[Person]:
+        def find(self, lookup: Lookup) -> Sequence[Person]:
             raise BackendError("sql: connection refused")
 
     with running(FingerServer(Config(Failing()))) as server:
@@ -219,10 +222,10 @@ def test_a_failure_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_backend_ends_no_thread() -> None:
     class Leaving(Backend):
-        def find(self, ask: Ask) -> Sequence[Person]:
-            if ask.username == "leave":
+        def find(self, lookup: Lookup) -> Sequence[Person]:
+            if lookup.username == "leave":
                 raise SystemExit
-            return (Person(ask.username, "still here"),)
+            return (Person(lookup.username, "still here"),)
 
     with running(FingerServer(Config(Leaving()))) as server:
         for _ in range(4):
@@ -235,7 +238,7 @@ def test_the_log_of_an_embedding_program_gets_a_line_for_each_connection(
 ) -> None:
     with caplog.at_level(logging.INFO, "fingerd.access"), running(FingerServer(settings)) as server:
         ask(server.socket.getsockname(), b"alice\r\n")
-        eventually(lambda: caplog.messages)
+        wait_until(lambda: caplog.messages)
     assert caplog.messages[0].startswith('client=127.0.0.1 query="alice" outcome=answered bytes=16 ms=')
     caplog.clear()
     with caplog.at_level(logging.WARNING, "fingerd.access"), running(FingerServer(settings)) as server:
@@ -249,7 +252,7 @@ def test_one_client_has_a_quarter_of_the_crew_and_others_the_rest() -> None:
         greedy = [connect_from("127.0.0.2", server, clients) for _ in range(6)]
         for client in greedy:
             client.sendall(b"slow\r\n")
-        eventually(lambda: gate.waiting == 2)
+        wait_until(lambda: gate.waiting == 2)
         other = connect_from("127.0.0.3", server, clients)
         other.sendall(b"quick\r\n")
         assert hear(other) == b"at last\r\n"
@@ -261,7 +264,7 @@ def test_one_client_has_a_quarter_of_the_crew_and_others_the_rest() -> None:
 def connect_from(address: str, server: FingerServer, clients: contextlib.ExitStack) -> socket.socket:
     """A client with an address of its own."""
     return clients.enter_context(
-        socket.create_connection(server.socket.getsockname(), PATIENCE, source_address=(address, 0))
+        socket.create_connection(server.socket.getsockname(), TIMEOUT, source_address=(address, 0))
     )
 
 
@@ -287,7 +290,7 @@ def test_a_silent_client_times_out_while_the_crew_is_stuck() -> None:
     config = Config(gate, threads=1, read_seconds=0.3, answer_seconds=5, drain_seconds=0)
     with running(FingerServer(config)) as server, socket.create_connection(server.socket.getsockname()) as stuck:
         stuck.sendall(b"slow\r\n")
-        eventually(lambda: gate.waiting == 1)
+        wait_until(lambda: gate.waiting == 1)
         assert ask(server.socket.getsockname(), b"ali") == b""
         server.shutdown()
         assert hear(stuck) == BUSY  # at the end it is told so
@@ -302,24 +305,24 @@ def test_running_answers_are_given_drain_seconds_and_who_has_not_asked_is_closed
     address = server.socket.getsockname()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    with socket.create_connection(address, PATIENCE) as asked, socket.create_connection(address, PATIENCE) as silent:
+    with socket.create_connection(address, TIMEOUT) as asked, socket.create_connection(address, TIMEOUT) as silent:
         asked.sendall(b"slow\r\n")
         silent.sendall(b"al")
-        eventually(lambda: gate.waiting == 1 and server.connected == 2)
+        wait_until(lambda: gate.waiting == 1 and server.connected == 2)
         server.stop()
         assert hear(silent) == b""
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address)
         gate.open.set()
         assert hear(asked) == b"at last\r\n"
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     server.server_close()
     assert [outcome for _, outcome in outcomes] == ["dropped", "answered"]
 
 
 def test_who_does_not_read_is_closed_at_the_end() -> None:
     class Long(Backend):
-        def find(self, ask: Ask) -> Sequence[Person]:
+        def find(self, lookup: Lookup) -> Sequence[Person]:
             return (Person("alice", "x" * 20_000_000),)
 
     outcomes = []
@@ -338,7 +341,7 @@ def test_a_crew_grows_when_it_is_stuck_and_no_further() -> None:
     open_ = threading.Event()
 
     def wait() -> None:
-        open_.wait(PATIENCE)
+        open_.wait(TIMEOUT)
 
     crew = Crew(8)
     crew.start()
@@ -346,7 +349,7 @@ def test_a_crew_grows_when_it_is_stuck_and_no_further() -> None:
         crew.submit(client, wait)
     for _ in range(3):
         crew.look()
-    eventually(lambda: crew.waiting == 0)
+    wait_until(lambda: crew.waiting == 0)
     before = threading.active_count()
     for client in "ijkl":
         crew.submit(client, wait)
@@ -355,7 +358,7 @@ def test_a_crew_grows_when_it_is_stuck_and_no_further() -> None:
     assert threading.active_count() == before
     assert crew.waiting == 4
     open_.set()
-    eventually(lambda: crew.waiting == 0)
+    wait_until(lambda: crew.waiting == 0)
     crew.dismiss()
 
 
@@ -376,10 +379,10 @@ def test_a_thread_that_a_job_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -
         crew.look()
         return done.is_set()
 
-    eventually(is_done)
-    eventually(lambda: crew.waiting == 0)
+    wait_until(is_done)
+    wait_until(lambda: crew.waiting == 0)
     crew.dismiss()
-    eventually(lambda: "crew" not in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: "crew" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_threads_that_the_system_does_not_give_are_done_without(
@@ -396,7 +399,7 @@ def test_threads_that_the_system_does_not_give_are_done_without(
     done = threading.Event()
     crew.submit("a", done.set)
     crew.look()
-    assert done.wait(PATIENCE)
+    assert done.wait(TIMEOUT)
     crew.dismiss()
 
 
@@ -427,10 +430,10 @@ def test_when_all_connections_are_being_answered_newcomers_wait_for_one() -> Non
     with running(FingerServer(Config(gate, connections=1))) as server:
         address = server.socket.getsockname()
         with contextlib.ExitStack() as clients:
-            first = clients.enter_context(socket.create_connection(address, PATIENCE))
+            first = clients.enter_context(socket.create_connection(address, TIMEOUT))
             first.sendall(b"slow\r\n")
-            eventually(lambda: gate.waiting == 1)
-            next_ = clients.enter_context(socket.create_connection(address, PATIENCE))
+            wait_until(lambda: gate.waiting == 1)
+            next_ = clients.enter_context(socket.create_connection(address, TIMEOUT))
             next_.sendall(b"quick\r\n")
             next_.settimeout(0.5)
             with pytest.raises(TimeoutError):
@@ -438,7 +441,7 @@ def test_when_all_connections_are_being_answered_newcomers_wait_for_one() -> Non
             gate.open.set()
             assert hear(first) == b"at last\r\n"
             first.close()
-            next_.settimeout(PATIENCE)
+            next_.settimeout(TIMEOUT)
             assert hear(next_) == b"at last\r\n"
 
 
@@ -446,7 +449,7 @@ def test_who_has_an_answer_already_makes_room_at_once(settings: Any) -> None:
     config = Config(settings.backend, connections=1)
     with running(FingerServer(config)) as server:
         address = server.socket.getsockname()
-        with socket.create_connection(address, PATIENCE) as first:
+        with socket.create_connection(address, TIMEOUT) as first:
             first.sendall(b"alice\r\n")
             assert hear(first) == b"Happy and well\r\n"  # and stays
             begun = time.monotonic()
@@ -480,7 +483,7 @@ def test_addresses_of_each_kind(listen: str, family: int, hosts: list[str]) -> N
         if family == socket.AF_INET6:
             alone = server.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             assert bool(alone) == ("127.0.0.1" not in hosts)
-        eventually(lambda: seen == hosts)  # IPv4 clients are IPv4, whatever socket they came in by
+        wait_until(lambda: seen == hosts)  # IPv4 clients are IPv4, whatever socket they came in by
 
 
 def test_several_addresses_and_a_name_with_several() -> None:
@@ -497,7 +500,7 @@ def test_a_unix_socket_with_a_mode_and_clients_that_are_local(tmp_path: Path) ->
     seen = []
     with serving(config, access_log=lambda entry: seen.append(entry.client)) as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert name_of(server.socket) == f"unix:{path}"
+        assert describe_listener(server.socket) == f"unix:{path}"
         with socket.socket(socket.AF_UNIX) as idle:
             idle.connect(str(path))
             for _ in range(3):  # neither per_client nor rate are about unix sockets
@@ -510,13 +513,13 @@ def test_a_unix_socket_with_a_mode_and_clients_that_are_local(tmp_path: Path) ->
 def test_a_client_of_a_unix_socket_may_have_a_name_of_its_own(name: str, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with serving(f"listen: unix:{path}\n{STATIC}") as server, socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.bind(name.format(folder=tmp_path) if name != "127.0.0.1" else str(tmp_path / name))
         client.connect(str(path))
         client.sendall(b"alice\r\n")
         assert hear(client) == b"Happy and well\r\n"
         assert ask(str(path), b"alice\r\n") == b"Happy and well\r\n"  # it goes on
-        eventually(lambda: server.connected == 0)
+        wait_until(lambda: server.connected == 0)
 
 
 def test_an_abandoned_unix_socket_is_taken_over_and_nothing_else(tmp_path: Path) -> None:
@@ -541,16 +544,16 @@ def test_an_abandoned_unix_socket_is_taken_over_and_nothing_else(tmp_path: Path)
 def test_one_address_that_cannot_be_bound_leaves_none_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(StartError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign requested address"):
-        open_listeners([InternetAddress("127.0.0.1", 0), InternetAddress("192.0.2.1", 0)])
+        open_listeners([TcpAddress("127.0.0.1", 0), TcpAddress("192.0.2.1", 0)])
     for host in ("no-such-host.invalid", "a..b", "a" * 64 + ".example"):
         with pytest.raises(StartError, match="cannot listen on"):
-            open_listeners([InternetAddress(host, 0)])
+            open_listeners([TcpAddress(host, 0)])
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_without_dual_stack_all_addresses_are_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
-    listeners = open_listeners([InternetAddress("", 0)])
+    listeners = open_listeners([TcpAddress("", 0)])
     assert socket.AF_INET in {listener.family for listener in listeners}
     for listener in listeners:
         listener.close()
@@ -563,22 +566,22 @@ def test_a_second_address_of_a_name_that_is_taken_closes_the_first(monkeypatch: 
         both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
         with pytest.raises(StartError, match="Address already in use"):
-            open_listeners([InternetAddress("localhost", port)])
+            open_listeners([TcpAddress("localhost", port)])
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_address_that_listen_finds_taken_is_69_too() -> None:
-    (first,) = open_listeners([InternetAddress("127.0.0.1", 0)])
+    (first,) = open_listeners([TcpAddress("127.0.0.1", 0)])
     with first, pytest.raises(StartError, match="Address already in use") as caught:
-        open_listeners([InternetAddress("0.0.0.0", first.getsockname()[1])])
+        open_listeners([TcpAddress("0.0.0.0", first.getsockname()[1])])
     assert caught.value.exit_code == 69
 
 
 def test_a_crew_grows_for_a_backend_that_waits_for_milliseconds() -> None:
     class Brief(Backend):
-        def find(self, ask: Ask) -> Sequence[Person]:
+        def find(self, lookup: Lookup) -> Sequence[Person]:
             time.sleep(0.002)
-            return (Person(ask.username, "soon"),)
+            return (Person(lookup.username, "soon"),)
 
     with running(FingerServer(Config(Brief(), threads=16, per_client=1000))) as server:
         done = threading.Event()
@@ -586,7 +589,7 @@ def test_a_crew_grows_for_a_backend_that_waits_for_milliseconds() -> None:
         def work(number: int) -> None:
             while not done.is_set():
                 with socket.create_connection(
-                    server.socket.getsockname(), PATIENCE, source_address=(f"127.0.0.{number}", 0)
+                    server.socket.getsockname(), TIMEOUT, source_address=(f"127.0.0.{number}", 0)
                 ) as client:
                     client.sendall(b"alice\r\n")
                     assert hear(client) == b"soon\r\n"
@@ -595,7 +598,7 @@ def test_a_crew_grows_for_a_backend_that_waits_for_milliseconds() -> None:
         for client in clients:
             client.start()
         try:
-            eventually(lambda: [thread.name for thread in threading.enumerate()].count("crew") > 4)
+            wait_until(lambda: [thread.name for thread in threading.enumerate()].count("crew") > 4)
         finally:
             done.set()
             for client in clients:
@@ -626,7 +629,7 @@ def test_a_handler_that_answers_nothing_is_logged_and_waited_for_by_nobody() -> 
     server.access_log = lambda entry: seen.append(entry.outcome)
     with running(server):
         assert ask(server.socket.getsockname(), b"alice\r\n") == b""
-        eventually(lambda: seen == ["answered"])
+        wait_until(lambda: seen == ["answered"])
         begun = time.monotonic()
     assert time.monotonic() - begun < 1
 
@@ -655,9 +658,9 @@ def test_an_answer_that_is_there_when_the_server_stops_is_told() -> None:
     gate.open.set()
     server = FingerServer(Config(gate, drain_seconds=0), Slow)
     server.access_log = lambda entry: outcomes.append(entry.outcome)
-    with running(server), socket.create_connection(server.socket.getsockname(), PATIENCE) as client:
+    with running(server), socket.create_connection(server.socket.getsockname(), TIMEOUT) as client:
         client.sendall(b"slow\r\n")
-        eventually(lambda: gate.waiting == 1)
+        wait_until(lambda: gate.waiting == 1)
         server.shutdown()
         assert hear(client) == b"at last\r\n"
     assert outcomes == ["answered"]
@@ -667,7 +670,7 @@ def test_more_clients_than_can_be_turned_out_at_once_go_in_the_next_moment(setti
     config = Config(settings.backend, read_seconds=0.5, per_client=5000)
     with running(FingerServer(config)) as server, contextlib.ExitStack() as clients:
         address = server.socket.getsockname()
-        silent = [clients.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1200)]
+        silent = [clients.enter_context(socket.create_connection(address, TIMEOUT)) for _ in range(1200)]
         begun = time.monotonic()
         assert {hear(client) for client in silent} == {b""}
         assert time.monotonic() - begun < 1.5
@@ -681,7 +684,7 @@ def test_the_standard_library_s_orders_of_ending_all_work(settings: Any) -> None
     assert ask(address, b"alice\r\n") == b"Happy and well\r\n"
     server.server_close()  # while it serves
     server.shutdown()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
     with pytest.raises(ConnectionRefusedError):
         ask(address, b"alice\r\n")
@@ -692,9 +695,9 @@ def test_two_shutdowns_are_one(settings: Any) -> None:
     with FingerServer(Config(gate)) as server, contextlib.ExitStack() as clients:
         threads = [threading.Thread(target=server.serve_forever)]
         threads[0].start()
-        client = clients.enter_context(socket.create_connection(server.socket.getsockname(), PATIENCE))
+        client = clients.enter_context(socket.create_connection(server.socket.getsockname(), TIMEOUT))
         client.sendall(b"slow\r\n")
-        eventually(lambda: gate.waiting == 1)
+        wait_until(lambda: gate.waiting == 1)
         threads += [threading.Thread(target=server.shutdown) for _ in range(2)]
         for thread in threads[1:]:
             thread.start()
@@ -702,12 +705,12 @@ def test_two_shutdowns_are_one(settings: Any) -> None:
         assert hear(client) == b"at last\r\n"
         client.close()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         again = threading.Thread(target=server.serve_forever)
         again.start()
         assert ask(server.socket.getsockname(), b"quick\r\n") == b"at last\r\n"
         server.shutdown()
-        again.join(PATIENCE)
+        again.join(TIMEOUT)
 
 
 class Closable(Gate):
@@ -729,20 +732,20 @@ def test_a_backend_is_closed_when_its_last_query_is_done_and_only_once(caplog: p
     first, second = Closable(fails=True), Closable()
     with running(FingerServer(Config(first))) as server:
         address = server.socket.getsockname()
-        with socket.create_connection(address, PATIENCE) as client:
+        with socket.create_connection(address, TIMEOUT) as client:
             client.sendall(b"slow\r\n")
-            eventually(lambda: first.waiting == 1)
+            wait_until(lambda: first.waiting == 1)
             server.reload(Config(second))
             assert first.closed == 0
             server.reload(Config(second, query_bytes=100))  # the same backend under other settings
             assert second.closed == 0
             first.open.set()
             assert hear(client) == b"at last\r\n"
-        eventually(lambda: first.closed == 1)
+        wait_until(lambda: first.closed == 1)
         assert ask(address, b"quick\r\n") == b"at last\r\n"
         server.close_backends()
         assert (first.closed, second.closed) == (1, 1)
-    eventually(lambda: "connection lost while closing" in caplog.text)
+    wait_until(lambda: "connection lost while closing" in caplog.text)
 
 
 def test_settings_may_change_before_and_after_it_serves(settings: Any) -> None:
