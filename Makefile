@@ -13,7 +13,7 @@ NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis build ./dist ./people.db ./pag
 ASK := $(BIN)/pyfinger moshez@localhost:1079
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench conformance fuzz soak format lint types deb test-deb test-piuparts clean python
+.PHONY: help run test check bench conformance fuzz soak format lint types deb test-deb test-piuparts test-fresh clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ test-deb: deb  ## Check the package: with lintian, and in a machine that is boot
 
 test-piuparts: deb  ## Have piuparts install, upgrade, remove and purge the package (root; needs the network)
 	@$(SYSTEM) python3 -m tests.deb.piuparts
+
+test-fresh:  ## Run the tests in a minimal Debian, as root, as a user, and as root of a container (root; WAYS="root user container")
+	@mkdir -p build; tar -c --exclude-vcs $(NOT_IN_SOURCE:%=--exclude=%) . >build/source.tar
+	@$(SYSTEM) python3 -m tests.deb.fresh build/source.tar $(WAYS)
 
 clean:  ## Remove everything that was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.daemons import EXAMPLES, Daemon, Host
+from tests.helpers.requirements import need, summary
 
 
 def pytest_report_header() -> str:
@@ -16,10 +17,20 @@ def pytest_report_header() -> str:
     return "with " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs root for anyone else."""
-    if item.get_closest_marker("root") and os.getuid() != 0:
-        pytest.skip("needs root: it makes namespaces, and daemons that give up root")
+    """Skip what needs root for anyone else, before its other marks name programs that would not help."""
+    if item.get_closest_marker("root"):
+        need("root")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say at the end, after the list of skipped tests, which packages and rights they need."""
+    yield
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    for line in summary(reason.removeprefix("Skipped: ") for reason in reasons):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -21,6 +21,7 @@ from fingerd.people import TEXT_ATOMS
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status
+from tests.helpers.requirements import need
 
 NOBODY = 65534
 SECRET = "for nobody's eyes"
@@ -331,6 +332,7 @@ def as_a_socket(path: Path) -> None:
 
 
 def as_a_device(path: Path) -> None:
+    need("devices")
     os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
 
 

@@ -19,6 +19,7 @@ from fingerd.errors import StartError
 from fingerd.settings import Process
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, TIMEOUT, Host, ask, let_everybody_in, status, wait_until
+from tests.helpers.requirements import need
 
 STATIC = "backend: {type: static, users: {moshez: Happy and well}}\n"
 NOBODY = 65534
@@ -192,6 +193,7 @@ def test_a_user_without_an_account_is_a_number_and_nothing_else(detached: Detach
 
 @pytest.mark.root
 def test_chroot_into_an_empty_folder(detached: Detach, folder: Path) -> None:
+    need("ptrace")
     jail = folder / "jail"
     jail.mkdir()
     daemon = detached(
@@ -221,22 +223,31 @@ class Syslog:
     """busybox's syslogd on a host of its own."""
 
     def __init__(self, host: Host, folder: Path) -> None:
+        need("busybox")
         self.messages = folder / "messages"
         self.daemon = host.start("busybox", "syslogd", "-n", "-O", str(self.messages))
-        wait_until(lambda: host.run("test", "-S", "/dev/log").returncode == 0)
+        try:
+            wait_until(lambda: host.run("test", "-S", "/dev/log").returncode == 0)
+        except BaseException:
+            self.close()
+            raise
 
     def lines(self, tag: str) -> list[str]:
         """The messages that bear the tag."""
         text = self.messages.read_text() if self.messages.exists() else ""
         return [line for line in text.splitlines() if f" {tag}[" in line]
 
+    def close(self) -> None:
+        """End it."""
+        self.daemon.terminate()
+        self.daemon.wait()
+
 
 @pytest.fixture
 def syslog(host: Host, folder: Path) -> Iterator[Syslog]:
     syslog = Syslog(host, folder)
     yield syslog
-    syslog.daemon.terminate()
-    syslog.daemon.wait()
+    syslog.close()
 
 
 PORT = b"\r\n"

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, descriptors, hear, let_everybody_in, status, wait_until
+from tests.helpers.requirements import need
 
 FIRST = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: first}}\n'
 
@@ -308,6 +309,7 @@ def test_a_process_that_is_not_there_or_would_be_ended_is_not_signalled(tmp_path
 
 @pytest.mark.root
 def test_where_proc_shows_nothing_the_signal_is_sent(start: Start) -> None:
+    need("namespaces")
     daemon = start(FIRST)
     hidden = ("unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "-")
     assert call(config_of(daemon), daemon.process.pid, inside=hidden) == (0, "")

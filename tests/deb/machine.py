@@ -58,10 +58,10 @@ def root_file_system() -> Path:
     return made_once("machine", PACKAGES, hooks)
 
 
-def made_once(name: str, packages: Sequence[str], hooks: Sequence[str] = ()) -> Path:
+def made_once(name: str, packages: Sequence[str], hooks: Sequence[str] = (), variant: str = "apt") -> Path:
     """A root file system with these packages, made by mmdebstrap: a folder, or an archive where the name says so."""
     sources = next((path for path in map(Path, SOURCES) if path.exists() and SUITE in path.read_text()), None)
-    recipe = repr((SUITE, packages, hooks, sources and sources.read_text()))
+    recipe = repr((SUITE, variant, packages, hooks, sources and sources.read_text()))
     stem, dot, suffix = name.partition(".")
     path = CACHE / f"{stem}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}{dot}{suffix}"
     if not path.exists():
@@ -72,7 +72,7 @@ def made_once(name: str, packages: Sequence[str], hooks: Sequence[str] = ()) -> 
             new = Path(folder, f"root{dot}{suffix}")
             print(f"making {path}", flush=True)
             command = [
-                *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt"),
+                *("mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}"),
                 f"--include={','.join(packages)}",
                 '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may be a snapshot
                 '--aptopt=Acquire::Languages "none"',

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fingerd.client.cli import EPILOG, parse, parser
 from fingerd.client.target import read_target
 from tests.docs.test_manual import BLOCK, heading, prose, section
 from tests.helpers.daemons import ROOT
+from tests.helpers.requirements import needs
 
 PAGE = (ROOT / "man" / "pyfinger.1.scd").read_text()
 BASH, ZSH = ROOT / "completion" / "pyfinger.bash", ROOT / "completion" / "_pyfinger"
@@ -120,7 +120,7 @@ def test_bash_knows_for_which_command_that_is() -> None:
     assert done.stdout == "complete -F _pyfinger pyfinger\n"
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="needs the program zsh (Debian: apt install zsh)")
+@needs("zsh")
 def test_zsh_reads_its_completion_as_it_is_meant() -> None:
     assert ZSH.read_text().startswith("#compdef pyfinger\n")
     stub = f'_arguments() {{ print -rl -- "$@" }}; . {shlex.quote(str(ZSH))}'

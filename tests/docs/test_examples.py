@@ -18,6 +18,7 @@ from fingerd.people import ATOMS
 from fingerd.ruip.policy import PRESETS
 from tests.conftest import Start
 from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Host
+from tests.helpers.requirements import needs
 from tests.helpers.slapd import Slapd, needs_slapd
 
 COMMUNITY = EXAMPLES / "community.yaml"
@@ -123,8 +124,7 @@ def test_an_alias_can_be_a_file(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not shutil.which("finger"), reason="needs the program finger (Debian: apt install finger)")
-@pytest.mark.skipif(not shutil.which("lynx"), reason="needs the program lynx (Debian: apt install lynx)")
+@needs("namespaces", "ip", "finger", "lynx")
 def test_finger_and_lynx_show_what_is_printed(start: Start, host: Host) -> None:
     for client in (MEMBER, STRANGER):  # who asks one's own address comes from it
         host.run("ip", "address", "add", f"{client}/32", "dev", "lo")

@@ -5,7 +5,6 @@ import dataclasses
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from fingerd.server.listeners import ListenAddress as Address
 from fingerd.server.listeners import UnixAddress, parse_listen
 from fingerd.settings import Process, Settings, load_config
 from tests.helpers.daemons import ROOT
+from tests.helpers.requirements import needs
 
 PAGES = ("fingerd.8.scd", "fingerd.yaml.5.scd")
 COMMAND, FILE = ((ROOT / "man" / name).read_text() for name in PAGES)
@@ -264,10 +264,7 @@ def test_every_configuration_on_the_page_loads_and_its_problems_are_told_as_show
 # How the pages come out
 
 
-@pytest.mark.skipif(
-    not (shutil.which("scdoc") and shutil.which("man")),
-    reason="needs the programs scdoc and man (Debian: apt install scdoc man-db)",
-)
+@needs("scdoc", "man")
 @pytest.mark.parametrize("name", [*PAGES, "pyfinger.1.scd"])
 def test_the_pages_are_rendered_without_warnings(name: str, tmp_path: Path) -> None:
     page = tmp_path / name.removesuffix(".scd")
@@ -336,7 +333,7 @@ def test_zsh_s_completion_names_every_option_and_no_other() -> None:
     assert set(named) - {"-"} == OPTIONS.keys()
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="needs the program zsh (Debian: apt install zsh)")
+@needs("zsh")
 def test_zsh_reads_its_completion_as_it_is_meant() -> None:
     stub = f'_arguments() {{ print -rl -- "$@" }}; . {shlex.quote(str(ZSH))}'
     done = subprocess.run(["zsh", "-f", "-c", stub], capture_output=True, text=True, check=True)

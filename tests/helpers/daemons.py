@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from fingerd import FingerServer, load_config
+from tests.helpers.requirements import need
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -127,9 +128,13 @@ class Daemon:
 
 
 class Host:
-    """Network and mount namespaces of the test's own: a host where port 79 and /dev/log are free. Needs root."""
+    """Network and mount namespaces of the test's own: a host where port 79 and /dev/log are free.
+
+    The test is skipped where namespaces or ip(8) are missing.
+    """
 
     def __init__(self, folder: Path) -> None:
+        need("root", "namespaces", "ip")
         (folder / "dev").mkdir()
         script = f"ip link set lo up && cd {folder}/dev && " + " && ".join(
             f"touch {name} && mount --bind /dev/{name} {name}" for name in ("null", "urandom", "zero")
@@ -138,8 +143,12 @@ class Host:
         self._keeper = subprocess.Popen(
             ["unshare", "--net", "--mount", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True
         )
-        assert self._keeper.stdout
-        assert self._keeper.stdout.readline() == "ready\n"
+        try:
+            assert self._keeper.stdout
+            assert self._keeper.stdout.readline() == "ready\n"
+        except BaseException:
+            self.close()
+            raise
         self.inside = ("nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--")
 
     def run(self, *command: str, seconds: float = TIMEOUT) -> "subprocess.CompletedProcess[str]":

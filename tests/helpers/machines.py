@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.peers import CACHE, NotHereError, debian
 from tests.helpers.daemons import TIMEOUT, wait_until
+from tests.helpers.requirements import need
 
 # Its own /etc and /var over those of the machine, its own /home, /run and terminals, and no network.
 SETUP = """
@@ -46,20 +47,25 @@ os.waitpid(pid, 0)
 
 
 class AccountsHost:
-    """Namespaces of the test's own. Needs root."""
+    """Namespaces of the test's own. The test is skipped where namespaces or ip(8) are missing."""
 
     def __init__(self, folder: Path) -> None:
+        need("root", "namespaces", "ip")
         folder.mkdir(exist_ok=True)
+        self._sessions: list[subprocess.Popen[str]] = []
         self._keeper = subprocess.Popen(
             ["unshare", "--net", "--mount", "--", "sh", "-c", SETUP.format(folder=folder)],
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._keeper.stdout
-        assert self._keeper.stdout.readline() == "ready\n"
+        try:
+            assert self._keeper.stdout
+            assert self._keeper.stdout.readline() == "ready\n"
+        except BaseException:
+            self.close()
+            raise
         self.inside = ("nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--")
         self.root = Path(f"/proc/{self._keeper.pid}/root")  # its files, as they are seen from here
-        self._sessions: list[subprocess.Popen[str]] = []
 
     def run(self, *command: str, check: bool = True) -> str:
         """What a command there says; AssertionError where it fails."""

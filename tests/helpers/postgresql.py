@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 
 from tests.helpers.daemons import TIMEOUT
+from tests.helpers.requirements import find, lacking
 
-PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), Path("/initdb")).parent
-MISSING = "needs the server of PostgreSQL (Debian: apt install postgresql)"
+PROGRAMS = Path(find("initdb") or "/initdb").resolve().parent
+MISSING = lacking("initdb") or "needs the account postgres, as the server refuses root"
 PASSWORD = "correct horse"  # of the user postgres
 
 
 def is_installed() -> bool:
     """Whether there is a server to start, and somebody to start it as."""
-    return (PROGRAMS / "initdb").exists() and (os.getuid() != 0 or _account() is not None)
+    return find("initdb") is not None and (os.getuid() != 0 or _account() is not None)
 
 
 def _account() -> str | None:
@@ -81,7 +82,9 @@ class Postgresql:
         end = time.monotonic() + TIMEOUT
         while subprocess.run(ready, check=False).returncode != 0:
             assert self._process.poll() is None, "the server has ended"
-            assert time.monotonic() < end, "the server does not answer"
+            if time.monotonic() > end:
+                self.kill()
+                raise AssertionError("the server does not answer")
             time.sleep(0.02)
 
     def kill(self) -> None:

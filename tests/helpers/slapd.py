@@ -6,17 +6,14 @@ import socket
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.helpers.daemons import TIMEOUT, wait_until
+from tests.helpers.requirements import find, needs
 
-SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/libexec")
+SLAPD = find("slapd")
 SUFFIX = "dc=example,dc=org"
 READER, PASSWORD = f"cn=reader,{SUFFIX}", "s3cret, and long"
 
-needs_slapd = pytest.mark.skipif(
-    not (SLAPD and shutil.which("openssl")), reason="needs slapd and openssl (Debian: apt install slapd openssl)"
-)
+needs_slapd = needs("slapd", "openssl")
 
 CONFIG = f"""\
 include /etc/ldap/schema/core.schema
@@ -74,7 +71,11 @@ class Slapd:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(self._listens)
+        try:
+            wait_until(self._listens)
+        except BaseException:
+            self.stop()
+            raise
 
     def _listens(self) -> bool:
         assert self._process

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host
+from tests.helpers.requirements import needs
 
 CONFIG = """\
 backend:
@@ -69,14 +69,8 @@ def bare(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip("\r\n ").splitlines()]
 
 
-def program(name: str, package: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(
-        not shutil.which(name), reason=f"needs the program {name} (Debian: apt install {package})"
-    )
-
-
 @pytest.mark.root
-@program("finger", "finger")
+@needs("namespaces", "ip", "finger")
 def test_debian_s_finger_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
     for query in QUERIES:
         verbose, _, user = query.rpartition(" ")
@@ -85,7 +79,7 @@ def test_debian_s_finger_shows_what_is_printed(site: Host, tmp_path: Path) -> No
 
 
 @pytest.mark.root
-@program("lynx", "lynx")
+@needs("namespaces", "ip", "lynx")
 def test_lynx_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
     for query in QUERIES:
         path = query.replace("/W ", "/w/") if query else ""
@@ -96,7 +90,7 @@ def test_lynx_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@program("bombadillo", "bombadillo")
+@needs("namespaces", "ip", "bombadillo")
 @pytest.mark.parametrize("user", ["zoe", "text", "", "nobody"])
 def test_bombadillo_shows_what_is_printed(site: Host, tmp_path: Path, user: str) -> None:
     url = f"finger://{user}@{ADDRESS}" if user else f"finger://{ADDRESS}"

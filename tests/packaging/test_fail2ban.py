@@ -6,16 +6,13 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, ask, wait_until
+from tests.helpers.requirements import needs
 
 FILTER = ROOT / "etc" / "fail2ban" / "filter.d" / "fingerd.conf"
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("fail2ban-regex"), reason="needs fail2ban-regex (Debian: apt install fail2ban)"
-)
+pytestmark = needs("fail2ban-regex")
 
 
 def matched(log: Path) -> list[str]:

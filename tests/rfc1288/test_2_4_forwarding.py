@@ -1,6 +1,5 @@
 """RFC 1288 2.4, 3.2.1 and 4.4: queries for other hosts, refused, and where they are allowed, forwarded."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.helpers.daemons import TIMEOUT, Daemon
+from tests.helpers.requirements import need
 from tests.rfc1288.conftest import SHIPPED
 from tests.rfc1288.network import Network
 
@@ -19,8 +19,7 @@ TO_OTHERS = (b"zoe@host\r\n", b"@host\r\n", b"/W zoe@host\r\n", b"zoe@host1@host
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if os.getuid() != 0:
-        pytest.skip("needs root: it makes a network")
+    need("root", "namespaces", "ip")
     network = Network(tmp_path_factory.mktemp("network"))
     yield network
     network.close()

@@ -23,6 +23,7 @@ from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.testing import HOSTILE_NAMES
 from tests.helpers.daemons import ROOT, let_everybody_in, wait_until
+from tests.helpers.requirements import need
 
 
 def find(backend: Command, username: str = "alice", seconds: float = 10) -> str | None:
@@ -419,6 +420,7 @@ ESCAPING = 'echo "$1$(setsid sh -c "sleep 600 >/dev/null & echo , escaped")"'
 
 @pytest.mark.root
 def test_who_leaves_the_process_group_ends_with_a_process_namespace(tmp_path: Path) -> None:
+    need("namespaces")
     name = f"escaping{os.getpid()}"
     backend = Command(
         argv=("unshare", "--pid", "--fork", "--kill-child", "--", "sh", "-c", ESCAPING, "sh", "{user}"),

@@ -27,6 +27,7 @@ from fingerd.protocol.reply import INTERNAL_ERROR
 from fingerd.settings import load_config
 from tests.conftest import Start
 from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descriptors, status, wait_until
+from tests.helpers.requirements import need
 from tests.helpers.slapd import PASSWORD, READER, SUFFIX, Slapd, make_authority, needs_slapd
 
 CROWD = 2100
@@ -521,6 +522,7 @@ DEADLINE_PASSED = {
 def test_a_name_server_that_never_answers_is_a_failure_in_time(
     kind: str, how: tuple[dict[str, Any], str], tmp_path: Path
 ) -> None:
+    need("namespaces", "ip")
     if kind == "sql":
         pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install psycopg2-binary)")
     options, cause = how

@@ -24,6 +24,7 @@ from tests.conftest import Start
 from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, ask, let_everybody_in, wait_until
 from tests.helpers.finger_facts import compare
 from tests.helpers.machines import AccountsHost, NotHereError
+from tests.helpers.requirements import need, needs
 
 EVERYTHING = "policy: [{from: any, list: true, show: everything}]"
 LATER = time.monotonic() + 3600
@@ -107,6 +108,7 @@ def village(host: AccountsHost) -> AccountsHost:
 
 
 def debians(host: AccountsHost, query: str) -> str:
+    need("systemd-socket-activate")
     try:
         return host.in_fingerd(f"{query}\r\n".encode())
     except NotHereError as error:
@@ -141,6 +143,7 @@ def test_the_list_has_a_row_for_each_session_as_debians_has(village: AccountsHos
 
 
 @pytest.mark.root
+@needs("namespaces", "ip", "finger")
 def test_the_finger_client_is_told_here_what_it_tells_locally(village: AccountsHost, serve: Serve) -> None:
     serve()
     for login in ("ann", "bob", "cid", "dot"):

@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -27,6 +26,7 @@ from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.daemon.test_reload import reload
 from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host, ask, descriptors, status, wait_until
+from tests.helpers.requirements import need
 
 
 def find(backend: Web, username: str) -> str | None:
@@ -63,8 +63,7 @@ def openssl(folder: Path, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a CA's certificate, ``ca.pem``, and a host's that it has signed, ``host.pem``."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs the program openssl (Debian: apt install openssl)")
+    need("openssl")
     folder = tmp_path_factory.mktemp("certificates")
     key = ("-newkey", "rsa:2048", "-noenc")
     usage = ("-addext", "keyUsage=critical,keyCertSign")
@@ -267,8 +266,12 @@ class World:
         (folder / "world.py").write_text(WORLD)
         command = (*host.inside, sys.executable, folder / "world.py", self.noted, certificate)
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.server.stdout
-        assert self.server.stdout.readline() == "ready\n"
+        try:
+            assert self.server.stdout
+            assert self.server.stdout.readline() == "ready\n"
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, name: str, options: str = "retries: 1") -> tuple[str, str, list[str]]:
         """The answer, the cause of a failure, and what the servers have noted."""
@@ -293,11 +296,12 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    host = Host(folder)
-    world = World(host, folder, certificates / "host.pem")
-    yield world
-    world.close()
-    host.close()
+    with contextlib.ExitStack() as stack:
+        host = Host(folder)
+        stack.callback(host.close)
+        world = World(host, folder, certificates / "host.pem")
+        stack.callback(world.close)
+        yield world
 
 
 FOLLOWED = {

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -22,6 +21,7 @@ from bench.peers import NotHereError, debian
 from fingerd import __version__
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Host, wait_until
+from tests.helpers.requirements import need
 
 PYFINGER = (sys.executable, "-m", "fingerd.client")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYFINGER", "LC_", "LANG"))}
@@ -175,10 +175,11 @@ def test_what_the_server_hears(serve: Serve, arguments: tuple[str, ...], line: b
 
 
 def test_it_asks_debian_s_server(tmp_path: Path) -> None:
+    need("systemd-socket-activate")
     try:
         command, _ = debian()
     except NotHereError as error:
-        pytest.skip(f"needs Debian's fingerd, and systemd-socket-activate (Debian: apt install systemd): {error}")
+        pytest.skip(f"needs Debian's fingerd, which apt-get fetches: {error}")
     port = free_port()
     with subprocess.Popen(
         [part.replace("{port}", str(port)) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -212,9 +213,6 @@ def test_ipv6_is_asked_where_it_is_named(serve: Serve) -> None:
     assert complained.startswith("pyfinger: ::1: ")
     assert outcome(pyfinger("-6", f"bob@127.0.0.1:{server.port}"))[:2] == (1, "")
     assert len(server.heard) == 2
-
-
-needs_ip = pytest.mark.skipif(not shutil.which("ip"), reason="needs the program ip (Debian: apt install iproute2)")
 
 
 def run_among(host: Host, folder: Path, *arguments: str) -> tuple[int, str, str]:
@@ -274,7 +272,6 @@ def running(host: Host, *programs: tuple[str, ...]) -> Iterator[None]:
 
 
 @pytest.mark.root
-@needs_ip
 def test_each_address_of_a_host_is_tried_within_the_chosen_family(host: Host, tmp_path: Path) -> None:
     target = "bob@both.example:1079"
     with running(host, (ANSWERS_ON, "::1"), (ANSWERS_ON, "127.0.0.1")):
@@ -289,7 +286,6 @@ def test_each_address_of_a_host_is_tried_within_the_chosen_family(host: Host, tm
 
 
 @pytest.mark.root
-@needs_ip
 def test_silent_addresses_and_name_servers_cost_no_more_than_the_time_given(host: Host, tmp_path: Path) -> None:
     for address in ("192.0.2.1", "192.0.2.3", "192.0.2.53"):
         assert host.run("ip", "addr", "add", address, "dev", "lo").returncode == 0

@@ -1,0 +1,49 @@
+"""The packages that tests need are the same wherever they are named, and a skip names those that are missing."""
+
+import re
+
+import pytest
+
+from tests.deb import fresh
+from tests.helpers.daemons import ROOT
+from tests.helpers.requirements import PACKAGES, RIGHTS, find, lacking, summary
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_readme_installs_all_that_tests_use() -> None:
+    (command,) = re.findall(r"^    apt install --no-install-recommends (.*)$", README, re.MULTILINE)
+    assert command.split() == sorted(set(PACKAGES.values()))
+
+
+def test_the_minimal_system_has_what_readme_names() -> None:
+    (named,) = re.findall(r"On Debian both need the packages (.*?);", README)
+    assert sorted(re.findall(r"`([^`]+)`", named)) == sorted(fresh.PACKAGES)
+
+
+def test_the_continuous_integration_installs_the_same() -> None:
+    lists = re.findall(r"^packages\+?=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    for_tests, *others = (names.split() for names in lists)
+    assert for_tests == sorted({*PACKAGES.values(), *fresh.PACKAGES})
+    for package in (name for names in others for name in names):
+        assert f"`{package}`" in README
+
+
+def test_a_reason_names_the_package_of_each_missing_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.helpers.requirements.FOLDERS", ())
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert find("ip") is None
+    assert lacking() == ""
+    assert lacking("scdoc", "man") == "needs scdoc and man (Debian: apt install man-db scdoc)"
+
+
+def test_the_summary_says_what_to_install_and_which_right_is_missing() -> None:
+    one, two = "needs ip (Debian: apt install iproute2)", "needs slapd and ip (Debian: apt install iproute2 slapd)"
+    both = f"needs {RIGHTS['namespaces']} and lynx (Debian: apt install lynx)"
+    assert summary([one, "needs the network", two, "needs root", both, both]) == [
+        "2 tests were skipped for programs that are missing here. On Debian:",
+        "    apt install iproute2 slapd",
+        "1 test was skipped without root.",
+        f"2 tests were skipped without {RIGHTS['namespaces']}.",
+    ]
+    assert summary(["needs IPv6 on loopback"]) == []
