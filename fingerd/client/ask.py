@@ -46,7 +46,7 @@ def fetch(
         if isinstance(error, TimeoutError) and error.errno is None:
             how = "whole answer" if answered else "answer"
             raise NoAnswerError(f"no {how} within {seconds:g} seconds") from error
-        raise NoAnswerError(f"{'the fetch broke off: ' if answered else ''}{error.strerror or error}") from error
+        raise NoAnswerError(f"{'the answer broke off: ' if answered else ''}{error.strerror or error}") from error
     if not answered:
         raise NoAnswerError("the connection was closed without an answer")
 
