@@ -9,6 +9,10 @@ class QueryError(ValueError):
     """The client sent a line that is no query; nothing of it is repeated to anyone."""
 
 
+class QueryTooLongError(QueryError):
+    """The client sent more bytes than a query may have."""
+
+
 class BackendError(Exception):
     """A source of people cannot tell: its operator reads the cause in the log, the client never does."""
 

@@ -21,7 +21,7 @@ from fingerd.daemon.systemd import Notifier, listen_fds
 from fingerd.errors import ConfigError, StartError
 from fingerd.net.addresses import UNIX, parse_address
 from fingerd.ruip.ruip import AnswerContext
-from fingerd.server.active_config import Service
+from fingerd.server.active_config import ActiveConfig
 from fingerd.server.listeners import InheritedSocket
 from fingerd.settings import Settings, read_config
 from fingerd.text import escape_controls
@@ -196,7 +196,7 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
         drop_privileges(Identity.of(settings.process))
     asker = AnswerContext(client, time.monotonic() + settings.limits.answer_seconds, time.time())
     first = os.fsencode(line).partition(b"\n")[0]  # what comes after it is ignored on the wire too
-    sys.stdout.buffer.write(Service(settings).ruip.answer_line(first + b"\n", asker).reply)
+    sys.stdout.buffer.write(ActiveConfig(settings).ruip.answer_line(first + b"\n", asker).reply)
     sys.stdout.flush()
     settings.backend.close()
     return os.EX_OK

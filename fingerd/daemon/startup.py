@@ -54,7 +54,7 @@ def serve(start: StartupContext, shell: ParentPipe) -> int:
     try:
         with FingerServer(settings, bind_and_activate=not (start.client or start.listeners)) as server:
             if start.listeners:
-                server.inherit(start.listeners)
+                server.use_listeners(start.listeners)
             keep = [
                 *server.descriptors(),
                 *sink.descriptors(),
@@ -103,9 +103,9 @@ def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader
     """Everything is given away: tell whoever waits, and serve."""
     notifier = start.notifier
     server.access_log = writer.log_access
-    server.last_call = notifier.stopping
+    server.on_draining = notifier.stopping
     if notifier.watchdog_seconds:
-        server.porch.keep_beating(notifier.watchdog_seconds / 2, notifier.watchdog)
+        server.loop.set_heartbeat(notifier.watchdog_seconds / 2, notifier.watchdog)
     reloader.start()
     if start.client:
         server.serve_client(start.client)
@@ -122,7 +122,7 @@ def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader
 
 def _handle_signals(server: FingerServer, reloader: Reloader) -> None:
     """SIGTERM and SIGINT stop, SIGHUP reloads; the wake-up descriptor ends the server's wait whenever they come."""
-    signal.set_wakeup_fd(server.porch.bell_rope, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(server.loop.wakeup_write, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     signal.signal(signal.SIGHUP, lambda *_: reloader.wish())

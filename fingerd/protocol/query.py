@@ -4,13 +4,17 @@ Any bytes are a query, or raise :class:`~fingerd.errors.QueryError`.
 """
 
 import re
+import sys
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
-from fingerd.errors import QueryError
+from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.protocol.reply import CRLF
-from fingerd.text import decode_line, strip_line_end
+from fingerd.text import decode_line
 
 BLANKS = " \t"
+SHORT_QUERY_BYTES = 64  # of a line that is remembered when it was parsed
+SHORT_QUERIES_MAX = 1024  # lines, some 400 bytes each
 
 # RFC 854: IAC IAC is the byte 255; WILL, WONT, DO and DONT take an option byte; SB runs to IAC SE.
 IAC = b"\xff"
@@ -51,16 +55,20 @@ class Query:
         return " ".join(words).encode(self.charset).replace(IAC, IAC + IAC) + CRLF
 
 
-def parse_query(line: bytes) -> Query:
+def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     """Read one query line, with or without its line end; QueryError where it cannot be read as one.
+
+    QueryTooLongError where it has more than ``max_bytes`` bytes, its line end not counted.
 
     Liberal where that is harmless (RFC 1288 2.3): ``/w``, a trailing ``/W``
     (RFC 1196), blanks at either end, a telnet client's own sequences.
     """
-    line = strip_line_end(line)
+    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    if len(line) > max_bytes:
+        raise QueryTooLongError(f"more than {max_bytes} bytes")
     if IAC in line:
         line = _TELNET.sub(rb"\1", line)
-    text, charset = decode_line(line)
+    text, charset = (line.decode("ascii"), "utf-8") if line.isascii() else decode_line(line)
     if not text.isprintable() and _CONTROLS.search(text):
         raise QueryError("control characters")
     text = text.strip(BLANKS)
@@ -73,6 +81,10 @@ def parse_query(line: bytes) -> Query:
     if not all(hosts) or any(blank in host for host in hosts for blank in BLANKS):
         raise QueryError("not a host name")
     return Query(username, tuple(hosts), verbose, charset)
+
+
+# Clients ask the same few things. The lines must be short, so that the cache is small: SHORT_QUERY_BYTES at most.
+parse_short_query = lru_cache(SHORT_QUERIES_MAX)(parse_query)
 
 
 def _take_verbose(text: str) -> tuple[str, bool]:

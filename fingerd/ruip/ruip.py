@@ -1,21 +1,19 @@
-"""The RUIP itself, the remote user information program of RFC 1288: a query and its client become an answer.
+"""The RUIP, the remote user information program of RFC 1288: a query and the client who asks it become an answer.
 
 It has no socket, no thread and no clock of its own. Policy comes first, then
-the backend, then the report; a backend's failure becomes the words that tell
-nothing of it. What is for another host goes to the next RUIP instead.
+disclosure, then the report. A failure of the backend becomes fixed words that
+say nothing of its cause. A query for another host goes to the next RUIP.
 """
 
 import logging
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from fingerd.backends import Backend, Lookup
-from fingerd.errors import BackendError, ForwardError, QueryError
+from fingerd.errors import BackendError, ForwardError, QueryError, QueryTooLongError
 from fingerd.protocol.query import BLANKS, Query, parse_query
 from fingerd.protocol.reply import (
     AMBIGUOUS_NAME,
@@ -29,19 +27,14 @@ from fingerd.protocol.reply import (
     cut_reply,
     encode_reply,
 )
+from fingerd.ruip.disclosure import Disclosure
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import LISTED, records, separated, table
-from fingerd.text import ANSWER_CUT, strip_line_end
+from fingerd.text import ANSWER_CUT
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_TEXTS = 4096  # of instant backends
-REMEMBERED_CHARACTERS = 1024  # of the longest of these; clients may put long ones together in any number of ways
-REMEMBERED_BYTES = 4 << 20  # of what constant backends were asked and answered; all is forgotten beyond
-REMEMBERING_BYTES = 300  # that each of these takes besides
-
-_BLANK_BYTES = BLANKS.encode()
 _BLANKS = re.compile(f"[{BLANKS}]+")
 REPLACED = ("user", "client", "time")  # in braces, in header and footer
 _PLACEHOLDER = re.compile(rf"\{{({'|'.join(REPLACED)})\}}")
@@ -49,15 +42,21 @@ _PLACEHOLDER = re.compile(rf"\{{({'|'.join(REPLACED)})\}}")
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
-    """How every answer goes out: its charset, and the text before and after it."""
+    """How every answer is sent: its charset, and the text before and after it."""
 
     charset: Literal["utf-8", "ascii", "latin-1"] = "utf-8"
     header: str | None = None
     footer: str | None = None
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether an answer may be given again, to another client and at another time."""
+        texts = (self.header or "", self.footer or "")
+        return not any(word in text for text in texts for word in ("{client}", "{time}"))
+
 
 class Answer(NamedTuple):
-    """The log's word for what became of a query, and the bytes for the client."""
+    """The log's word for the outcome of a query, and the bytes for the client."""
 
     outcome: str
     reply: bytes
@@ -66,184 +65,145 @@ class Answer(NamedTuple):
 class AnswerContext(NamedTuple):
     """Who asks, until when there is time to answer (``time.monotonic()``), and what time it is (``time.time()``).
 
-    ``tell``, where there is one, gives the client a part of the answer before
-    the rest of it is there; false means that nobody listens any more.
+    ``send_chunk``, if given, sends the client a part of the answer before the
+    rest is there; it returns false where the client no longer reads.
     """
 
     client: str
     deadline: float
     now: float
-    tell: Callable[[bytes], bool] | None = None
-
-
-NO_CLIENT = AnswerContext("", math.inf, 0.0)  # where it does not matter who asks, and when
+    send_chunk: Callable[[bytes], bool] | None = None
 
 
 class Ruip:
-    """Answers queries from one backend under one policy. Nothing that it is told by changes; all threads share one."""
+    """Answers queries from one backend under one policy. Nothing in it changes; all threads share one."""
 
     def __init__(
         self,
         backend: Backend,
         policy: Policy,
-        wording: ReplyOptions,
+        options: ReplyOptions,
         query_bytes: int,
         reply_bytes: int,
         *,
         forwarder: Forwarder | None = None,
     ) -> None:
         self._forwarder = forwarder or Forwarder()
-        self._backend = backend
+        self._reads = backend.reads
+        self._disclosure = Disclosure(backend)
         self._policy = policy
-        self._wording = wording
+        self._options = options
         self._query_bytes = query_bytes
         self._reply_bytes = reply_bytes
-        # Not a method of its own: a cache of that would keep the backend until the garbage collector comes.
-        self._encode = partial(_encode, wording.charset, reply_bytes)
-        # An instant backend's texts recur, so each that is not long is encoded once.
-        self._encode_short = lru_cache(REMEMBERED_TEXTS)(self._encode) if not backend.blocking else self._encode
-        # What a constant one has been asked is not asked again, under the same rule.
-        self._constant = backend.repeatable_seconds == math.inf and not wording.header and not wording.footer
-        self._remembered: dict[tuple[int, bytes], Answer] = {}
-        self._room = REMEMBERED_BYTES
 
     def answer_line(self, line: bytes, context: AnswerContext) -> Answer:
-        """What becomes of a client's line, as it came in; no line and no failing backend raises anything."""
-        if self._backend.reads != "query":
+        """The answer to a line as it was received. Neither a malformed line nor a failing backend raises an error."""
+        if self._reads != "query":
             return Answer("dropped", b"")
         rule = self._policy.rule_for(context.client)
         if rule.deny:
-            return Answer("denied", b"") if rule.deny == "silently" else self.say("denied", SERVICE_DENIED, context)
-        if not self._constant or (rule.forward and b"@" in line):
-            return self._answer_line(line, rule, context)
-        # Blanks at either end mean nothing, and there are many ways to add some; in a line that is too long they count.
-        meant = strip_line_end(line).strip(_BLANK_BYTES) if len(line) <= self._query_bytes else line
-        answer = self._remembered.get((id(rule), meant))
-        if answer is None:
-            answer = self._answer_line(line, rule, NO_CLIENT)
-            self._room -= len(meant) + len(answer.reply) + REMEMBERING_BYTES
-            if self._room < 0:
-                self._remembered.clear()
-                self._room = REMEMBERED_BYTES
-            self._remembered[id(rule), meant] = answer
-        return answer
-
-    def _answer_line(self, line: bytes, rule: Rule, context: AnswerContext) -> Answer:
-        """What a client under this rule is told for this line."""
-        if len(line) > self._query_bytes and len(strip_line_end(line)) > self._query_bytes:
-            return self.say("too-long", QUERY_TOO_LONG, context)
+            return self.deny(rule, context)
         try:
-            query = parse_query(line)
-        except QueryError:
-            return self.say("malformed", MALFORMED_QUERY, context)
-        return self._answer(query, context, rule)
+            query = parse_query(line, self._query_bytes)
+        except QueryError as error:
+            return self.reject(error, context)
+        return self.answer_query(query, rule, context)
 
-    def _answer(self, query: Query, context: AnswerContext, rule: Rule) -> Answer:
-        """What a client under this rule is told when it asks this."""
+    def deny(self, rule: Rule, context: AnswerContext) -> Answer:
+        """The answer to a client whose rule denies everything."""
+        silent = rule.deny == "silently"
+        return Answer("denied", b"") if silent else self.text_answer("denied", SERVICE_DENIED, context)
+
+    def reject(self, error: QueryError, context: AnswerContext) -> Answer:
+        """The answer to a line that is no query."""
+        if isinstance(error, QueryTooLongError):
+            return self.text_answer("too-long", QUERY_TOO_LONG, context)
+        return self.text_answer("malformed", MALFORMED_QUERY, context)
+
+    def answer_query(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
+        """The answer to a query under this rule, which does not deny the client everything."""
         if query.hosts:
-            return self._forward(query, context, rule)
+            return self._forward(query, rule, context)
         if query.is_list and not rule.list:  # RFC 1288 3.2.2
-            return self.say("refused", LIST_DENIED, context)
-        by_name = rule.match == "name" and self._tells_names(rule)
-        ask = Lookup(query.username, query.verbose, context.client, context.deadline, by_name)
+            return self.text_answer("refused", LIST_DENIED, context)
+        lookup = Lookup(query.username, query.verbose, context.client, context.deadline)
         try:
-            outcome, text = self._list(ask, rule, context) if query.is_list else self._users(ask, rule, context)
+            outcome, text = self._list(lookup, rule, context) if query.is_list else self._users(lookup, rule, context)
         except BackendError as error:
             log.warning("backend failed: %s", error)
             outcome, text = "error", INTERNAL_ERROR
-        return self.say(outcome, text, context, query.username)
+        return self.text_answer(outcome, text, context, query.username)
 
-    def _forward(self, query: Query, context: AnswerContext, rule: Rule) -> Answer:
+    def _forward(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
         """{Q2}: what the next RUIP says, as it comes (RFC 1288 2.4), or the refusal (3.2.1)."""
         if not rule.forward:
-            return self.say("refused", FORWARDING_DENIED, context, query.username)
-        header, footer = self._around(context, query.username)
-        told = bytearray(header)
+            return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
+        header, footer = self._header_footer(context, query.username)
+        pending = bytearray(header)
         try:
             with self._forwarder.ask(query, rule.forward, context.client, context.deadline) as hop:
-                for piece in hop.answer(self._wording.charset, self._reply_bytes):
-                    told += piece
-                    if told and context.tell:
-                        if not context.tell(bytes(told)):
+                for piece in hop.answer(self._options.charset, self._reply_bytes):
+                    pending += piece
+                    if pending and context.send_chunk:
+                        if not context.send_chunk(bytes(pending)):
                             break
-                        told.clear()
+                        pending.clear()
         except ForwardError as error:
-            return self.say(error.outcome, error.reply_text, context, query.username)
-        return Answer("answered", bytes(told) + footer)
+            return self.text_answer(error.outcome, error.reply_text, context, query.username)
+        return Answer("answered", bytes(pending) + footer)
 
-    def cut_short(self, line: bytes, context: AnswerContext) -> Answer:
-        """What ends an answer to this line of which a part was told, and of which there will be no more."""
-        _, footer = self._around(context, parse_query(line).username)
-        return Answer("answered", encode_reply(ANSWER_CUT, self._wording.charset) + footer)
+    def truncated_ending(self, query: Query, context: AnswerContext) -> Answer:
+        """The end of an answer to this query of which a part was sent, and whose rest does not come."""
+        _, footer = self._header_footer(context, query.username)
+        return Answer("answered", encode_reply(ANSWER_CUT, self._options.charset) + footer)
 
     def _users(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
-        """{U}, or several users where the rule says so."""
+        """{U}, or several users where the rule allows that."""
         if rule.users_per_query == 1:
             return self._user(lookup, rule, context)
         names = _BLANKS.split(lookup.username)
         if len(names) > rule.users_per_query:
             return "malformed", MALFORMED_QUERY
-        told: list[tuple[str, str]] = []
-        room = self._reply_bytes
+        texts: list[str] = []
+        outcomes: list[str] = []
+        budget = self._reply_bytes
         for name in names:
-            if room >= 0:  # the rest would be cut
-                told.append(self._user(replace(lookup, username=name), rule, context))
-                room -= len(told[-1][1])
-        outcomes = [outcome for outcome, _ in told]
-        outcome = "answered" if "answered" in outcomes else outcomes[0]
-        return outcome, separated(text for _, text in told)
+            if budget >= 0:  # the rest would be cut
+                outcome, text = self._user(replace(lookup, username=name), rule, context)
+                outcomes.append(outcome)
+                texts.append(text)
+                budget -= len(text)
+        return "answered" if "answered" in outcomes else outcomes[0], separated(texts)
 
     def _user(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
-        """{U}: RFC 1288 2.5.2."""
-        people = self._backend.find(lookup)
-        if (
-            not people and rule.match == "unique" and self._tells_names(rule)
-        ):  # RFC 1288 2.5.3: a login, or an alias, is never ambiguous
-            people = self._backend.find(replace(lookup, by_name=True))
-            if len(people) > 1:
-                return "refused", AMBIGUOUS_NAME
-        if not people:
-            return "unknown", NO_SUCH_USER
-        told = (person if person.text is not None else person.redacted_to(rule.atoms) for person in people)
-        return "answered", records(told, context.now, lookup.verbose, self._reply_bytes)
-
-    def _tells_names(self, rule: Rule) -> bool:
-        """Whether people can be found by their full names: who is not told of these must not guess them either."""
-        return self._backend.searches_names and "name" in rule.atoms
+        """One {U}: RFC 1288 2.5.2."""
+        outcome, people = self._disclosure.find(lookup, rule)
+        if outcome != "answered":
+            return outcome, AMBIGUOUS_NAME if outcome == "refused" else NO_SUCH_USER
+        return outcome, records(people, context.now, lookup.verbose, self._reply_bytes)
 
     def _list(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """{C}: RFC 1288 2.5.1."""
-        people = self._backend.list_users(lookup)
+        people = self._disclosure.list_users(lookup, rule, LISTED)
         if people is None:
             return "refused", LIST_DENIED
-        atoms = rule.atoms & LISTED
-        told = (person.redacted_to(atoms) if person.login else person for person in people)
-        return "answered", table(told, context.now, self._reply_bytes)
+        return "answered", table(people, context.now, self._reply_bytes)
 
-    def say(self, outcome: str, text: str, context: AnswerContext, username: str = "") -> Answer:
-        """The answer that tells ``text``, between the header and the footer."""
-        wording = self._wording
-        if wording.header is None and wording.footer is None:
-            return Answer(outcome, self._encoded(text))
-        return Answer(outcome, self._encoded(text).join(self._around(context, username)))
+    def text_answer(self, outcome: str, text: str, context: AnswerContext, username: str = "") -> Answer:
+        """The text between the header and the footer, cut to the size that an answer may have."""
+        reply = cut_reply(encode_reply(text, self._options.charset), self._reply_bytes)
+        if self._options.header is None and self._options.footer is None:
+            return Answer(outcome, reply)
+        return Answer(outcome, reply.join(self._header_footer(context, username)))
 
-    def _around(self, context: AnswerContext, username: str) -> tuple[bytes, bytes]:
-        """The header and the footer."""
-        wording = self._wording
+    def _header_footer(self, context: AnswerContext, username: str) -> tuple[bytes, bytes]:
+        options = self._options
         values = {"user": username, "client": context.client, "time": _local_time(context.now)}
         header, footer = (
-            encode_reply(_filled(part, values), wording.charset) if part else b""
-            for part in (wording.header, wording.footer)
+            encode_reply(_filled(part, values), options.charset) if part else b""
+            for part in (options.header, options.footer)
         )
         return header, footer
-
-    def _encoded(self, text: str) -> bytes:
-        return self._encode_short(text) if len(text) <= REMEMBERED_CHARACTERS else self._encode(text)
-
-
-def _encode(charset: str, reply_bytes: int, text: str) -> bytes:
-    """The text as it goes out, as much of it as may."""
-    return cut_reply(encode_reply(text, charset), reply_bytes)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

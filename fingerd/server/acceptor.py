@@ -1,6 +1,5 @@
-"""The door: accepting clients, for as long as there is room and there are descriptors for them."""
+"""The acceptor: accepts clients while there is room and there are descriptors, and pauses while there are not."""
 
-import contextlib
 import errno
 import logging
 import select
@@ -10,131 +9,139 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fingerd.server.connection import Connection
-from fingerd.server.limits import Limits
+from fingerd.server.loop import EventLoop
 
 log = logging.getLogger(__name__)
 
-BATCH = 64  # newcomers welcomed in one go
-CALM = 5.0  # seconds without a crowd before the log says that it is over
+ACCEPT_BATCH = 64  # clients accepted in one go
+RETRY_SECONDS = 0.25  # between two looks while it is paused
+RECOVERED_SECONDS = 5.0  # below the limit, after which the log says so
 
 
-class Threshold(Protocol):
-    """What the door asks of its server."""
+class AcceptorEvents(Protocol):
+    """What the acceptor asks of its server; the steps are those of ``socketserver``."""
 
     socket: socket.socket  # the listener that is ready
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of now."""
-        ...
-
-    @property
-    def connected(self) -> int:
-        """How many connections are open."""
-        ...
+    connected: int  # open connections
 
     def get_request(self) -> tuple[Connection, tuple[str, int]]: ...
+    def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...
+    def shutdown_request(self, request: Connection) -> None: ...
 
 
-class Door:
-    """The listening sockets of one server. Shut, it leaves newcomers in the kernel's queue."""
+class Acceptor:
+    """The listening sockets of one server. While it is paused, clients wait in the kernel's queue.
+
+    ``on_accepted`` takes the connections that may stay; ``evict`` closes one
+    to make room, or returns false.
+    """
 
     def __init__(
-        self, host: Threshold, epoll: select.epoll, admit: Callable[[Connection], None], make_room: Callable[[], bool]
+        self,
+        server: AcceptorEvents,
+        loop: EventLoop,
+        on_accepted: Callable[[Connection], None],
+        evict: Callable[[], bool],
+        max_connections: int,
     ) -> None:
-        self._host = host
-        self._epoll = epoll
-        self._admit = admit
-        self._make_room = make_room
-        self.listeners: dict[int, socket.socket] = {}  # by descriptor
-        self.is_shut = False
-        self._crowd = 0  # it opens again as soon as fewer than these are connected
-        self._full = self._poor = False  # what has been told of
-        self._last_full = 0.0  # when it was
+        self._server = server
+        self._loop = loop
+        self._on_accepted = on_accepted
+        self._evict = evict
+        self.max_connections = max_connections
+        self._listeners: dict[int, socket.socket] = {}  # by descriptor
+        self._is_running = False
+        self.resume_below = 0  # connections; paused until there are fewer, 0 for not paused by the limit
+        self._paused = False
+        self._timer = loop.add_timer(self._on_timer)
+        self._at_limit = self._accept_failing = False  # as the log was told
+        self._last_at_limit = 0.0
 
-    def watch(self, listener: socket.socket) -> None:
-        """Welcome clients of this listening socket too."""
-        self.listeners[listener.fileno()] = listener
+    def add_listener(self, listener: socket.socket) -> None:
+        """Accept clients of this listening socket, too."""
+        self._listeners[listener.fileno()] = listener
 
-    def open(self) -> None:
-        """Begin to welcome clients."""
-        for descriptor in self.listeners:
-            self._epoll.register(descriptor, select.EPOLLIN)
+    def start(self) -> None:
+        """Begin to accept."""
+        self._is_running = True
+        for descriptor in self._listeners:
+            self._loop.add_reader(descriptor, self._accept_ready)
 
-    def close(self) -> None:
-        """Welcome nobody any more."""
-        for descriptor in self.listeners:
-            with contextlib.suppress(OSError):  # it is closed, or was never watched
-                self._epoll.unregister(descriptor)
-        self.is_shut = False
+    def stop(self) -> None:
+        """Accept no more clients."""
+        self._is_running = self._paused = False
+        self.resume_below = 0
+        for descriptor in self._listeners:
+            self._loop.remove_reader(descriptor)
 
-    def forget(self) -> None:
-        """Welcome nobody any more, and never again at these listeners, which are about to be closed."""
-        if not self._epoll.closed:
-            self.close()
-        self.listeners.clear()
+    def remove_listeners(self) -> None:
+        """Stop, and forget the listeners, which are about to be closed."""
+        self.stop()
+        self._listeners.clear()
 
-    def welcome(self, descriptor: int) -> None:
-        """Accept who is at this listener, but not more than a few in one go."""
-        host = self._host
-        for number in range(BATCH):
-            if host.connected >= host.limits.connections:
-                if number:  # somebody was at the door, but perhaps nobody is any more
+    def _accept_ready(self, descriptor: int, _: int) -> None:
+        """Accept the clients that wait at this listener, up to ACCEPT_BATCH."""
+        server = self._server
+        for number in range(ACCEPT_BATCH):
+            if server.connected >= self.max_connections:
+                if number:  # clients waited at first, but perhaps none does any more
                     return
-                self._tell_full()
-                if not self._make_room():
-                    return self._shut(host.connected)
-            host.socket = self.listeners[descriptor]
+                self._warn_at_limit()
+                if not self._evict():
+                    return self._pause(below=server.connected)
+            server.socket = self._listeners[descriptor]
             try:
-                request, _ = host.get_request()
+                request, address = server.get_request()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno == errno.ECONNABORTED:  # gone before it was accepted
                     continue
-                self._tell_poor(error)
-                return self._shut(0)
-            if self._poor:
-                self._poor = False
-                log.warning("clients are welcome again")
-            self._admit(request)
+                self._warn_accept_failing(error)
+                return self._pause()
+            if self._accept_failing:
+                self._accept_failing = False
+                log.warning("accepting again")
+            if server.verify_request(request, address):
+                self._on_accepted(request)
+            else:
+                server.shutdown_request(request)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether there will be something to do at the next look, even if nobody is here."""
-        return self.is_shut or self._full
+    def _pause(self, below: int = 0) -> None:
+        """Accept no client until fewer than ``below`` are connected, or for RETRY_SECONDS."""
+        self._paused, self.resume_below = True, below
+        for descriptor in self._listeners:
+            self._loop.modify_reader(descriptor, 0)
+        self._timer.start(RETRY_SECONDS)
 
-    def look(self) -> None:
-        """To be called every moment: try again, whatever the reason was for which it was shut."""
-        if self._full and self._host.connected >= self._host.limits.connections:
-            self._last_full = time.monotonic()
-        elif self._full and time.monotonic() >= self._last_full + CALM:
-            self._full = False
-            log.warning("%d connections: no longer full", self._host.connected)
-        if self.is_shut:
-            self.is_shut = False
-            for descriptor in self.listeners:
-                self._epoll.modify(descriptor, select.EPOLLIN)
+    def resume(self) -> None:
+        """Accept again, whatever the reason for the pause was."""
+        self.resume_below = 0
+        if self._paused and self._is_running:
+            self._paused = False
+            for descriptor in self._listeners:
+                self._loop.modify_reader(descriptor, select.EPOLLIN)
 
-    def look_whether_somebody_left(self) -> None:
-        """To be called after every round of events, so that nobody waits longer than for somebody's place."""
-        if self._host.connected < self._crowd:
-            self.look()
+    def _on_timer(self) -> None:
+        now = time.monotonic()
+        if self._at_limit and self._server.connected >= self.max_connections:
+            self._last_at_limit = now
+        elif self._at_limit and now >= self._last_at_limit + RECOVERED_SECONDS:
+            self._at_limit = False
+            log.warning("%d connections: below the limit again", self._server.connected)
+        self.resume()
+        if self._at_limit:
+            self._timer.start(RETRY_SECONDS)
 
-    def _shut(self, crowd: int) -> None:
-        """Stay shut until fewer than ``crowd`` are connected, or for a moment."""
-        self.is_shut, self._crowd = True, crowd
-        for descriptor in self.listeners:
-            self._epoll.modify(descriptor, 0)
+    def _warn_at_limit(self) -> None:
+        self._last_at_limit = time.monotonic()
+        if not self._at_limit:
+            self._at_limit = True
+            self._timer.start(RETRY_SECONDS)
+            message = "connection limit (%d) reached: closing the longest-idle client for each new one"
+            log.warning(message, self._server.connected)
 
-    def _tell_full(self) -> None:
-        self._last_full = time.monotonic()
-        if not self._full:
-            self._full = True
-            what = "%d connections: full, whoever is silent longest is closed for each new one"
-            log.warning(what, self._host.connected)
-
-    def _tell_poor(self, error: OSError) -> None:
-        if not self._poor:
-            self._poor = True
-            log.warning("no more clients for the moment: %s", error.strerror)
+    def _warn_accept_failing(self, error: OSError) -> None:
+        if not self._accept_failing:
+            self._accept_failing = True
+            log.warning("accept failed, pausing: %s", error.strerror)

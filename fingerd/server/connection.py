@@ -1,154 +1,89 @@
-"""One client's connection: what socketserver calls the request. Nothing here ever waits."""
+"""One client's connection as data: what ``socketserver`` calls the request."""
 
+import enum
 import io
 import socket
-import time
 from collections import deque
-from socket import MSG_DONTWAIT, MSG_MORE
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fingerd.ruip.ruip import Answer
-from fingerd.server.active_config import Service
+if TYPE_CHECKING:
+    from fingerd.errors import QueryError
+    from fingerd.protocol.query import Query
+    from fingerd.ruip.policy import Rule
+    from fingerd.ruip.ruip import Answer
+    from fingerd.server.active_config import ActiveConfig
+    from fingerd.server.answer_memory import Key
 
-DRAIN_BYTES = 1 << 20  # read and thrown away at the most, after the line or instead of one
-READ_BYTES = 1 << 16
-
-# As plain numbers: joining two flags of an enumeration for each answer takes longer than all of this module.
-_RECEIVE = int(MSG_DONTWAIT)
-_SEND = int(MSG_DONTWAIT | MSG_MORE)
-_SEND_NOW = int(MSG_DONTWAIT)
+DRAIN_BYTES = 1 << 20  # read and ignored at most, after the request or in place of one
 
 
+class State(enum.IntEnum):
+    """What a connection does. It moves down this list, and may skip states."""
+
+    NEW = 0  # the transport does not have it yet, or moves it on
+    READING = 1  # its request is not complete
+    HELD = 2  # what it sends is ignored
+    ANSWERING = 3  # its request is complete, the answer is not; parts of it may be sent already
+    WRITING = 4  # the answer is complete, the kernel has not taken all of it
+    HALF_CLOSED = 5  # our FIN is sent; not watched
+    LINGERING = 6  # its own FIN is late; watched
+    CLOSED = 7
+
+
+@dataclass(slots=True, eq=False)
 class Connection:
-    """A client who is asking, being answered, or listening.
+    """A client and its one request. Times are ``time.monotonic()`` seconds.
 
-    It moves one way: it asks, it is answered, it leaves, it is closed. Times
-    are ``time.monotonic()`` seconds.
+    A worker's thread may read it and write the answer into it while it is
+    ANSWERING; everything else belongs to the loop's thread.
     """
 
-    __slots__ = (
-        "address",  # the client and its port, 0 for a unix socket
-        "answer",  # where it could be given at once
-        "asked",  # when the line was whole
-        "client",  # who it is: an address, or "unix"
-        "counted",  # the name under which it is counted, "" if it is not
-        "curt",  # to be closed without half-closing and draining: there is no answer to lose
-        "deadline",  # for what it is doing now
-        "descriptor",
-        "drain_left",  # bytes
-        "handed_over",  # to the crew
-        "leaving",  # answered; only the porch may touch it now
-        "outcome",  # the log's word for how it went, "" before that is known
-        "parts",  # of an answer that is still coming, as far as the kernel did not take them; None if there were none
-        "received",  # the line, as far as it is there
-        "seat",  # where the porch keeps it
-        "seconds",  # from the whole line to the answer
-        "sent",  # bytes that the kernel took
-        "service",  # the configuration by which it is answered, once it asked
-        "socket",
-        "unsent",  # bytes that the kernel did not take yet
-        "watched",  # known to the porch's epoll
-    )
-
-    def __init__(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        self.socket = sock
-        self.descriptor = sock.fileno()
-        self.address = address
-        self.client = address[0]
-        self.counted = ""
-        self.asked = self.deadline = time.monotonic()
-        self.received = b""
-        self.unsent: bytes | memoryview = b""
-        self.outcome = ""
-        self.parts: deque[bytes] | None = None
-        self.service: Service | None = None
-        self.answer: Answer | None = None
-        self.seat: dict[int, Connection] | None = None
-        self.sent = 0
-        self.seconds = 0.0
-        self.drain_left = DRAIN_BYTES
-        self.curt = self.handed_over = self.leaving = self.watched = False
+    socket: socket.socket
+    descriptor: int
+    address: tuple[str, int]  # the client's and its port; ("unix", 0) for a unix socket
+    client: str  # its address in one spelling, or "unix"
+    limit_key: str  # what the client is counted by
+    config: "ActiveConfig"  # by which it is answered: the active one when its request is complete
+    state: State = State.NEW
+    deadline: float = 0.0  # of its state
+    received: bytes = b""  # as far as it is there
+    line: bytes = b""  # the request, with its line end
+    rule: "Rule | None" = None  # of the policy, that holds for the client
+    query: "Query | QueryError | None" = None  # what the line asks, or why it is no query; None before it is parsed
+    key: "Key | None" = None  # by which its answer may be remembered
+    answer: "Answer | None" = None  # that FingerHandler worked out, or that was remembered
+    received_at: float = 0.0  # when the request was complete
+    elapsed: float = 0.0  # seconds from then to the answer
+    outcome: str = ""  # the log's word for how it went, empty before that is known
+    chunks: deque[bytes] | None = None  # parts of an answer that is still coming; None if there were none
+    out_buffer: bytes | memoryview = b""  # what the kernel has not taken yet
+    sent: int = 0  # bytes that the kernel has taken
+    drain_left: int = DRAIN_BYTES
+    is_counted: bool = False  # by its limit key
+    is_dispatched: bool = False  # left to a worker
+    is_leader: bool = False  # others wait for the answer to this one
+    abortive: bool = False  # close without half-close and linger: there is no answer to lose
+    watched: bool = False  # the loop has a reader for it
+    closing: bool = False  # answered, so only the loop's thread may touch it
 
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self.descriptor
 
-    def hear(self, most: int) -> bool:
-        """Read what is there; true when there is no more to wait for: a line, ``most`` bytes, the end, or a reset."""
-        try:
-            heard = self.socket.recv(max(most - len(self.received), 1), _RECEIVE)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self.outcome = "hung-up"
-            return True
-        self.received = self.received + heard if self.received else heard
-        return not heard or b"\n" in heard or len(self.received) >= most
-
-    def line(self) -> bytes:
-        """The line that was asked, with its line end; bytes after it are nobody's."""
-        end = self.received.find(b"\n") + 1
-        return self.received[:end] if end else self.received
-
     def makefile(self, mode: str = "rb", buffering: int = -1) -> io.BytesIO:
-        """The line, to be read as a file; what ``StreamRequestHandler`` makes its ``rfile`` of."""
-        return io.BytesIO(self.line())
+        """The request as a file to read, from which ``StreamRequestHandler`` makes its ``rfile``."""
+        return io.BytesIO(self.line)
 
     def write(self, data: bytes) -> None:
-        """Put the data behind what is to be sent, which the porch sends; too late once the client leaves."""
-        if not self.leaving:
-            self.unsent = bytes(self.unsent) + data if self.unsent else data
+        """Append to the output buffer; ignored once the connection is closing."""
+        if not self.closing:
+            self.out_buffer = bytes(self.out_buffer) + data if self.out_buffer else data
 
     sendall = write
 
-    def send(self) -> None:
-        """Give the kernel as much of the reply as it takes; the last of it goes out with the FIN that follows."""
-        try:
-            sent = self.socket.send(self.unsent, _SEND)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.outcome, self.unsent, self.curt = "hung-up", b"", True
-            return
-        self.sent += sent
-        self.unsent = memoryview(self.unsent)[sent:] if sent < len(self.unsent) else b""
-
-    def add_part(self, part: bytes) -> None:
-        """From the crew: have this sent before the rest of the answer."""
-        if self.parts is None:
-            self.parts = deque()
-        self.parts.append(part)
-
-    def send_parts(self) -> None:
-        """Give the kernel what is there of an answer that is still coming, as much as it takes."""
-        while self.parts and not (self.leaving or self.curt):
-            part = self.parts[0]
-            try:
-                sent = self.socket.send(part, _SEND_NOW)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.outcome, self.curt = "hung-up", True
-                return
-            self.sent += sent
-            if sent < len(part):
-                self.parts[0] = part[sent:]
-            else:
-                self.parts.popleft()
-
-    def gather(self) -> None:
-        """Put what is left of the parts before the rest of the answer, which is there now."""
-        left = []
-        while self.parts:
-            left.append(self.parts.popleft())
-        self.unsent = b"".join((*left, self.unsent))
-
-    def discard(self) -> bool:
-        """Throw away what comes in; false when no more will come, or too much came."""
-        try:
-            heard = len(self.socket.recv(READ_BYTES, _RECEIVE))
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        self.drain_left -= heard
-        return heard > 0 and self.drain_left > 0
+    def join_chunks(self) -> None:
+        """Put what is left of the chunks before the rest of the answer."""
+        if self.chunks:
+            self.out_buffer = b"".join((*self.chunks, self.out_buffer))
+            self.chunks.clear()

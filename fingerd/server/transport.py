@@ -1,403 +1,323 @@
-"""The porch: one thread with all clients who have not finished asking, or not finished listening.
+"""The transport: reading requests, sending answers, half-closing, lingering and closing.
 
-A parked client costs a descriptor and a small object, no thread. The thread
-that serves also welcomes, reads, writes the rest of long answers, sees every
-client off in one way, and turns out those whose time is over. Clients of one
-kind have deadlines of one length, so every dict here is in the order of its
-deadlines, and a look at the clock reads no further than those who are late.
+A connection here costs a descriptor and a small object, no thread. Each state
+lasts for one length of time, so the connections of a state are in the order
+of their deadlines; :mod:`fingerd.server.expiry` closes those that are late.
 """
 
-import contextlib
 import math
-import os
 import select
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
-from itertools import chain, islice, takewhile
+from socket import MSG_DONTWAIT, MSG_MORE
 from typing import Protocol
 
-from fingerd.server.acceptor import Door, Threshold
-from fingerd.server.connection import Connection
+from fingerd.server.connection import Connection, State
+from fingerd.server.expiry import TIMER_SECONDS, Expiry
+from fingerd.server.framing import Framing
 from fingerd.server.limits import Limits
+from fingerd.server.loop import EventLoop
+from fingerd.server.queues import Queues
 
-ASKING = select.EPOLLIN | select.EPOLLONESHOT  # silent again as soon as there is a line, until it is answered
-PASSING = select.EPOLLOUT | select.EPOLLONESHOT
-LATE = 500  # turned out in one go
-IDLE = 3600.0  # seconds between two looks at nothing
-LOOK = 0.005  # seconds between two looks at a crew that has work
-SWEEP = 0.25  # seconds between two looks at the clock
-LAST_SECONDS = 1.0  # at the end, for those who are between the crew and the porch
-LAST_WORD_SECONDS = 0.2  # at the end, for those who have come a moment ago, and whose line is on its way
-LINE_END_BYTES = 2
-REST = 0.005  # seconds after our FIN in which nearly every client sends its own; to be woken by each takes more time
+# One-shot: a connection is not watched while its request is answered.
+READ_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
+CHUNK_EVENTS = select.EPOLLOUT | select.EPOLLONESHOT
+WRITE_EVENTS = select.EPOLLIN | select.EPOLLOUT
+READ_BYTES = 1 << 16
+FIN_GRACE_SECONDS = 0.005  # in which nearly every client sends its FIN after ours; to be woken by each costs more
 LINGER_SECONDS = 2.0  # for the FIN of all others
 
+# As plain names: an attribute of an enumeration takes Python 3.11 longer.
+NEW, READING, HELD, ANSWERING, WRITING, HALF_CLOSED, LINGERING, CLOSED = State
+# As plain numbers: joining two flags of an enumeration takes longer than the rest of a send.
+_RECEIVE = int(MSG_DONTWAIT)
+_SEND = int(MSG_DONTWAIT | MSG_MORE)  # the FIN goes out with the last bytes
+_SEND_NOW = int(MSG_DONTWAIT)
 
-class Host(Threshold, Protocol):
-    """What the porch asks of its server; the names are socketserver's where that has one."""
 
-    @property
-    def reads(self) -> str:
-        """What is wanted of a client: a query, a line, anything or nothing."""
-        ...
-
-    def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...
+class TransportEvents(Protocol):
+    """What the transport asks of its server: the steps of ``socketserver``."""
 
     def process_request(self, request: Connection, client_address: tuple[str, int]) -> None: ...
-
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None: ...
-
     def shutdown_request(self, request: Connection) -> None: ...
-
-    def release(self, request: Connection) -> None:
-        """The client has all that it gets: it does not count among its own any more."""
-        ...
-
     def close_request(self, request: Connection) -> None: ...
 
-    def crew_waits(self) -> bool:
-        """Whether answers wait for a thread of the crew."""
-        ...
 
-    def look_at_crew(self) -> None:
-        """Give the crew more threads if it is stuck."""
-        ...
+class Transport:
+    """All connections of one server, on the loop's thread.
 
-    def give_up(self, now: float) -> None:
-        """Tell the clients whose answer was due before ``now`` that there is none."""
-        ...
+    ``reads`` says how much of a client is read: a query, a line, anything or
+    nothing. ``disconnect`` is called with the limit key of each connection
+    that is counted, once its client has the whole answer.
+    """
 
+    def __init__(
+        self,
+        server: TransportEvents,
+        loop: EventLoop,
+        framing: Framing,
+        *,
+        limits: Limits,
+        reads: str,
+        disconnect: Callable[[str], None],
+    ) -> None:
+        self._server = server
+        self._loop = loop
+        self._framing = framing
+        self._limits = limits
+        self._reads = reads
+        self._disconnect = disconnect
+        self.queues = Queues()
+        self.expiry = Expiry(self.queues, self.finish, self._close, _drain)
+        self.answering = 0  # requests whose answer is not complete
+        self._find_end = framing.find_end
+        self._request_bytes = framing.max_bytes(limits)
+        self._watched: dict[int, Connection] = {}  # by descriptor
+        self._expiry_timer = loop.add_timer(self._on_expiry_timer)
+        self._grace_timer = loop.add_timer(self._on_grace_timer)
+        self._on_ready = self._on_event  # one bound method for all descriptors
 
-class Porch:
-    """All parked connections of one server. Other threads may call ``call``, ``come_back``, ``ring`` and ``stop``."""
+    @property
+    def is_occupied(self) -> bool:
+        """Whether there is any connection."""
+        return self.answering > 0 or bool(self.queues)
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._asking: dict[int, Connection] = {}  # by descriptor, in the order of their deadlines, as all below
-        self._silent: dict[int, Connection] = {}  # the same ones, who has been silent longest first
-        self._held: dict[int, Connection] = {}  # nothing that they say is wanted
-        self._writing: dict[int, Connection] = {}  # the kernel did not take all of their answer
-        self._passing: dict[int, Connection] = {}  # a part of their answer waits for them; the crew has the rest
-        self._resting: dict[int, Connection] = {}  # they have their answer and our FIN, and nobody watches them
-        self._lingering: dict[int, Connection] = {}  # they took longer, and are watched
-        self._returning: deque[Connection] = deque()  # answered by the crew
-        self._errands: deque[Callable[[], None]] = deque()  # from other threads
-        self._with_crew = 0  # handed over, and not yet come back
-        self._stopping = self._rung = False
-        self._next_look = self._next_sweep = self._next_beat = 0.0
-        self._beat: Callable[[], None] | None = None
-        self._beat_seconds = 0.0
-        self._epoll = select.epoll()
-        self._bell, self.bell_rope = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._epoll.register(self._bell, select.EPOLLIN)
-        self.door = Door(host, self._epoll, self._admit, self._make_room)
+    def change_config(self, limits: Limits, reads: str) -> None:
+        """Let new limits hold, also for the connections that are here."""
+        self.queues.shift_deadlines(self._limits, limits)
+        self._request_bytes = self._framing.max_bytes(limits)
+        self._limits, self._reads = limits, reads
 
-    def descriptors(self) -> tuple[int, ...]:
-        """Its own descriptors, which must stay open."""
-        return self._epoll.fileno(), self._bell, self.bell_rope
+    def _on_expiry_timer(self) -> None:
+        more = self.expiry.close_expired(time.monotonic())
+        if self.queues:
+            self._expiry_timer.start(0 if more else TIMER_SECONDS)
 
-    def ring(self) -> None:
-        """Wake the porch; harmless in a signal handler."""
-        with contextlib.suppress(OSError):  # it rings already, or nobody is here any more
-            os.write(self.bell_rope, b"!")
+    # Reading
 
-    def stop(self) -> None:
-        """Let ``run`` come to its end; harmless in a signal handler."""
-        self._stopping = True
-        self.ring()
+    def on_accepted(self, request: Connection) -> None:
+        """Take over a connection that was accepted and may stay."""
+        if self._reads == "nothing":
+            request.outcome = "dropped"
+            self._server.shutdown_request(request)
+        elif self._reads == "anything":
+            self._enter(request, HELD, self._limits.read_seconds)
+            self._watch(request, select.EPOLLIN)
+        elif self._receive(request):
+            self._dispatch(request)
+        else:
+            self._enter(request, READING, self._limits.read_seconds)
+            self.queues.by_last_read[request] = None
+            self._watch(request, READ_EVENTS)
 
-    def call(self, errand: Callable[[], None]) -> None:
-        """Have the errand run on the porch's thread, between two clients."""
-        self._errands.append(errand)
-        self.ring()
-
-    def keep_beating(self, seconds: float, beat: Callable[[], None]) -> None:
-        """Call ``beat`` every so many seconds for as long as the porch turns; before it runs."""
-        self._beat_seconds, self._beat = seconds, beat
-
-    def come_back(self, request: Connection) -> None:
-        """From the crew: the answer is there, the rest is the porch's."""
-        self._returning.append(request)
-        if not self._rung:
-            self._rung = True
-            self.ring()
-
-    def run(self, last_call: Callable[[], None], only: Connection | None = None) -> None:
-        """Serve until ``stop``, then let running answers come to their end; ``last_call`` is called in between.
-
-        Where there is an ``only`` client, it is served alone, and that is it.
-        """
-        self.door.open()
+    def _receive(self, request: Connection) -> bool:
+        """Read what is there; true when there is nothing to wait for: a whole request, the end, or a reset."""
         try:
-            if only:
-                self._admit(only)
-            while not self._stopping and (only is None or self._is_occupied()):
-                self._round()
-        finally:
-            self.door.close()
-            last_call()
-        end = time.monotonic() + LAST_WORD_SECONDS
-        while self._asking and time.monotonic() < end:
-            self._round()
-        for request in [*self._asking.values(), *self._held.values()]:
-            request.outcome, request.curt = "dropped", True
-            request.discard()  # unread bytes would make a reset of the close
-            self._host.shutdown_request(request)
-        end = time.monotonic() + self._host.limits.drain_seconds
-        while self._is_occupied() and time.monotonic() < end:
-            self._round()
-        self._host.give_up(math.inf)
-        end = time.monotonic() + LAST_SECONDS
-        while self._with_crew and time.monotonic() < end:  # answered a moment ago, and on their way back
-            self._round()
-        for request in [*self._writing.values(), *self._resting.values(), *self._lingering.values()]:
-            request.outcome = "timeout" if request.unsent else request.outcome
-            self._close(request)
-        self._stopping = False
-
-    def close(self) -> None:
-        """Give its descriptors back."""
-        if not self._epoll.closed:
-            self._epoll.close()
-            rope, self.bell_rope = self.bell_rope, -1
-            os.close(rope)
-            os.close(self._bell)
-
-    def _is_occupied(self) -> bool:
-        return bool(self._asking or self._held or self._writing or self._resting or self._lingering or self._with_crew)
-
-    def _round(self) -> None:
-        """Wait for events, answer them, and look at the crew and the clock when it is time for that."""
-        busy = self._host.crew_waits()
-        wait = LOOK if busy else SWEEP if self.door.is_waiting or self._is_occupied() else IDLE
-        if self._resting:
-            wait = min(wait, REST)
-        if self._beat:
-            wait = min(wait, self._beat_seconds)
-        for descriptor, event in self._epoll.poll(wait):
-            if descriptor in self.door.listeners:
-                self.door.welcome(descriptor)
-            elif request := self._asking.get(descriptor):
-                self._hear(request)
-            elif request := self._lingering.get(descriptor) or self._held.get(descriptor):
-                self._ignore(request, event)
-            elif request := self._writing.get(descriptor):
-                self._write(request, event)
-            elif request := self._passing.get(descriptor):
-                self.pass_on(request)
-            elif descriptor == self._bell:
-                self._answer_bell()
-        self._look_at_clock(busy)
-
-    def _look_at_clock(self, busy: bool) -> None:
-        """Do what it is time for; ``busy``, if the crew may be stuck."""
-        now = time.monotonic()
-        if self._resting:
-            self._wake_rested(now)
-        if not busy:
-            self._next_look = now + LOOK
-        elif now >= self._next_look:
-            self._next_look = now + LOOK
-            self._host.look_at_crew()
-        if self._beat and now >= self._next_beat:
-            self._next_beat = now + self._beat_seconds
-            self._beat()
-        if now >= self._next_sweep:
-            self._next_sweep = now if self._turn_out(now) else now + SWEEP
-            self._host.give_up(now)
-            self.door.look()
-        elif self.door.is_shut:
-            self.door.look_whether_somebody_left()
-
-    def _admit(self, request: Connection) -> None:
-        """Give an accepted client what the backend has for it: a hearing, a seat, or a close."""
-        host, limits, takes = self._host, self._host.limits, self._host.reads
-        if not host.verify_request(request, request.address):
-            host.shutdown_request(request)
-        elif takes == "nothing":
-            request.outcome = "dropped"
-            host.shutdown_request(request)
-        elif takes == "anything":
-            self._seat(request, self._held, select.EPOLLIN, limits.read_seconds)
-        elif request.hear(limits.query_bytes + LINE_END_BYTES):
-            self._process(request)
-        else:
-            self._silent[request.descriptor] = request
-            self._seat(request, self._asking, ASKING, limits.read_seconds)
-
-    def _sit(self, request: Connection, where: dict[int, Connection], seconds: float) -> None:
-        request.deadline = time.monotonic() + seconds
-        request.seat = where
-        where[request.descriptor] = request
-
-    def _seat(self, request: Connection, where: dict[int, Connection], events: int, seconds: float) -> None:
-        self._sit(request, where, seconds)
-        self._watch(request, events)
-
-    def _watch(self, request: Connection, events: int) -> None:
-        if request.watched:
-            self._epoll.modify(request.descriptor, events)
-        else:
-            self._epoll.register(request.descriptor, events)
-            request.watched = True
-
-    def _unseat(self, request: Connection) -> None:
-        if request.seat is not None:
-            del request.seat[request.descriptor]
-            if request.seat is self._asking:
-                del self._silent[request.descriptor]
-            request.seat = None
-
-    def _make_room(self) -> bool:
-        """Close who has been silent longest, or one who has its answer; false where all are being served.
-
-        Nobody is closed where somebody is gone already, and only was not looked at yet.
-        """
-        before = self._host.connected
-        self._wake_rested(math.inf)
-        if self._host.connected < before:
+            data = request.socket.recv(max(self._request_bytes - len(request.received), 1), _RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            request.outcome = "hung-up"
             return True
-        request = next(chain(self._silent.values(), self._held.values()), None)
-        if request:
-            request.outcome = "dropped"
+        received = request.received = request.received + data if request.received else data
+        end = self._find_end(received)
+        if end >= 0:
+            request.line = received[: end + 1]
+        elif not data or len(received) >= self._request_bytes:
+            request.line = received
         else:
-            request = next(iter(self._lingering.values()), None)
-        if request:
-            self._close(request)
-        return request is not None
+            return False
+        return True
 
-    def _hear(self, request: Connection) -> None:
-        if request.hear(self._host.limits.query_bytes + LINE_END_BYTES):
-            self._unseat(request)
-            self._process(request)
-        else:
-            self._silent[request.descriptor] = self._silent.pop(request.descriptor)
-            self._epoll.modify(request.descriptor, ASKING)
-
-    def _process(self, request: Connection) -> None:
-        """There is a line, or the client is gone."""
+    def _dispatch(self, request: Connection) -> None:
+        """The request is complete, or the client is gone."""
+        request.state = ANSWERING
+        self.answering += 1
         if request.outcome or not request.received:
             request.outcome = "hung-up"
-            return self._host.shutdown_request(request)
+            return self._server.shutdown_request(request)
+        request.received_at = time.monotonic()
         try:
-            self._host.process_request(request, request.address)
+            self._server.process_request(request, request.address)
         except Exception:
-            self._host.handle_error(request, request.address)
-            self._host.shutdown_request(request)
-        self._with_crew += request.handed_over
+            self._server.handle_error(request, request.address)
+            self._server.shutdown_request(request)
 
-    def _ignore(self, request: Connection, event: int) -> None:
-        """Throw away what a client says who is not asked, until it has said all."""
-        if request.discard():
+    def _on_event(self, descriptor: int, events: int) -> None:
+        request = self._watched[descriptor]
+        state = request.state
+        if state is READING:
+            if self._receive(request):
+                self._leave(request)
+                self._dispatch(request)
+            else:
+                self.queues.by_last_read[request] = self.queues.by_last_read.pop(request)
+                self._loop.modify_reader(descriptor, READ_EVENTS)
+        elif state is WRITING:
+            self._on_writable(request, events)
+        elif state is ANSWERING:
+            self.flush_chunks(request)
+        else:
+            self._ignore_input(request, events)
+
+    def _ignore_input(self, request: Connection, events: int) -> None:
+        """Drop what a client sends that is not read any more, up to its FIN."""
+        if _drain(request):
             return
-        if request.descriptor in self._held:
-            if request.drain_left <= 0 and event == select.EPOLLIN:  # it may talk on, but to nobody
-                return self._epoll.modify(request.descriptor, 0)
+        if request.state is HELD:
+            if request.drain_left <= 0 and events == select.EPOLLIN:  # it may go on sending, unread
+                return self._loop.modify_reader(request.descriptor, 0)
             request.outcome = "hung-up"
         self._close(request)
 
-    def _write(self, request: Connection, event: int) -> None:
-        """More of the answer can be sent, or the client says something, which must not block it from listening."""
-        if event & ~select.EPOLLOUT and not request.discard():
-            self._epoll.modify(request.descriptor, select.EPOLLOUT)
-        request.send()
-        if not request.unsent:
-            self._unseat(request)
-            self._half_close(request, may_rest=False)
+    # Sending and closing
 
-    def _answer_bell(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._bell, 4096)
-        self._rung = False  # before looking, so that nobody who comes now is overlooked
-        while self._returning:
-            self.see_off(self._returning.popleft())
-        while self._errands:
-            self._errands.popleft()()
-
-    def change_limits(self, old: Limits, new: Limits) -> None:
-        """Let those who are here have the new deadlines; each kind keeps its order."""
-        for where, more in (
-            (self._asking, new.read_seconds - old.read_seconds),
-            (self._held, new.read_seconds - old.read_seconds),
-            (self._writing, new.write_seconds - old.write_seconds),
-        ):
-            for request in where.values():
-                request.deadline += more
-
-    def pass_on(self, request: Connection) -> None:
+    def flush_chunks(self, request: Connection) -> None:
         """Send the parts that are there of an answer that is still coming, as fast as the client takes them."""
-        request.send_parts()
-        if request.parts and not (request.leaving or request.curt):
-            self._passing[request.descriptor] = request
-            self._watch(request, PASSING)
-        else:
-            self._passing.pop(request.descriptor, None)
+        while request.chunks and not (request.closing or request.abortive):
+            chunk = request.chunks[0]
+            try:
+                sent = request.socket.send(chunk, _SEND_NOW)
+            except BlockingIOError:
+                return self._watch(request, CHUNK_EVENTS)
+            except OSError:
+                request.outcome, request.abortive = "hung-up", True
+                return
+            request.sent += sent
+            if sent < len(chunk):
+                request.chunks[0] = chunk[sent:]
+            else:
+                request.chunks.popleft()
 
-    def see_off(self, request: Connection) -> None:
+    def finish(self, request: Connection) -> None:
         """Send the answer, half-close, wait for the client's FIN, close: so that no reset overtakes the answer."""
-        if request.leaving:
+        if request.closing:
             return
-        request.leaving = True
-        self._with_crew -= request.handed_over
-        may_rest = request.seat is not self._held  # who asked is not watched after the line
-        self._unseat(request)
-        if request.parts is not None:
-            self._passing.pop(request.descriptor, None)
-            request.gather()
-        if request.unsent:
-            request.send()
-            if request.unsent:
-                return self._seat(
-                    request, self._writing, select.EPOLLIN | select.EPOLLOUT, self._host.limits.write_seconds
-                )
-        self._half_close(request, may_rest)
+        request.closing = True
+        was_watched = request.state is HELD
+        self._leave(request)
+        if request.chunks:
+            request.join_chunks()
+        if request.out_buffer:
+            self._send(request)
+            if request.out_buffer:
+                self._enter(request, WRITING, self._limits.write_seconds)
+                return self._watch(request, WRITE_EVENTS)
+        self._half_close(request, was_watched)
 
-    def _half_close(self, request: Connection, may_rest: bool) -> None:
-        """Say that there is no more; ``may_rest``, if nobody watches the client now."""
-        if request.curt:
+    def _send(self, request: Connection) -> None:
+        """Give the kernel as much of the answer as it takes."""
+        try:
+            sent = request.socket.send(request.out_buffer, _SEND)
+        except BlockingIOError:
+            return
+        except OSError:
+            request.outcome, request.out_buffer, request.abortive = "hung-up", b"", True
+            return
+        request.sent += sent
+        request.out_buffer = memoryview(request.out_buffer)[sent:] if sent < len(request.out_buffer) else b""
+
+    def _on_writable(self, request: Connection, events: int) -> None:
+        """The kernel takes more; or the client sends something, which must not keep it from reading."""
+        if events & ~select.EPOLLOUT and not _drain(request):
+            self._loop.modify_reader(request.descriptor, select.EPOLLOUT)
+        self._send(request)
+        if not request.out_buffer:
+            self._leave(request)
+            self._half_close(request, was_watched=True)
+
+    def _half_close(self, request: Connection, was_watched: bool) -> None:
+        """Send our FIN; a client that is not watched is left alone for a moment, in which most send theirs."""
+        if request.abortive:
             return self._close(request)
         try:
             request.socket.shutdown(socket.SHUT_WR)
         except OSError:  # the client has closed already
             return self._close(request)
-        self._host.release(request)
-        if may_rest:
-            self._sit(request, self._resting, REST)
+        if was_watched:
+            self._linger(request)
         else:
-            self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
+            self._enter(request, HALF_CLOSED, FIN_GRACE_SECONDS)
+            if self._grace_timer.when == math.inf:
+                self._grace_timer.when = request.deadline
+        if request.is_counted:
+            request.is_counted = False
+            self._disconnect(request.limit_key)
 
-    def _wake_rested(self, now: float) -> None:
-        """Close those whose FIN has come meanwhile, and wait for the others."""
-        for request in _late(self._resting, now):
-            self._unseat(request)
-            if request.discard():
-                self._seat(request, self._lingering, select.EPOLLIN, LINGER_SECONDS)
+    def _linger(self, request: Connection) -> None:
+        self._enter(request, LINGERING, LINGER_SECONDS)
+        self._watch(request, select.EPOLLIN)
+
+    def _on_grace_timer(self) -> None:
+        if first := self._check_half_closed(time.monotonic()):
+            self._grace_timer.when = first.deadline
+
+    def _check_half_closed(self, now: float) -> Connection | None:
+        """Close the clients whose FIN has come meanwhile, and watch the others; the first whose time is not over."""
+        half_closed = self.queues.half_closed
+        while (request := next(iter(half_closed), None)) and request.deadline <= now:
+            self._leave(request)
+            if _drain(request):
+                self._linger(request)
             else:
                 self._close(request)
+        return request
+
+    def evict(self) -> bool:
+        """Close one connection to make room; none where one has closed already and was only not looked at yet."""
+        occupied = len(self.queues.half_closed) + len(self.queues.lingering)
+        self._check_half_closed(math.inf)
+        return len(self.queues.half_closed) + len(self.queues.lingering) < occupied or self.expiry.evict()
 
     def _close(self, request: Connection) -> None:
-        request.leaving = True
-        self._unseat(request)
-        self._host.close_request(request)
+        request.closing = True
+        self._leave(request)
+        request.state = CLOSED
+        if request.watched:
+            del self._watched[request.descriptor]
+            self._loop.forget_reader(request.descriptor)
+        if request.is_counted:
+            request.is_counted = False
+            self._disconnect(request.limit_key)
+        self._server.close_request(request)
 
-    def _turn_out(self, now: float) -> bool:
-        """Close whose time is over; true where there are more of them than can be closed in a moment."""
-        asking, held, writing, lingering = (
-            _late(where, now) for where in (self._asking, self._held, self._writing, self._lingering)
-        )
-        for request in [*asking, *writing]:
-            request.outcome = "timeout"
-            self._close(request)
-        for request in held:
-            request.outcome = "dropped"
-            self.see_off(request)
-        for request in lingering:
-            self._close(request)
-        return LATE in map(len, (asking, held, writing, lingering))
+    # States
+
+    def _enter(self, request: Connection, state: State, seconds: float) -> None:
+        request.state = state
+        request.deadline = time.monotonic() + seconds
+        self.queues.of[state][request] = None
+        if self._expiry_timer.when == math.inf:
+            self._expiry_timer.when = request.deadline - seconds + TIMER_SECONDS
+
+    def _leave(self, request: Connection) -> None:
+        """Take it out of what its state has it in."""
+        state, request.state = request.state, NEW
+        if state is ANSWERING:
+            self.answering -= 1
+            return
+        self.queues.of[state].pop(request, None)
+        if state is READING:
+            del self.queues.by_last_read[request]
+
+    def _watch(self, request: Connection, events: int) -> None:
+        if request.watched:
+            self._loop.modify_reader(request.descriptor, events)
+        else:
+            request.watched = True
+            self._watched[request.descriptor] = request
+            self._loop.add_reader(request.descriptor, self._on_ready, events)
 
 
-def _late(requests: dict[int, Connection], now: float) -> list[Connection]:
-    """Those whose deadline is over, but not more than can be turned out in a moment."""
-    return list(islice(takewhile(lambda request: request.deadline <= now, requests.values()), LATE))
+def _drain(request: Connection) -> bool:
+    """Read and drop what has come in; false when no more will come, or too much came."""
+    try:
+        size = len(request.socket.recv(READ_BYTES, _RECEIVE))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    request.drain_left -= size
+    return size > 0 and request.drain_left > 0

@@ -1,4 +1,4 @@
-"""The threads that work on answers which have to wait for something: few at first, more when all are stuck."""
+"""The worker pool: threads for answers that have to wait, few at first, more when all of them are stuck."""
 
 import logging
 import threading
@@ -9,40 +9,41 @@ from queue import SimpleQueue
 
 log = logging.getLogger(__name__)
 
-IDLE = 0.7  # of the time between two looks: with less work than that, more threads do more
-LEAST = 2  # threads that are always there; idle ones more than needed would fight for the interpreter
+CPU_BUSY_FRACTION = 0.7  # of wall time; below it another thread helps, above it threads would fight for the interpreter
+MIN_THREADS = 2  # that are always there
 
 Job = Callable[[], None]
 
 
-class Crew:
-    """Up to ``most`` daemon threads, which no exit waits for; one client has at most a quarter of them."""
+class WorkerPool:
+    """Up to ``max_threads`` daemon threads, which no exit waits for; one client has at most a quarter of them."""
 
-    def __init__(self, most: int) -> None:
-        self.resize(most)
+    def __init__(self, max_threads: int) -> None:
+        self.resize(max_threads)
         self._jobs: SimpleQueue[tuple[str, Job] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._taken = 0  # jobs begun
-        self._last_look = (0, 0, 0.0, 0.0)  # jobs begun, jobs waiting, seconds of processor, seconds
+        self._begun = 0  # jobs
+        self._last_adjust = (0, 0, 0.0, 0.0)  # jobs begun, jobs waiting, CPU seconds, seconds
         self._threads = 0
-        self._poor = False  # told that there are no more threads
-        self._in_hand: dict[str, int] = {}  # client -> jobs that are queued or worked on
-        self._held_back: dict[str, deque[Job]] = {}  # client -> jobs beyond its share
+        self._start_failing = False  # as the log was told
+        self._in_progress: dict[str, int] = {}  # limit key -> jobs that are queued or worked on
+        self._deferred: dict[str, deque[Job]] = {}  # limit key -> jobs beyond its share
 
-    def resize(self, most: int) -> None:
-        """Have up to ``most`` threads from now on; those that are more already stay."""
-        self.most = most
-        self._share = max(1, most // 4)
+    def resize(self, max_threads: int) -> None:
+        """Have up to so many threads from now on; those that are more already stay."""
+        self.max_threads = max_threads
+        self._per_client_limit = max(1, max_threads // 4)
 
-    def submit(self, client: str, job: Job) -> None:
-        """Have the job done when a thread is free and the client's share allows it."""
+    def submit(self, limit_key: str, job: Job) -> bool:
+        """Have the job done; false where it is deferred until other jobs of the same client are done."""
         with self._lock:
-            in_hand = self._in_hand.get(client, 0)
-            if in_hand >= self._share:
-                self._held_back.setdefault(client, deque()).append(job)
-                return
-            self._in_hand[client] = in_hand + 1
-        self._jobs.put((client, job))
+            in_progress = self._in_progress.get(limit_key, 0)
+            if in_progress >= self._per_client_limit:
+                self._deferred.setdefault(limit_key, deque()).append(job)
+                return False
+            self._in_progress[limit_key] = in_progress + 1
+        self._jobs.put((limit_key, job))
+        return True
 
     @property
     def waiting(self) -> int:
@@ -51,63 +52,62 @@ class Crew:
 
     def start(self) -> None:
         """Start the first threads, if there are none yet."""
-        self._grow(LEAST - self._threads)
+        self._grow(MIN_THREADS - self._threads)
 
-    def look(self) -> None:
-        """To be called every few milliseconds while jobs wait.
+    def adjust(self) -> None:
+        """Start threads where they help; to be called every few milliseconds while jobs wait.
 
-        If none was begun since the last time, all threads are stuck. If the
-        queue grows although the processor is idle, they wait more than they
-        work, and another one helps.
+        If no job was begun since the last call, all threads are stuck. If the
+        queue grows although the CPU is idle, threads wait more than they work.
         """
-        taken, waiting, worked, now = self._taken, self.waiting, time.process_time(), time.monotonic()
-        then_taken, then_waiting, then_worked, then = self._last_look
-        if taken == then_taken:
+        begun, waiting, cpu, now = self._begun, self.waiting, time.process_time(), time.monotonic()
+        last_begun, last_waiting, last_cpu, last = self._last_adjust
+        if begun == last_begun:
             self._grow(waiting)
-        elif waiting >= then_waiting and worked - then_worked < IDLE * (now - then):
+        elif waiting >= last_waiting and cpu - last_cpu < CPU_BUSY_FRACTION * (now - last):
             self._grow(1)
-        self._last_look = taken, waiting, worked, now
+        self._last_adjust = begun, waiting, cpu, now
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Let the threads end as they become free."""
         for _ in range(self._threads):
             self._jobs.put(None)
 
     def _grow(self, wanted: int) -> None:
         with self._lock:
-            for _ in range(min(wanted, self.most - self._threads)):
+            for _ in range(min(wanted, self.max_threads - self._threads)):
                 try:
-                    threading.Thread(target=self._run, name="crew", daemon=True).start()
+                    threading.Thread(target=self._run, name="worker", daemon=True).start()
                 except RuntimeError as error:  # the system gives no more threads: those that are there go on
-                    if not self._poor:
-                        log.warning("%s: %d threads answer for now", error, self._threads)
-                    self._poor = True
+                    if not self._start_failing:
+                        log.warning("%s: going on with %d threads", error, self._threads)
+                    self._start_failing = True
                     return
-                self._poor = False
+                self._start_failing = False
                 self._threads += 1
 
     def _run(self) -> None:
         try:
             while (task := self._jobs.get()) is not None:
-                client, job = task
-                self._taken += 1
+                limit_key, job = task
+                self._begun += 1
                 try:
                     job()
                 finally:
-                    self._next(client)
+                    self._release(limit_key)
         finally:
             with self._lock:
                 self._threads -= 1
 
-    def _next(self, client: str) -> None:
-        """A job of this client is done: bring up one that was held back, or give its place in the crew back."""
+    def _release(self, limit_key: str) -> None:
+        """A job of this client is done: queue one that was deferred, or free its place."""
         with self._lock:
-            held_back = self._held_back.get(client)
-            if held_back:
-                self._jobs.put((client, held_back.popleft()))
-                if not held_back:
-                    del self._held_back[client]
-            elif self._in_hand[client] > 1:
-                self._in_hand[client] -= 1
+            deferred = self._deferred.get(limit_key)
+            if deferred:
+                self._jobs.put((limit_key, deferred.popleft()))
+                if not deferred:
+                    del self._deferred[limit_key]
+            elif self._in_progress[limit_key] > 1:
+                self._in_progress[limit_key] -= 1
             else:
-                del self._in_hand[client]
+                del self._in_progress[limit_key]

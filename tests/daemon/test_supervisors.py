@@ -254,7 +254,7 @@ def test_inetd_s_client_is_answered_once_and_the_process_ends(inetd_config: Path
     assert "client=127.0.0.1" in (inetd_config.parent / "log").read_text()
 
 
-@pytest.mark.parametrize("name", ["", "{folder}/client", "\0fingerd-test"])
+@pytest.mark.parametrize("name", ["", "{folder}/client", f"\0fingerd-{os.getpid()}"])
 def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Path, name: str) -> None:
     path = inetd_config.parent / "socket"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:

@@ -19,7 +19,7 @@ from fingerd.backends.static import Static
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person, Session
 from fingerd.ruip.ruip import Answer
-from fingerd.server.server import FingerHandler
+from fingerd.server.handler import FingerHandler
 from fingerd.settings import load_config, read_config
 from tests.conftest import Start
 from tests.helpers.daemons import TIMEOUT, hear, serving, wait_until

@@ -3,7 +3,6 @@
 import gc
 import itertools
 import logging
-import math
 import tracemalloc
 import weakref
 from collections.abc import Iterator, Sequence
@@ -230,8 +229,8 @@ def test_a_refusal_has_a_header_too_but_silence_has_none(context: AnswerContext,
     assert ruip(wording=ReplyOptions(header="[{user}]")).answer_line(line, context).reply == reply
 
 
-def test_any_outcome_can_be_said() -> None:
-    assert ruip().say("busy", "Later", STRANGER) == Answer("busy", b"Later\r\n")
+def test_an_answer_of_any_outcome_can_be_made_of_a_text() -> None:
+    assert ruip().text_answer("busy", "Later", STRANGER) == Answer("busy", b"Later\r\n")
 
 
 def test_a_long_answer_is_cut_and_says_so() -> None:
@@ -274,41 +273,7 @@ def test_one_of_several_users_whom_nobody_can_tell_of_is_a_failure(caplog: pytes
     assert [record.getMessage() for record in caplog.records] == ["backend failed: the cause"]
 
 
-@dataclass(frozen=True)
-class Carved(Waiting):
-    """The same, but what it says will never change."""
-
-    repeatable_seconds: ClassVar[float] = math.inf
-
-
-@pytest.mark.parametrize(
-    ("kind", "wording", "often"),
-    {
-        "constant": (Carved, ReplyOptions(), 1),
-        "constant, under a header": (Carved, ReplyOptions(header="For {client}:"), 3),
-        "of any kind": (Waiting, ReplyOptions(), 3),
-    }.values(),
-)
-def test_only_a_constant_backend_is_not_asked_again(kind: type[Waiting], wording: ReplyOptions, often: int) -> None:
-    backend = kind()
-    asked = ruip(backend, wording)
-    replies = {asked.answer_line(b"bob\r\n", STRANGER) for _ in range(3)}
-    assert len(backend.asked) == len(replies) == often
-    assert asked.answer_line(b"bob\r\n", FRIEND).reply != asked.answer_line(b"carol\r\n", FRIEND).reply
-    assert len(backend.asked) == often + 2  # under another rule, and for somebody else
-
-
-def test_what_is_remembered_is_bounded_whatever_clients_ask() -> None:
-    asked = ruip(PEOPLE, query_bytes=1 << 16)
-    tracemalloc.start()
-    for number in range(400):
-        asked.answer_line(b"%d" % number + b"x" * 60_000, STRANGER)
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert held < 6_000_000
-
-
-@pytest.mark.parametrize("kind", [Carved, Crowd])
+@pytest.mark.parametrize("kind", [Waiting, Crowd])
 def test_nothing_is_left_of_one_that_is_not_needed_any_more(kind: type[Backend]) -> None:
     backend, policy = kind(), Policy(POLICY.rules)
     asked = Ruip(backend, policy, ReplyOptions(), 1024, 1 << 18)

@@ -2,67 +2,67 @@
 
 import pytest
 
-from fingerd.server.limits import REMEMBERED_BUCKETS, Clients, Limits
+from fingerd.server.limits import BUCKETS_MAX, ClientCounter, Limits
 
 
 def test_a_client_gets_as_many_connections_as_it_may_have() -> None:
-    clients = Clients()
-    assert [clients.enter("192.0.2.7", 2) for _ in range(4)] == [True, True, False, False]
+    clients = ClientCounter()
+    assert [clients.connect("192.0.2.7", 2) for _ in range(4)] == [True, True, False, False]
 
 
 def test_a_client_that_leaves_makes_room_for_itself() -> None:
-    clients = Clients()
-    clients.enter("192.0.2.7", 1)
-    clients.leave("192.0.2.7")
-    assert clients.enter("192.0.2.7", 1)
+    clients = ClientCounter()
+    clients.connect("192.0.2.7", 1)
+    clients.disconnect("192.0.2.7")
+    assert clients.connect("192.0.2.7", 1)
 
 
 def test_a_connection_that_was_refused_is_not_counted() -> None:
-    clients = Clients()
-    assert [clients.enter("192.0.2.7", 2) for _ in range(3)] == [True, True, False]
-    clients.leave("192.0.2.7")
-    assert clients.enter("192.0.2.7", 2)
-    assert not clients.enter("192.0.2.7", 2)
+    clients = ClientCounter()
+    assert [clients.connect("192.0.2.7", 2) for _ in range(3)] == [True, True, False]
+    clients.disconnect("192.0.2.7")
+    assert clients.connect("192.0.2.7", 2)
+    assert not clients.connect("192.0.2.7", 2)
 
 
 def test_clients_do_not_count_for_each_other() -> None:
-    clients = Clients()
-    assert clients.enter("192.0.2.7", 1)
-    assert clients.enter("192.0.2.8", 1)
-    assert not clients.enter("192.0.2.7", 1)
+    clients = ClientCounter()
+    assert clients.connect("192.0.2.7", 1)
+    assert clients.connect("192.0.2.8", 1)
+    assert not clients.connect("192.0.2.7", 1)
 
 
 def test_a_lower_limit_holds_for_the_next_connection() -> None:
-    clients = Clients()
-    assert clients.enter("192.0.2.7", 3)
-    assert clients.enter("192.0.2.7", 3)
-    assert not clients.enter("192.0.2.7", 1)
+    clients = ClientCounter()
+    assert clients.connect("192.0.2.7", 3)
+    assert clients.connect("192.0.2.7", 3)
+    assert not clients.connect("192.0.2.7", 1)
 
 
 def test_clients_on_unix_sockets_have_no_limit() -> None:
-    clients = Clients()
-    assert all(clients.enter("unix", 1) for _ in range(5))
-    assert all(clients.may_ask("unix", 1, 0.0) for _ in range(5))
+    clients = ClientCounter()
+    assert all(clients.connect("unix", 1) for _ in range(5))
+    assert all(clients.take_token("unix", 1, 0.0) for _ in range(5))
     for _ in range(5):
-        clients.leave("unix")
+        clients.disconnect("unix")
 
 
 def test_nobody_who_was_not_counted_can_leave() -> None:
-    clients = Clients()
-    clients.enter("192.0.2.7", 1)
-    clients.leave("192.0.2.7")
+    clients = ClientCounter()
+    clients.connect("192.0.2.7", 1)
+    clients.disconnect("192.0.2.7")
     with pytest.raises(KeyError):
-        clients.leave("192.0.2.7")
+        clients.disconnect("192.0.2.7")
 
 
 def test_no_rate_is_no_limit() -> None:
-    clients = Clients()
-    assert all(clients.may_ask("192.0.2.7", 0, 0.0) for _ in range(1000))
+    clients = ClientCounter()
+    assert all(clients.take_token("192.0.2.7", 0, 0.0) for _ in range(1000))
 
 
 def test_a_bucket_holds_the_queries_of_one_minute() -> None:
-    clients = Clients()
-    assert [clients.may_ask("192.0.2.7", 3, 100.0) for _ in range(5)] == [True, True, True, False, False]
+    clients = ClientCounter()
+    assert [clients.take_token("192.0.2.7", 3, 100.0) for _ in range(5)] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -71,41 +71,41 @@ def test_a_bucket_holds_the_queries_of_one_minute() -> None:
     ids=["at once", "too soon", "one", "five", "a minute", "a day is no more than a minute"],
 )
 def test_an_empty_bucket_fills_again_by_the_minute(seconds: float, queries: int) -> None:
-    clients = Clients()
-    assert all(clients.may_ask("192.0.2.7", 60, 100.0) for _ in range(60))
+    clients = ClientCounter()
+    assert all(clients.take_token("192.0.2.7", 60, 100.0) for _ in range(60))
     later = 100.0 + seconds
-    assert sum(clients.may_ask("192.0.2.7", 60, later) for _ in range(100)) == queries
+    assert sum(clients.take_token("192.0.2.7", 60, later) for _ in range(100)) == queries
 
 
 def test_asking_too_often_does_not_keep_a_bucket_from_filling() -> None:
-    clients = Clients()
-    allowed = [clients.may_ask("192.0.2.7", 1, second) for second in range(0, 121, 15)]
+    clients = ClientCounter()
+    allowed = [clients.take_token("192.0.2.7", 1, second) for second in range(0, 121, 15)]
     assert allowed == [True, *[False] * 3, True, *[False] * 3, True]
 
 
 def test_buckets_are_apart() -> None:
-    clients = Clients()
-    assert clients.may_ask("192.0.2.7", 1, 0.0)
-    assert not clients.may_ask("192.0.2.7", 1, 0.0)
-    assert clients.may_ask("192.0.2.8", 1, 0.0)
+    clients = ClientCounter()
+    assert clients.take_token("192.0.2.7", 1, 0.0)
+    assert not clients.take_token("192.0.2.7", 1, 0.0)
+    assert clients.take_token("192.0.2.8", 1, 0.0)
 
 
 def test_a_lower_rate_holds_at_once() -> None:
-    clients = Clients()
-    assert clients.may_ask("192.0.2.7", 100, 0.0)
-    assert [clients.may_ask("192.0.2.7", 2, 0.0) for _ in range(3)] == [True, True, False]
+    clients = ClientCounter()
+    assert clients.take_token("192.0.2.7", 100, 0.0)
+    assert [clients.take_token("192.0.2.7", 2, 0.0) for _ in range(3)] == [True, True, False]
 
 
 def test_the_client_that_asked_longest_ago_is_forgotten_first() -> None:
-    clients = Clients()
-    assert clients.may_ask("first", 1, 0.0)
-    assert clients.may_ask("second", 1, 0.0)
-    for number in range(REMEMBERED_BUCKETS - 2):
-        assert clients.may_ask(f"client {number}", 1, 0.0)
-    assert not clients.may_ask("first", 1, 0.0)  # asked again, so now the second is the oldest
-    assert clients.may_ask("one more", 1, 0.0)
-    assert not clients.may_ask("first", 1, 0.0)
-    assert clients.may_ask("second", 1, 0.0)  # forgotten, and so like new
+    clients = ClientCounter()
+    assert clients.take_token("first", 1, 0.0)
+    assert clients.take_token("second", 1, 0.0)
+    for number in range(BUCKETS_MAX - 2):
+        assert clients.take_token(f"client {number}", 1, 0.0)
+    assert not clients.take_token("first", 1, 0.0)  # asked again, so now the second is the oldest
+    assert clients.take_token("one more", 1, 0.0)
+    assert not clients.take_token("first", 1, 0.0)
+    assert clients.take_token("second", 1, 0.0)  # forgotten, and so like new
 
 
 def test_the_limits_are_generous_but_finite() -> None:

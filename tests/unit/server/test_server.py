@@ -23,11 +23,10 @@ from fingerd.protocol.reply import SERVICE_BUSY
 from fingerd.ruip.policy import ANYONE
 from fingerd.ruip.ruip import Answer, ReplyOptions
 from fingerd.server.connection import Connection
+from fingerd.server.handler import FingerHandler
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import TcpAddress, UnixAddress, close_listener, describe_listener, open_listeners
-from fingerd.server.server import FingerHandler
-from fingerd.server.transport import Porch
-from fingerd.server.workers import Crew
+from fingerd.server.workers import WorkerPool
 from tests.helpers.daemons import TIMEOUT, ask, hear, running, serving, wait_until
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
@@ -343,23 +342,23 @@ def test_a_crew_grows_when_it_is_stuck_and_no_further() -> None:
     def wait() -> None:
         open_.wait(TIMEOUT)
 
-    crew = Crew(8)
-    crew.start()
+    pool = WorkerPool(8)
+    pool.start()
     for client in "abcdefgh":
-        crew.submit(client, wait)
+        pool.submit(client, wait)
     for _ in range(3):
-        crew.look()
-    wait_until(lambda: crew.waiting == 0)
+        pool.adjust()
+    wait_until(lambda: pool.waiting == 0)
     before = threading.active_count()
     for client in "ijkl":
-        crew.submit(client, wait)
-    crew.look()
-    crew.look()
+        pool.submit(client, wait)
+    pool.adjust()
+    pool.adjust()
     assert threading.active_count() == before
-    assert crew.waiting == 4
+    assert pool.waiting == 4
     open_.set()
-    wait_until(lambda: crew.waiting == 0)
-    crew.dismiss()
+    wait_until(lambda: pool.waiting == 0)
+    pool.stop()
 
 
 def test_a_thread_that_a_job_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,21 +367,21 @@ def test_a_thread_that_a_job_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -
     def leave() -> None:
         raise SystemExit
 
-    crew = Crew(4)
-    crew.start()
+    pool = WorkerPool(4)
+    pool.start()
     for _ in range(6):
-        crew.submit("a", leave)
+        pool.submit("a", leave)
     done = threading.Event()
-    crew.submit("b", done.set)
+    pool.submit("b", done.set)
 
     def is_done() -> bool:
-        crew.look()
+        pool.adjust()
         return done.is_set()
 
     wait_until(is_done)
-    wait_until(lambda: crew.waiting == 0)
-    crew.dismiss()
-    wait_until(lambda: "crew" not in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: pool.waiting == 0)
+    pool.stop()
+    wait_until(lambda: "worker" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_threads_that_the_system_does_not_give_are_done_without(
@@ -391,16 +390,16 @@ def test_threads_that_the_system_does_not_give_are_done_without(
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    crew = Crew(4)
+    pool = WorkerPool(4)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        crew.start()
-    assert "can't start new thread: 0 threads answer for now" in caplog.text
+        pool.start()
+    assert "can't start new thread: going on with 0 threads" in caplog.text
     done = threading.Event()
-    crew.submit("a", done.set)
-    crew.look()
+    pool.submit("a", done.set)
+    pool.adjust()
     assert done.wait(TIMEOUT)
-    crew.dismiss()
+    pool.stop()
 
 
 def test_no_more_descriptors_are_survived_without_spinning(
@@ -421,8 +420,8 @@ def test_no_more_descriptors_are_survived_without_spinning(
     with running(server):
         assert ask(server.socket.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         assert server.tries < 10
-    assert caplog.text.count("no more clients for the moment: Too many open files") == 1
-    assert caplog.text.count("clients are welcome again") == 1
+    assert caplog.text.count("accept failed, pausing: Too many open files") == 1
+    assert caplog.text.count("accepting again") == 1
 
 
 def test_when_all_connections_are_being_answered_newcomers_wait_for_one() -> None:
@@ -459,9 +458,8 @@ def test_who_has_an_answer_already_makes_room_at_once(settings: Any) -> None:
 
 def test_ring_and_come_back_may_be_called_any_number_of_times(settings: Any) -> None:
     with FingerServer(settings) as server:
-        porch: Porch = server.porch
         for _ in range(100_000):
-            porch.ring()
+            server.loop.wake()
 
 
 LISTEN = {
@@ -509,7 +507,7 @@ def test_a_unix_socket_with_a_mode_and_clients_that_are_local(tmp_path: Path) ->
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["{folder}/client", "\0fingerd-test", "\0\xff", "127.0.0.1", ""])
+@pytest.mark.parametrize("name", ["{folder}/client", f"\0fingerd-{os.getpid()}", "\0\xff", "127.0.0.1", ""])
 def test_a_client_of_a_unix_socket_may_have_a_name_of_its_own(name: str, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with serving(f"listen: unix:{path}\n{STATIC}") as server, socket.socket(socket.AF_UNIX) as client:
@@ -598,7 +596,7 @@ def test_a_crew_grows_for_a_backend_that_waits_for_milliseconds() -> None:
         for client in clients:
             client.start()
         try:
-            wait_until(lambda: [thread.name for thread in threading.enumerate()].count("crew") > 4)
+            wait_until(lambda: [thread.name for thread in threading.enumerate()].count("worker") > 4)
         finally:
             done.set()
             for client in clients:
@@ -640,7 +638,7 @@ def test_shutdown_after_the_end_returns_and_ringing_does_no_harm(settings: Any) 
         pass
     server.shutdown()
     reader, writer = os.pipe()  # perhaps with the numbers that the bell had
-    server.porch.ring()
+    server.loop.wake()
     os.set_blocking(reader, False)
     with pytest.raises(BlockingIOError):
         os.read(reader, 1)

@@ -1,0 +1,51 @@
+"""Which people, and which of their atoms, a client may see (RFC 1288 3.2.3). It is decided here and nowhere else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from fingerd.backends import Backend, Lookup
+from fingerd.people import Person
+from fingerd.ruip.policy import Rule
+
+
+class Disclosed(NamedTuple):
+    """The log's word for the outcome (answered, unknown, refused), and the people with the atoms that may be shown."""
+
+    outcome: str
+    people: Sequence[Person] = ()
+
+
+class Disclosure:
+    """Asks one backend on behalf of clients, each under the rule that holds for it. BackendError passes through.
+
+    A person whose ``text`` is laid out already is passed on as it is.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def find(self, lookup: Lookup, rule: Rule) -> Disclosed:
+        """Everyone whom one name may mean: {U} (RFC 1288 2.5.2, 2.5.3)."""
+        searches = self._may_search(rule)
+        people = self._backend.find(replace(lookup, by_name=True) if searches and rule.match == "name" else lookup)
+        if not people and searches and rule.match == "unique":  # a login, or an alias, is never ambiguous
+            people = self._backend.find(replace(lookup, by_name=True))
+            if len(people) > 1:
+                return Disclosed("refused", people=())
+        if not people:
+            return Disclosed("unknown")
+        shown = [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
+        return Disclosed("answered", shown)
+
+    def list_users(self, lookup: Lookup, rule: Rule, atoms: frozenset[str]) -> Iterator[Person] | None:
+        """The people of {C} one by one, with those of ``atoms`` that may be shown; None where no list is kept."""
+        people = self._backend.list_users(lookup)
+        if people is None:
+            return None
+        shown = rule.atoms & atoms
+        return (person.redacted_to(shown) if person.login else person for person in people)
+
+    def _may_search(self, rule: Rule) -> bool:
+        """Whether parts of full names count: a client that is not shown these must not be able to guess them either."""
+        return rule.match != "login" and self._backend.searches_names and "name" in rule.atoms

@@ -1,0 +1,49 @@
+"""The answer memory: whole answers that may be given again, in bounded memory. For the loop's thread only."""
+
+import sys
+from collections import OrderedDict
+from typing import NamedTuple
+
+from fingerd.ruip.ruip import Answer
+
+MEMORY_BYTES_MAX = 4 << 20  # beyond it the least recently used answers are dropped
+ENTRY_OVERHEAD = 600  # bytes that an entry takes beside its user name and its answer
+REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
+
+Key = tuple[int, str, bool]  # the number of the rule, and the query as it was understood: its user name, and {W}
+
+
+class Entry(NamedTuple):
+    """An answer, and until when it may be given again (``time.monotonic()``)."""
+
+    answer: Answer
+    expires: float
+
+
+class AnswerMemory(OrderedDict[Key, Entry]):
+    """Answers of one configuration, each for ``seconds`` after it was worked out; 0 for none at all.
+
+    Who takes an answer by ``get`` looks whether it has expired, and moves it to the end.
+    """
+
+    def __init__(self, seconds: float, max_bytes: int = MEMORY_BYTES_MAX) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self._room = max_bytes
+
+    def put(self, key: Key, answer: Answer, now: float) -> bool:
+        """Remember an answer; false where it is of a kind that must not be given again."""
+        if answer.outcome not in REPEATABLE_OUTCOMES:
+            return False
+        if old := self.pop(key, None):
+            self._room += _size(key, old.answer)
+        self[key] = Entry(answer, now + self.seconds)
+        self._room -= _size(key, answer)
+        while self._room < 0:
+            oldest, entry = self.popitem(last=False)
+            self._room += _size(oldest, entry.answer)
+        return True
+
+
+def _size(key: Key, answer: Answer) -> int:
+    return ENTRY_OVERHEAD + sys.getsizeof(key[1]) + len(answer.reply)

@@ -1,0 +1,191 @@
+"""The dispatcher: who answers a request. The memory or the loop's thread at once, or a worker of the pool.
+
+It keeps the requests whose answer is not there yet, and tells their clients
+"busy" when their time is over. The first answer to a request counts.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from fingerd.errors import QueryError
+from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
+from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
+from fingerd.ruip.ruip import Answer, AnswerContext
+from fingerd.server.active_config import ActiveConfig
+from fingerd.server.answer_memory import Key
+from fingerd.server.connection import Connection
+from fingerd.server.limits import ClientCounter
+from fingerd.server.loop import EventLoop
+from fingerd.server.queues import DeadlineQueue
+from fingerd.server.workers import WorkerPool
+
+POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
+TIMER_SECONDS = 0.25  # between two looks at the deadlines
+
+
+class Answering(Protocol):
+    """What the dispatcher asks of its server; the steps are those of ``socketserver``."""
+
+    active: ActiveConfig
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None: ...
+    def complete(self, request: Connection, answer: Answer) -> bool: ...
+    def shutdown_request(self, request: Connection) -> None: ...
+
+
+class Dispatcher:
+    """Has requests answered, for one server. ``flush_chunks`` sends parts of an answer, on the loop's thread."""
+
+    def __init__(
+        self,
+        server: Answering,
+        loop: EventLoop,
+        clients: ClientCounter,
+        pool: WorkerPool,
+        flush_chunks: Callable[[Connection], None],
+    ) -> None:
+        self._server = server
+        self._loop = loop
+        self._clients = clients
+        self._flush_chunks = flush_chunks
+        self._pool = pool
+        self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
+        self._followers: dict[tuple[int, Key | None], list[Connection]] = {}  # wait for the same look-up in the pool
+        self._expiry_timer = loop.add_timer(self._on_expiry_timer)
+        self._pool_timer = loop.add_timer(self._check_pool)
+
+    def dispatch(self, request: Connection) -> None:
+        """Have a complete request answered, by the active configuration."""
+        active = request.config = self._server.active
+        now = request.received_at
+        request.deadline = now + active.limits.answer_seconds
+        number, rule = active.rules.get(request.client) or active.find_rule(request.client)
+        request.rule = rule
+        if active.reads == "query" and not rule.deny:
+            if active.limits.rate and not self._clients.take_token(request.limit_key, active.limits.rate, now):
+                self._server.complete(
+                    request, active.ruip.text_answer("limited", TOO_MANY_QUERIES, self.context_of(request))
+                )
+                return self._server.shutdown_request(request)
+            try:
+                parse = parse_short_query if len(request.line) <= SHORT_QUERY_BYTES else parse_query
+                query = request.query = parse(request.line, active.limits.query_bytes)
+            except QueryError as error:
+                request.query = error
+            else:
+                if query.hosts:
+                    must_wait = bool(rule.forward)
+                else:
+                    must_wait = active.blocking
+                    if active.remembers:
+                        key = number, query.username, query.verbose
+                        entry = active.memory.get(key)
+                        if entry and now < entry.expires:
+                            active.memory.move_to_end(key)
+                            request.answer, must_wait = entry.answer, False
+                        else:
+                            request.key = key
+                if must_wait:
+                    return self._submit(request)
+        self._server.process_request_thread(request, request.address)
+        if request.key:
+            self._remember(request)
+
+    def _submit(self, request: Connection) -> None:
+        """Leave the request to a worker, or to one that looks up the same already."""
+        request.config.acquire()
+        request.is_dispatched = True
+        self._in_flight[request] = None
+        self._expiry_timer.start(TIMER_SECONDS)
+        self._enqueue(request)
+
+    def _enqueue(self, request: Connection) -> None:
+        flight = id(request.config), request.key
+        if request.key and flight in self._followers:
+            self._followers[flight].append(request)
+            return
+        is_queued = self._pool.submit(request.limit_key, partial(self._work, request))
+        if request.key and is_queued:  # a look-up that is deferred for its client's sake is not waited for
+            self._followers[flight] = []
+            request.is_leader = True
+        self._pool_timer.start(POOL_CHECK_SECONDS)
+
+    def _work(self, request: Connection) -> None:
+        """On a worker's thread: answer, unless the client was told already that there is no answer."""
+        try:
+            if time.monotonic() >= request.deadline:  # it waited too long for a thread
+                self._answer_busy(request)
+            elif request in self._in_flight:
+                self._server.process_request_thread(request, request.address)
+        finally:
+            self._loop.call_soon_threadsafe(self._on_worked, request)
+
+    def _on_worked(self, request: Connection) -> None:
+        """Remember what a worker found out, and give it to those who wait for the same."""
+        self._in_flight.pop(request, None)  # a handler of another kind may have given no answer
+        is_remembered = self._remember(request)
+        if request.is_leader:
+            for follower in self._followers.pop((id(request.config), request.key)):
+                if follower not in self._in_flight:  # it was told "busy" meanwhile
+                    follower.config.release()
+                elif is_remembered:
+                    follower.answer, follower.key = request.answer, None
+                    self._server.process_request_thread(follower, follower.address)
+                    follower.config.release()
+                else:
+                    self._enqueue(follower)
+        request.config.release()
+
+    def _remember(self, request: Connection) -> bool:
+        if request.key is None or request.answer is None:
+            return False
+        return request.config.memory.put(request.key, request.answer, time.monotonic())
+
+    def context_of(self, request: Connection) -> AnswerContext:
+        """Who asks, until when there is time to answer, and how to send a part of the answer."""
+        send_chunk = partial(self.send_chunk, request) if request.is_dispatched else None
+        return AnswerContext(request.client, request.deadline, time.time(), send_chunk)
+
+    def send_chunk(self, request: Connection, chunk: bytes) -> bool:
+        """From a worker: send a part of the answer now; false where the client is gone, or has its answer."""
+        if request.abortive or request not in self._in_flight:
+            return False
+        if request.chunks is None:
+            request.chunks = deque()
+        request.chunks.append(chunk)
+        self._loop.call_soon_threadsafe(self._flush_chunks, request)
+        return True
+
+    def claim(self, request: Connection) -> bool:
+        """Whether the caller may give the client its answer: true once, for the first one who asks."""
+        return self._in_flight.pop(request, self) is not self
+
+    def expire(self, now: float = math.inf) -> None:
+        """Answer "busy" to the clients whose deadline has passed by ``now``."""
+        for request in [request for request in self._in_flight if request.deadline <= now]:
+            self._answer_busy(request)
+
+    def _answer_busy(self, request: Connection) -> None:
+        """There is no answer in time; where a part of it was sent, it ends here."""
+        context, ruip = self.context_of(request), request.config.ruip
+        if request.chunks is not None and isinstance(request.query, Query):
+            answer = ruip.truncated_ending(request.query, context)
+        else:
+            answer = ruip.text_answer("busy", SERVICE_BUSY, context)
+        if self._server.complete(request, answer):
+            self._server.shutdown_request(request)
+
+    def _on_expiry_timer(self) -> None:
+        self.expire(time.monotonic())
+        if self._in_flight:
+            self._expiry_timer.start(TIMER_SECONDS)
+
+    def _check_pool(self) -> None:
+        """Let the pool grow while it has a backlog."""
+        if self._pool.waiting:
+            self._pool.adjust()
+            self._pool_timer.start(POOL_CHECK_SECONDS)

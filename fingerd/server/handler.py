@@ -1,0 +1,60 @@
+"""The handler: answers one request in the steps of ``socketserver.StreamRequestHandler``."""
+
+import io
+import logging
+import socketserver
+import time
+from typing import TYPE_CHECKING, Any
+
+from fingerd.errors import QueryError
+from fingerd.protocol.reply import INTERNAL_ERROR, SERVICE_BUSY
+from fingerd.ruip.ruip import Answer
+from fingerd.server.connection import Connection
+
+if TYPE_CHECKING:
+    from fingerd.server.server import FingerServer
+
+log = logging.getLogger(__name__)
+
+
+class FingerHandler(socketserver.StreamRequestHandler):
+    """Answers one request, which is there already: reading and writing never wait."""
+
+    request: Connection
+    server: "FingerServer"
+
+    def setup(self) -> None:
+        """Let ``rfile`` read the request; ``wfile`` is the connection, which buffers what is written."""
+        self.rfile = io.BytesIO(self.request.line)
+        self.wfile: Any = self.request
+
+    def handle(self) -> None:
+        """Read the line and answer it."""
+        self.server.complete(self.request, self.answer(self.rfile.readline()))
+
+    # Nothing to flush, and nothing to close.
+    finish = socketserver.BaseRequestHandler.finish
+
+    def answer(self, line: bytes) -> Answer:
+        """The answer to the line, and the log's word for it; after an internal error it says nothing of the cause."""
+        request = self.request
+        if request.answer is None:
+            request.answer = self._work_out(line)
+        return request.answer
+
+    def _work_out(self, line: bytes) -> Answer:
+        request, context = self.request, self.server.context_of(self.request)
+        ruip, query, rule = request.config.ruip, request.query, request.rule
+        try:
+            if query is None or rule is None or line != request.line:  # not a query, or not the one that was parsed
+                answer = ruip.answer_line(line, context)
+            elif isinstance(query, QueryError):
+                answer = ruip.reject(query, context)
+            else:
+                answer = ruip.answer_query(query, rule, context)
+            if answer.outcome == "error" and time.monotonic() >= context.deadline:  # it failed for want of time
+                return ruip.text_answer("busy", SERVICE_BUSY, context)
+            return answer
+        except (Exception, SystemExit):
+            log.exception("internal error while answering %.200r, please report", line)
+            return ruip.text_answer("error", INTERNAL_ERROR, context)
