@@ -1,4 +1,4 @@
-"""The failures that fingerd knows, sorted by whose fault they are and who must act."""
+"""The exceptions of fingerd, by who has to act: the client, the operator or the administrator."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class QueryError(ValueError):
-    """The client sent a line that is no query; nothing of it is repeated to anyone."""
+    """The client sent a line that is not a query. The message holds nothing of the line."""
 
 
 class QueryTooLongError(QueryError):
@@ -14,20 +14,20 @@ class QueryTooLongError(QueryError):
 
 
 class BackendError(Exception):
-    """A source of people cannot tell: its operator reads the cause in the log, the client never does."""
+    """A backend cannot answer. The operator finds the cause in the log; the client never sees it."""
 
 
 class ForwardError(Exception):
-    """The next host is not asked, or says nothing: ``words`` tell the client so, and nothing of the cause."""
+    """A query is not forwarded or gets no answer: ``reply_text`` is for the client, ``outcome`` for the log."""
 
-    def __init__(self, outcome: str, words: str) -> None:
-        super().__init__(words)
-        self.outcome = outcome  # the log's word for it
-        self.reply_text = words
+    def __init__(self, outcome: str, reply_text: str) -> None:
+        super().__init__(reply_text)
+        self.outcome = outcome
+        self.reply_text = reply_text
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; ``problems`` holds one line for each thing that is wrong with it."""
+    """The configuration is invalid; ``problems`` has one line for each problem."""
 
     exit_code = os.EX_CONFIG
 
@@ -37,7 +37,7 @@ class ConfigError(Exception):
 
 
 class StartError(Exception):
-    """The daemon cannot start here; ``exit_code`` (sysexits.h) tells a supervisor what kind of reason it is."""
+    """The daemon cannot start; ``exit_code`` (sysexits.h) tells a supervisor whether a restart can help."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class StartError(Exception):
 
 
 class OptionError(ValueError):
-    """The option at the end of ``keys``, below the options that are being made something of, does not fit the rest."""
+    """An option is invalid or conflicts with others; ``keys`` is its path below the mapping being read."""
 
     def __init__(self, what: str, *keys: str) -> None:
         super().__init__(what)
@@ -54,7 +54,7 @@ class OptionError(ValueError):
 
 @contextmanager
 def option_errors(option: str) -> Iterator[None]:
-    """Let a ValueError be about this option."""
+    """Re-raise ValueError as an OptionError for this option."""
     try:
         yield
     except ValueError as error:

@@ -1,21 +1,21 @@
-"""Text as it comes from strangers and goes to terminals and logs: decoding, cutting, masking."""
+"""Untrusted text on its way to terminals and logs: decoding, truncating, masking."""
 
 import re
 
-ANSWER_CUT = "[answer cut]"  # the line that closes a text whose rest is missing
+ANSWER_CUT = "[answer cut]"  # the last line of a truncated text
 
-UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and the line feed: masked in answers
-_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what no terminal and no log should get
-_BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")  # what ends a line, or moves in it
+UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # control characters except tab and line feed: masked in answers
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # escaped for logs and terminals
+_BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")  # line ends, tabs and form feeds
 
 
 def read_text(line: bytes) -> str:
-    """The text of a client's bytes: UTF-8, or Latin-1 where they are not UTF-8."""
+    """Decode bytes as UTF-8, or as Latin-1 if they are not valid UTF-8."""
     return decode_line(line)[0]
 
 
 def decode_line(line: bytes) -> tuple[str, str]:
-    """The text of a client's bytes, and the charset that they were in."""
+    """Decode bytes as ``read_text`` does; returns the text and its charset."""
     try:
         return line.decode(), "utf-8"
     except UnicodeDecodeError:
@@ -23,7 +23,7 @@ def decode_line(line: bytes) -> tuple[str, str]:
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be written in UTF-8, which has no half of a character (a lone surrogate)."""
+    """Whether the text can be encoded in UTF-8, which has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -32,18 +32,18 @@ def is_text(text: str) -> bool:
 
 
 def strip_line_end(line: bytes) -> bytes:
-    """The line without its CR LF or bare LF, where it has one."""
+    """The line without its line end: CR LF, LF or CR."""
     return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def mark_cut(text: str) -> str:
-    """A text whose rest is missing, up to its last whole line, closed by the words that say so."""
-    whole, newline, rest = text.rpartition("\n")
-    return f"{whole if newline else rest}\n{ANSWER_CUT}\n"
+    """A truncated text up to its last complete line, or its only line, followed by the line ``[answer cut]``."""
+    complete, newline, rest = text.rpartition("\n")
+    return f"{complete if newline else rest}\n{ANSWER_CUT}\n"
 
 
 def read_cut(data: bytes, limit: int) -> str:
-    """The text of the first ``limit`` bytes, no UTF-8 character and, if there are several lines, no line halved."""
+    """Decode the first ``limit`` bytes and mark the cut. No UTF-8 character is split, nor one of several lines."""
     end = limit
     while end > max(limit - 4, 0) and end < len(data) and data[end] & 0xC0 == 0x80:
         end -= 1
@@ -51,12 +51,12 @@ def read_cut(data: bytes, limit: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as a part of one line: line ends and tabs as blanks, other control characters as ``?``."""
+    """The text in one line: line ends and tabs become spaces, other control characters ``?``."""
     return text if text.isprintable() else UNSAFE.sub("?", _BREAKS.sub(" ", text))
 
 
 def escape_controls(text: str) -> str:
-    """The text with its control characters, line ends among them, and its surrogates as escape sequences."""
+    """The text with control characters, line ends included, and surrogates as Python escape sequences."""
     return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
 
 

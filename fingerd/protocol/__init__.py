@@ -1,1 +1,1 @@
-"""RFC 1288's wire format, pure: bytes to queries, texts to bytes."""
+"""The wire format of RFC 1288, without I/O: bytes to queries, texts to bytes."""

@@ -1,7 +1,4 @@
-"""Query lines (RFC 1288 2.3), pure: bytes to a :class:`Query` and back.
-
-Any bytes are a query, or raise :class:`~fingerd.errors.QueryError`.
-"""
+"""Query lines (RFC 1288 2.3), without I/O: bytes to a :class:`Query` and back."""
 
 import re
 import sys
@@ -12,23 +9,23 @@ from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.protocol.reply import CRLF
 from fingerd.text import decode_line
 
-BLANKS = " \t"
 SHORT_QUERY_BYTES = 64  # of a line that is remembered when it was parsed
 SHORT_QUERIES_MAX = 1024  # lines, some 400 bytes each
+WHITESPACE = " \t"
 
 # RFC 854: IAC IAC is the byte 255; WILL, WONT, DO and DONT take an option byte; SB runs to IAC SE.
 IAC = b"\xff"
 _TELNET = re.compile(rb"\xff(?:(\xff)|[\xfb-\xfe].?|\xfa.*?(?:\xff\xf0|\Z)|[\xf0-\xf9])?", re.DOTALL)
 
-_CONTROLS = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f]")  # all but tab: no query may hold one
+_CONTROLS = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f]")  # except tab
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query (RFC 1288 2.3): an empty one is {C}, one without hosts {Q1}, one with hosts {Q2}.
+    """One query (RFC 1288 2.3): {C} if empty, {Q2} with hosts, else {Q1}.
 
     ``username`` is {U}, ``hosts`` the {H} tokens from left to right,
-    ``verbose`` the {W} token. ``charset`` is the one that its line was in.
+    ``verbose`` the {W} token, ``charset`` the encoding of the line.
     """
 
     username: str = ""
@@ -38,16 +35,16 @@ class Query:
 
     @property
     def is_list(self) -> bool:
-        """Whether this is {C}, the query for a list of users."""
+        """Whether this is {C}, the query for the user list."""
         return not self.username and not self.hosts
 
     def forwarded(self) -> tuple[str, "Query"]:
-        """The next RUIP, and what to ask it: the right-most host is used up (RFC 1288 2.4). Only where there is one."""
+        """The right-most host, and the query for it without this host (RFC 1288 2.4); ``hosts`` must not be empty."""
         *hosts, next_host = self.hosts
         return next_host, replace(self, hosts=tuple(hosts))
 
     def encode(self) -> bytes:
-        """The line that asks this, with its CR LF; ``parse_query`` reads it back as it was."""
+        """The query line with its CR LF; ``parse_query`` returns an equal query for it."""
         words = ["/W"] if self.verbose else []
         name = "@".join((self.username, *self.hosts))
         if name:
@@ -56,12 +53,12 @@ class Query:
 
 
 def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
-    """Read one query line, with or without its line end; QueryError where it cannot be read as one.
+    """Parse one query line, with or without its line end.
 
-    QueryTooLongError where it has more than ``max_bytes`` bytes, its line end not counted.
-
-    Liberal where that is harmless (RFC 1288 2.3): ``/w``, a trailing ``/W``
-    (RFC 1196), blanks at either end, a telnet client's own sequences.
+    Raises QueryError for control characters and bad hosts, QueryTooLongError
+    for more than ``max_bytes`` bytes, the line end not counted. More than RFC
+    1288 2.3 is accepted where it is harmless: ``/w``, a trailing ``/W`` (RFC
+    1196), spaces and tabs at either end, telnet sequences.
     """
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     if len(line) > max_bytes:
@@ -71,14 +68,14 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     text, charset = (line.decode("ascii"), "utf-8") if line.isascii() else decode_line(line)
     if not text.isprintable() and _CONTROLS.search(text):
         raise QueryError("control characters")
-    text = text.strip(BLANKS)
+    text = text.strip(WHITESPACE)
     verbose = False
     if "/" in text:
         text, verbose = _take_verbose(text)
     if "@" not in text:
         return Query(text, (), verbose, charset)
-    username, *hosts = (part.strip(BLANKS) for part in text.split("@"))
-    if not all(hosts) or any(blank in host for host in hosts for blank in BLANKS):
+    username, *hosts = (part.strip(WHITESPACE) for part in text.split("@"))
+    if not all(hosts) or any(space in host for host in hosts for space in WHITESPACE):
         raise QueryError("not a host name")
     return Query(username, tuple(hosts), verbose, charset)
 
@@ -88,10 +85,10 @@ parse_short_query = lru_cache(SHORT_QUERIES_MAX)(parse_query)
 
 
 def _take_verbose(text: str) -> tuple[str, bool]:
-    """Take the {W} tokens off both ends; a ``/W`` that touches other text belongs to the name."""
+    """Remove the {W} tokens from both ends; a ``/W`` next to other text is part of the name."""
     verbose = False
-    while text[:2] in ("/W", "/w") and text[2:3] in ("", *BLANKS):
-        text, verbose = text[2:].lstrip(BLANKS), True
-    while text[-2:] in ("/W", "/w") and text[-3:-2] in (*BLANKS,):
-        text, verbose = text[:-2].rstrip(BLANKS), True
+    while text[:2] in ("/W", "/w") and text[2:3] in ("", *WHITESPACE):
+        text, verbose = text[2:].lstrip(WHITESPACE), True
+    while text[-2:] in ("/W", "/w") and text[-3:-2] in (*WHITESPACE,):
+        text, verbose = text[:-2].rstrip(WHITESPACE), True
     return text, verbose

@@ -1,4 +1,4 @@
-"""Answers for the wire (RFC 1288 2.2): the fixed words, and any text as clean bytes, cut where it is too long."""
+"""Replies (RFC 1288 2.2): the fixed texts, encoding, and truncation to a limit."""
 
 from fingerd.text import ANSWER_CUT, UNSAFE
 
@@ -20,10 +20,10 @@ CRLF = b"\r\n"
 
 
 def encode_reply(text: str, charset: str = "utf-8") -> bytes:
-    """The answer as it goes out (RFC 1288 2.2): every line ended by CR LF, no control character but tab.
+    """Encode an answer: every line ends with CR LF (RFC 1288 2.2), and tab is the only other control character.
 
-    Line ends may come in as CR LF, LF or CR. Other control characters, lone
-    surrogates and whatever ``charset`` cannot hold go out as ``?``.
+    The text may have CR LF, LF or CR as line ends. Other control characters, lone
+    surrogates and characters outside ``charset`` become ``?``.
     """
     if not text.isprintable():
         text = UNSAFE.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
@@ -32,19 +32,18 @@ def encode_reply(text: str, charset: str = "utf-8") -> bytes:
 
 
 def cut_reply(reply: bytes, limit: int) -> bytes:
-    """The reply, or what fits of it into ``limit`` bytes, cut at a line's end and saying so.
+    """Truncate a reply to ``limit`` bytes, at the end of a line, and append the line ``[answer cut]``.
 
-    A single line that is longer than ``limit`` is cut inside, but not inside
-    of a UTF-8 character.
+    A first line longer than ``limit`` is truncated between two UTF-8 characters.
     """
     if len(reply) <= limit:
         return reply
     closing = ANSWER_CUT.encode() + CRLF
-    room = max(limit - len(closing), 0)
-    end = reply.rfind(CRLF, 0, room)
+    budget = max(limit - len(closing), 0)
+    end = reply.rfind(CRLF, 0, budget)
     if end >= 0:
         return reply[: end + len(CRLF)] + closing
-    room = max(room - len(CRLF), 0)
-    for _ in range(3):  # no character of UTF-8 has more bytes after its first
-        room -= room > 0 and reply[room] & 0xC0 == 0x80
-    return reply[:room] + CRLF + closing if room else closing
+    budget = max(budget - len(CRLF), 0)
+    for _ in range(3):  # a UTF-8 character has at most three continuation bytes
+        budget -= budget > 0 and reply[budget] & 0xC0 == 0x80
+    return reply[:budget] + CRLF + closing if budget else closing

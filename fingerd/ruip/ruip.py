@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, ForwardError, QueryError, QueryTooLongError
-from fingerd.protocol.query import BLANKS, Query, parse_query
+from fingerd.protocol.query import WHITESPACE, Query, parse_query
 from fingerd.protocol.reply import (
     AMBIGUOUS_NAME,
     FORWARDING_DENIED,
@@ -35,7 +35,7 @@ from fingerd.text import ANSWER_CUT
 
 log = logging.getLogger(__name__)
 
-_BLANKS = re.compile(f"[{BLANKS}]+")
+_SPACES = re.compile(f"[{WHITESPACE}]+")
 REPLACED = ("user", "client", "time")  # in braces, in header and footer
 _PLACEHOLDER = re.compile(rf"\{{({'|'.join(REPLACED)})\}}")
 
@@ -161,7 +161,7 @@ class Ruip:
         """{U}, or several users where the rule allows that."""
         if rule.users_per_query == 1:
             return self._user(lookup, rule, context)
-        names = _BLANKS.split(lookup.username)
+        names = _SPACES.split(lookup.username)
         if len(names) > rule.users_per_query:
             return "malformed", MALFORMED_QUERY
         texts: list[str] = []

@@ -21,7 +21,7 @@ from fingerd.backends.static import Static
 from fingerd.errors import ConfigError, QueryError
 from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
 from fingerd.protocol import reply as words
-from fingerd.protocol.query import BLANKS, IAC, Query, parse_query
+from fingerd.protocol.query import IAC, WHITESPACE, Query, parse_query
 from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import records, table
@@ -59,7 +59,7 @@ def query(line: bytes) -> None:
     assert verbose == dataclasses.replace(found, verbose=True)
     assert not _CONTROL.search("".join((found.username, *found.hosts)))
     assert "\t" not in "".join(found.hosts)
-    assert found.username == found.username.strip(BLANKS)
+    assert found.username == found.username.strip(WHITESPACE)
     assert all(found.hosts), "an at sign has a host after it"
     assert "@" not in "".join((found.username, *found.hosts))
     assert found.is_list == (found.username == "" and found.hosts == ())
