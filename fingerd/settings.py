@@ -1,4 +1,4 @@
-"""The configuration: a YAML file, with command line options over it, as one frozen value."""
+"""The configuration: a YAML file, and the command line options that override it, as one frozen value."""
 
 import dataclasses
 import os
@@ -18,9 +18,9 @@ from fingerd.backends import (
     distribution_of,
     load_type,
 )
-from fingerd.config.document import Document, join, read_document, set_options
+from fingerd.config.document import join, override_options, read_document, remove_options
 from fingerd.config.schema import INVALID, REQUIRED, Reader, unsupported_types
-from fingerd.config.system_options import User, read_file, read_folder, read_group, read_mode, read_path, read_user
+from fingerd.config.system_options import User, read_directory, read_file, read_group, read_mode, read_path, read_user
 from fingerd.config.values import did_you_mean, read_scalar, to_text, unknown_placeholders
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
@@ -32,24 +32,24 @@ from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress,
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What the process becomes once everything is bound."""
+    """What the process becomes after binding its addresses."""
 
     user: Annotated[User, read_user] | None = None
     group: Annotated[int, read_group] | None = None
-    chroot: Annotated[str, read_folder] | None = None
+    chroot: Annotated[str, read_directory] | None = None
     rundir: Annotated[str, read_path] = "/"
     umask: Annotated[int, read_mode] = 0o027
     pidfile: Annotated[str, read_file] | None = None
 
     def __post_init__(self) -> None:
-        seen = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
-        if not os.path.isdir(seen):
-            raise ValueError(f"there is no folder {seen} to run in")
+        rundir = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
+        if not os.path.isdir(rundir):
+            raise ValueError(f"there is no directory {rundir} to run in")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that the file says, its defaults included."""
+    """All options of the file, with the defaults of missing ones."""
 
     backend: Backend
     listen: tuple[ListenAddress, ...] = (TcpAddress("", 79),)
@@ -61,64 +61,43 @@ class Settings:
 
 
 def load_config(path: str) -> Settings:
-    """The settings in the file at ``path``; ConfigError with everything that is wrong with it."""
+    """Read the settings from the file at ``path``; raises ConfigError with all its problems."""
     return read_config(path, {})[0]
 
 
 def read_config(
     path: str, options: Mapping[str, tuple[str, str]], without: Collection[str] = ()
 ) -> tuple[Settings, tuple[str, ...]]:
-    """The settings, and what may be wrong with them; ConfigError with everything that is.
+    """Read the settings and the warnings about them; raises ConfigError with all problems.
 
-    ``options`` are the command line's: ``section.option`` to (the option's own name, its text).
-    The sections ``without`` which the file is read have their defaults.
+    ``options`` come from the command line: ``section.option`` to (the flag, its text).
+    The sections ``without`` are ignored: the settings have their defaults.
     """
     document = read_document(path)
-    set_options(document, options)
-    if isinstance(document.root, yaml.MappingNode):
-        document.root.value = [(key, value) for key, value in document.root.value if key.value not in without]
-    backends: list[tuple[yaml.Node, str, Backend]] = []
-
-    def read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
-        backend = _read_backend(reader, node, path)
-        if backend is not INVALID:
-            backends.append((node, path, backend))
-        return backend
-
-    rule_nodes: list[yaml.Node] = []
-
-    def read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
-        rule_nodes.append(node)
-        rule = reader.read_fields(node, Rule, path)
-        if rule is not INVALID and not rule.from_:
-            return reader.fail(node, join(path, "from"), "is empty: it holds nobody")
-        return rule
-
-    reader = Reader(document, {Backend: read_backend, ListenAddress: _read_address, Rule: read_rule})
+    override_options(document, options)
+    remove_options(document, without)
+    reader = Reader(document, {Backend: _read_backend, ListenAddress: _read_address, Rule: _read_rule})
     settings: Any = INVALID if document.root is None else reader.read(document.root, Settings, "")
     if settings is not INVALID:
-        _check_surroundings(document, settings, backends)
-        _check_names(document, settings, rule_nodes)
-        for number, option, what in rule_warnings(settings.policy) if rule_nodes else ():
-            document.warn(rule_nodes[number], f"policy[{number}].{option}", what)
-        if not settings.policy:
-            document.warn(document.place_of("policy"), "policy", "there is no rule: everybody is denied")
-        for option in ("header", "footer"):
-            for what in unknown_placeholders(getattr(settings.reply, option) or "", REPLACED):
-                document.warn(document.place_of("reply", option), f"reply.{option}", what)
+        add_error, add_warning = document.add_error, document.add_warning
+        # Without a chroot, a missing file can still be installed while the daemon runs.
+        add_missing = add_error if settings.process.chroot else add_warning
+        for add, check in ((add_error, _conflicts), (add_missing, _missing_requirements), (add_warning, _warnings)):
+            for node, option, what in check(settings, reader):
+                add(node, option, what)
     document.raise_problems()
     return settings, document.warnings
 
 
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
-    """The backend that a mapping with a ``type`` describes."""
-    before = reader.document.count
+    """Read a mapping with a ``type`` as a backend of that type."""
+    before = reader.document.error_count
     scalar = read_scalar(node)
     if scalar and scalar.kind == "text":
         return reader.fail(node, path, f"must be a mapping, as {{type: {scalar.text}}}")
     found = reader.entries(node, path)
     if "type" not in found:
-        return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.count == before else INVALID
+        return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.error_count == before else INVALID
     type_node = found["type"][1]
     name = reader.read(type_node, str, join(path, "type"))
     if name is INVALID:
@@ -127,7 +106,7 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         kind = load_type(name)
     except UnknownTypeError:
         names = backend_names()
-        known = f"there are {', '.join(names)}" if names else "where they lie cannot be read from here"
+        known = f"there are {', '.join(names)}" if names else "the package fingerd.backends cannot be read"
         hint = did_you_mean(name, names) or f" ({known})"
         return reader.fail(type_node, join(path, "type"), f"there is no backend {name}{hint}")
     except ImportError as error:
@@ -137,14 +116,16 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         how = "needs something that is not installed" if is_missing else "cannot be loaded"
         return reader.fail(type_node, join(path, "type"), f"the backend {name}{whose} {how}: {error}")
     if not dataclasses.is_dataclass(kind):
-        return reader.fail(type_node, join(path, "type"), f"the backend {name} is no dataclass, so it has no options")
-    if foreign := next(unsupported_types(kind, special=(Backend,)), ""):
-        return reader.fail(type_node, join(path, "type"), f"the backend {name} cannot be used: {foreign}")
+        return reader.fail(
+            type_node, join(path, "type"), f"the backend {name} is not a dataclass, so it has no options"
+        )
+    if unsupported := next(unsupported_types(kind, custom=(Backend,)), ""):
+        return reader.fail(type_node, join(path, "type"), f"the backend {name} cannot be used: {unsupported}")
     return reader.read_fields(node, kind, path, extra_keys=("type",))
 
 
 def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
-    """One address of ``listen``: a text, or a mapping for a unix socket."""
+    """Read one address of ``listen``: a text, or a mapping for a unix socket."""
     if isinstance(node, yaml.MappingNode):
         return reader.read_fields(node, UnixAddress, path)
     scalar = read_scalar(node)
@@ -156,41 +137,53 @@ def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
         return reader.fail(node, path, str(error))
 
 
-def _check_surroundings(document: Document, settings: Settings, backends: list[tuple[yaml.Node, str, Backend]]) -> None:
-    """What backends need and the system, or the jail, does not have; backends that cannot be part of others."""
-    jail = settings.process.chroot
-    listen = next((address for address in settings.listen if isinstance(address, InheritedSocket)), None)
-    if listen and len(settings.listen) > 1:
-        document.add_error(document.place_of("listen"), "listen", f"{listen} stands alone")
-    if listen == InheritedSocket("inetd") and settings.process.pidfile:
-        place = document.place_of("process", "pidfile")
-        document.add_error(place, "process.pidfile", "inetd starts a process for each client")
-    for node, path, backend in backends:
+def _read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
+    rule = reader.read_fields(node, Rule, path)
+    if rule is not INVALID and not rule.from_:
+        return reader.fail(node, join(path, "from"), "is empty: the rule matches no client")
+    return rule
+
+
+def _conflicts(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
+    """Options that exclude each other: the node and the path of each, and what is wrong."""
+    inherited = next((address for address in settings.listen if isinstance(address, InheritedSocket)), None)
+    if inherited and len(settings.listen) > 1:
+        yield *origins.origin_of(settings, "listen"), f"{inherited} cannot be combined with other addresses"
+    if inherited == InheritedSocket("inetd") and settings.process.pidfile:
+        yield *origins.origin_of(settings.process, "pidfile"), "inetd starts a process for each client"
+    for backend in origins.values_of(Backend):
         if backend is not settings.backend and backend.reads != "query":
-            document.add_error(node, path, "stands alone, and cannot be a part of another backend")
+            yield *origins.origin_of(backend), "answers no queries, so it cannot be part of another backend"
+
+
+def _missing_requirements(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
+    """Files of the system, or of the chroot, that backends and forwarding need and that are missing."""
+    root = Path(settings.process.chroot or "/")
+    for backend in origins.values_of(Backend):
         if isinstance(backend, ChecksSystem):
-            for what in _missing(backend, Path(jail or "/")):
-                if jail:
-                    document.add_error(node, path, what)
-                else:
-                    document.warn(node, path, what)
+            try:
+                for what in backend.missing_requirements(root):
+                    yield *origins.origin_of(backend), what
+            except OSError as error:  # a directory that this user may not search
+                yield *origins.origin_of(backend), f"{error.filename}: {error.strerror}"
+    for rule in settings.policy:
+        if any(isinstance(target, str) for target in rule.forward or ()):
+            node, path = origins.origin_of(rule)
+            for what in missing_for_names(root):
+                yield node, join(path, "forward"), what
+
+
+def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
+    """Options that are valid, but may not do what is intended."""
+    for backend in origins.values_of(Backend):
         if isinstance(backend, HasWarnings):
             for what in backend.warnings():
-                document.warn(node, path, what)
-
-
-def _missing(backend: ChecksSystem, root: Path) -> Iterator[str]:
-    """What the backend does not find, and what we may not look into for it."""
-    try:
-        yield from backend.missing_requirements(root)
-    except OSError as error:
-        yield f"{error.filename}: {error.strerror}"
-
-
-def _check_names(document: Document, settings: Settings, rule_nodes: list[yaml.Node]) -> None:
-    """What rules that forward to names do not find in the system, or in the jail."""
-    jail = settings.process.chroot
-    for number, rule in enumerate(settings.policy):
-        if any(isinstance(target, str) for target in rule.forward or ()):
-            for what in missing_for_names(Path(jail or "/")):
-                (document.add_error if jail else document.warn)(rule_nodes[number], f"policy[{number}].forward", what)
+                yield *origins.origin_of(backend), what
+    if not settings.policy:
+        yield *origins.origin_of(settings, "policy"), "there is no rule: every client is denied"
+    for number, option, what in rule_warnings(settings.policy):
+        node, path = origins.origin_of(settings.policy[number])
+        yield node, join(path, option), what
+    for option in ("header", "footer"):
+        for what in unknown_placeholders(getattr(settings.reply, option) or "", REPLACED):
+            yield *origins.origin_of(settings.reply, option), what

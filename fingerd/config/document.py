@@ -1,11 +1,11 @@
-"""A YAML file as nodes that know their place, and the problems found in it.
+"""A YAML file as nodes with their locations, and the problems found in it.
 
-PyYAML's ``SafeLoader`` reads the text, and builds no object from it. Every
-complaint names the file, the line and the column, and all of them are
-gathered, so that an administrator mends a file in one go.
+PyYAML's ``SafeLoader`` parses the text and constructs no objects. Every
+problem names file, line and column. All problems are collected, so that an
+administrator can correct a file in one go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import yaml
@@ -15,7 +15,7 @@ from fingerd.text import escape_controls
 
 
 class Location(NamedTuple):
-    """Where something was given: a line and a column of a file, from 1; a name alone where there are none."""
+    """A line and a column of a file, both from 1; line 0 stands for the whole file, or a command line option."""
 
     name: str
     line: int = 0
@@ -26,7 +26,7 @@ class Location(NamedTuple):
 
 
 class Document:
-    """One file: its tree, if it could be read, and what is wrong with it."""
+    """One file: its root node, None if the file cannot be parsed, and its problems and warnings."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -35,60 +35,54 @@ class Document:
         self._warnings: list[tuple[Location, str]] = []
 
     def add_error(self, where: yaml.Node | Location, path: str, what: str) -> None:
-        """Something is wrong with the option ``path``."""
-        self._problems.append((_place(where), f"{path}: {what}" if path else what))
+        """Add a problem with the option ``path``, or with the file if the path is empty."""
+        self._problems.append(_entry(where, path, what))
+
+    def add_warning(self, where: yaml.Node | Location, path: str, what: str) -> None:
+        """Add a warning about the option ``path``: it is valid, but may not do what is intended."""
+        self._warnings.append(_entry(where, path, what))
 
     @property
-    def count(self) -> int:
-        """How many complaints there were."""
+    def error_count(self) -> int:
+        """The number of problems added, duplicates included."""
         return len(self._problems)
-
-    def warn(self, where: yaml.Node | Location, path: str, what: str) -> None:
-        """The option ``path`` may not do what is wanted."""
-        self._warnings.append((_place(where), f"{path}: {what}" if path else what))
-
-    def place_of(self, *keys: str) -> Location:
-        """Where the option at the end of these keys is, or as far as there are any."""
-        node = self.root
-        for key in keys:
-            if isinstance(node, yaml.MappingNode):
-                node = next((value for name, value in node.value if name.value == key), node)
-        return _place(node) if node else Location(self.name)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, one line each, in the order of the file."""
+        """One line for each problem, without duplicates, in the order of the file."""
         return _lines(self._problems)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may be wrong, one line each, in the order of the file."""
+        """One line for each warning, without duplicates, in the order of the file."""
         return _lines(self._warnings)
 
     def raise_problems(self) -> None:
-        """ConfigError with all of them, if there are any."""
+        """Raise ConfigError with all problems, if there are any."""
         if self._problems:
             raise ConfigError(self.problems)
 
 
-def _place(where: yaml.Node | Location) -> Location:
-    if isinstance(where, Location):
-        return where
-    mark = where.start_mark
+def _entry(where: yaml.Node | Location, path: str, what: str) -> tuple[Location, str]:
+    location = where if isinstance(where, Location) else _location(where.start_mark)
+    return location, f"{path}: {what}" if path else what
+
+
+def _location(mark: yaml.Mark) -> Location:
     return Location(mark.name, mark.line + 1, mark.column + 1)
 
 
 def _lines(entries: list[tuple[Location, str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(escape_controls(f"{place}: {what}") for place, what in sorted(entries)))
+    return tuple(dict.fromkeys(escape_controls(f"{location}: {what}") for location, what in sorted(entries)))
 
 
 def join(path: str, key: str) -> str:
-    """The path of an option below another."""
+    """The path of the option ``key`` below ``path``."""
     return f"{path}.{key}" if path else key
 
 
 def read_document(path: str) -> Document:
-    """The file at ``path`` as a tree; what keeps it from being read is a problem of the document."""
+    """Read and parse the file at ``path``; an error becomes the only problem of the document."""
     document = Document(path)
     loader = None
     try:
@@ -103,31 +97,28 @@ def read_document(path: str) -> Document:
     except OSError as error:
         document.add_error(Location(path), "", f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
-        start = raw[: error.start]
-        document.add_error(_end_of(path, start.decode()), "", "not UTF-8 text")
-    except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML lets these through
-        if loader is None:  # a path that no file can have
+        document.add_error(_end_of(path, raw[: error.start].decode()), "", "not UTF-8 text")
+    except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML does not catch these
+        if loader is None:  # a path with a NUL, which open() rejects
             document.add_error(Location(path), "", "cannot be read: no such file")
         else:
-            here = loader.get_mark()
-            document.add_error(Location(path, here.line + 1, here.column + 1), "", "a number is too large")
+            document.add_error(_location(loader.get_mark()), "", "a number is too large")
     except RecursionError:
         document.add_error(Location(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
         parts = [error.problem, error.context]
-        if isinstance(error, yaml.composer.ComposerError):  # its problem goes on where its context ends
+        if isinstance(error, yaml.composer.ComposerError):  # its problem continues the sentence of its context
             parts.reverse()
-        reason = ", ".join(str(part) for part in parts if part) + _advice(error.problem or "")
-        document.add_error(Location(path, mark.line + 1, mark.column + 1) if mark else Location(path), "", reason)
+        reason = ", ".join(str(part) for part in parts if part) + _hint(error.problem or "")
+        document.add_error(_location(error.problem_mark) if error.problem_mark else Location(path), "", reason)
     except yaml.reader.ReaderError as error:
         character = f"U+{ord(text[error.position]):04X}"
-        document.add_error(_end_of(path, text[: error.position]), "", f"{character} may not stand in a YAML file")
+        document.add_error(_end_of(path, text[: error.position]), "", f"{character} is not allowed in a YAML file")
     return document
 
 
-def _advice(problem: str) -> str:
-    """What PyYAML's words mean to who writes a text that YAML does not take for one."""
+def _hint(problem: str) -> str:
+    """The remedy for the two syntax errors that plain text without quotes causes."""
     if problem == "mapping values are not allowed here":
         return " (a text with a colon must be in quotes)"
     if problem.endswith("that cannot start any token") and "\\t" not in problem:
@@ -139,38 +130,48 @@ def _end_of(name: str, text: str) -> Location:
     return Location(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
-def set_options(document: Document, options: Mapping[str, tuple[str, str]]) -> None:
-    """Put command line options over the file's: ``section.option`` to the option's own name and its text."""
+def remove_options(document: Document, names: Collection[str]) -> None:
+    """Remove the top-level options with these names."""
+    if isinstance(document.root, yaml.MappingNode):
+        document.root.value = [(key, value) for key, value in document.root.value if key.value not in names]
+
+
+def override_options(document: Document, options: Mapping[str, tuple[str, str]]) -> None:
+    """Replace options of the file by command line options: ``section.option`` to (the flag, its text).
+
+    The flag, such as ``--uid``, is the location of problems with the text.
+    """
     for path, (flag, text) in options.items():
-        section, option = path.split(".")
-        inner = _child(document.root, section, flag)
-        if inner is not None:
-            inner.value = [(key, value) for key, value in inner.value if key.value != option]
-            inner.value.append((_text_node(flag, option), _text_node(flag, text)))
+        name, option = path.split(".")
+        section = _section(document.root, name, flag)
+        if section is not None:
+            section.value = [(key, value) for key, value in section.value if key.value != option]
+            section.value.append((_text_node(flag, option), _text_node(flag, text)))
 
 
-def _child(root: yaml.Node | None, section: str, flag: str) -> yaml.MappingNode | None:
-    """The mapping ``section`` below the root, made where it is missing or empty; None where something else is there."""
+def _section(root: yaml.Node | None, name: str, flag: str) -> yaml.MappingNode | None:
+    """The mapping ``name`` below the root, added if missing or empty; None if either is not a mapping."""
     if not isinstance(root, yaml.MappingNode):
         return None
+    section = yaml.MappingNode("tag:yaml.org,2002:map", [], *_flag_marks(flag))
     for number, (key, value) in enumerate(root.value):
-        if key.value == section:
+        if key.value == name:
             if isinstance(value, yaml.MappingNode):
-                # A node of its own: an alias may make the same one another section, too.
-                own = yaml.MappingNode(value.tag, list(value.value), value.start_mark, value.end_mark)
-                root.value[number] = (key, own)
-                return own
-            if value.tag != "tag:yaml.org,2002:null":
+                # A copy: with an alias, another section may be the same node.
+                section = yaml.MappingNode(value.tag, list(value.value), value.start_mark, value.end_mark)
+            elif value.tag != "tag:yaml.org,2002:null":
                 return None
-            del root.value[number]
-            break
-    mark = yaml.Mark(flag, 0, -1, -1, None, 0)
-    inner = yaml.MappingNode("tag:yaml.org,2002:map", [], mark, mark)
-    root.value.append((_text_node(flag, section), inner))
-    return inner
+            root.value[number] = (key, section)
+            return section
+    root.value.append((_text_node(flag, name), section))
+    return section
 
 
 def _text_node(flag: str, text: str) -> yaml.ScalarNode:
-    """A quoted text that stands nowhere in the file: its place is the option's name."""
-    mark = yaml.Mark(flag, 0, -1, -1, None, 0)
-    return yaml.ScalarNode("tag:yaml.org,2002:str", text, mark, mark, style='"')
+    """A quoted text whose location is the flag."""
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, *_flag_marks(flag), style='"')
+
+
+def _flag_marks(flag: str) -> tuple[yaml.Mark, yaml.Mark]:
+    mark = yaml.Mark(flag, 0, -1, -1, None, 0)  # line -1 here is line 0 of a Location
+    return mark, mark

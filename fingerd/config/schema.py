@@ -1,20 +1,20 @@
-"""YAML nodes to dataclasses: the fields are the options, their types the schema. Knows no option of fingerd.
+"""YAML nodes to dataclasses: fields are options, and their types are the schema. Knows no option of fingerd.
 
-A field's type says what may stand in the file:
+The type of a field says which values the file may hold:
 
 =====================================  ==========================================
 ``str``, ``bool``                      a text, true or false
-``Annotated[T, convert]``              what ``convert(Scalar) -> T`` accepts; its ValueError is the complaint
+``Annotated[T, convert]``              what ``convert(Scalar) -> T`` accepts; its ValueError is the problem
 ``Literal["a", True]``                 one of these words
 ``X | None``                           ``null`` is None
-``X | SomeDataclass``                  a mapping is read as the dataclass, all else as X
-``Literal[False] | X``                 one of these words, all else as X
+``X | SomeDataclass``                  a mapping is read as the dataclass, any other value as X
+``Literal[False] | X``                 one of these words, any other value as X
 ``tuple[T, ...]``                      a list, or a single T
-``Mapping[str, T]``                    a mapping with keys of any name
+``Mapping[str, T]``                    a mapping with arbitrary keys
 a dataclass                            a mapping whose keys are its fields (``from_`` is the option ``from``)
 =====================================  ==========================================
 
-Types of other kinds have a reader of their own, handed in by the caller.
+For any other type, the caller passes a ``CustomReader``.
 """
 
 import dataclasses
@@ -31,34 +31,35 @@ from fingerd.errors import OptionError
 
 REQUIRED = "required, but not given"
 
-INVALID = object()  # read where there was a problem, which stands in the document then
+Origin = tuple[yaml.Node, str]  # of a value: its node, and the path of its option
 
-
-def unsupported_types(kind: Any, special: Collection[Any] = ()) -> Iterator[str]:
-    """What is wrong with the types of a dataclass's fields, and of those that it holds: none of them can be read."""
-    left, seen = [kind], [*special, str, bool, types.NoneType]
-    while left:
-        holder = left.pop()
-        seen.append(holder)
-        try:
-            hints = get_type_hints(holder, include_extras=True)
-        except Exception as error:  # a name that is there for type checkers only, or whatever else it may be
-            yield f"the types of its options cannot be read: {error}"
-            continue
-        for field in dataclasses.fields(holder):
-            for part in _parts(hints[field.name]) if field.init else ():
-                if dataclasses.is_dataclass(part) and part not in seen:
-                    left.append(part)
-                elif part not in seen:
-                    name = getattr(part, "__name__", part) if isinstance(part, type) else part
-                    yield f"{field.name.rstrip('_')}: no option can be of type {name}{_INSTEAD.get(part, '')}"
-
+INVALID = object()  # the result of reading an invalid value; its problem is in the document
 
 _INSTEAD = {int: ": use Annotated[int, Integer()]", float: ": use Annotated[float, Seconds()]"}
 
 
+def unsupported_types(kind: Any, custom: Collection[Any] = ()) -> Iterator[str]:
+    """Yield a message for each field with an unsupported type, in ``kind`` and the dataclasses that it contains."""
+    pending, supported = [kind], [*custom, str, bool, types.NoneType]
+    while pending:
+        holder = pending.pop()
+        supported.append(holder)
+        try:
+            hints = get_type_hints(holder, include_extras=True)
+        except Exception as error:  # evaluating a hint can raise anything, as NameError for a TYPE_CHECKING import
+            yield f"the types of its options cannot be read: {error}"
+            continue
+        for field in dataclasses.fields(holder):
+            for part in _parts(hints[field.name]) if field.init else ():
+                if dataclasses.is_dataclass(part) and part not in supported:
+                    pending.append(part)
+                elif part not in supported:
+                    name = getattr(part, "__name__", part) if isinstance(part, type) else part
+                    yield f"{field.name.rstrip('_')}: no option can be of type {name}{_INSTEAD.get(part, '')}"
+
+
 def _parts(kind: Any) -> Iterator[Any]:
-    """The types that a type is made of; none of those that have a converter or are words."""
+    """The types that a type is composed of, except ``Annotated`` and ``Literal`` ones."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         for part in parts:
@@ -72,32 +73,48 @@ def _parts(kind: Any) -> Iterator[Any]:
 
 
 class Reader:
-    """Reads values out of one document, and leaves every problem with it."""
+    """Reads values from one document, and adds every problem to it."""
 
-    def __init__(self, document: Document, special: "Mapping[Any, CustomReader] | None" = None) -> None:
+    def __init__(self, document: Document, custom: "Mapping[Any, CustomReader] | None" = None) -> None:
         self.document = document
-        self._special = special or {}
-        self._open: list[yaml.Node] = []  # from the root down to the node that is being read
+        self._custom = custom or {}
+        self._ancestors: list[yaml.Node] = []  # from the root down to the node that is being read
+        # By id(). The value is in it too: it has to live as long as its id is a key.
+        self._read_values: dict[int, tuple[Any, Any, Origin]] = {}
 
     def fail(self, node: yaml.Node, path: str, what: str) -> Any:
-        """Note the problem; FAILED, to be returned."""
+        """Add a problem; returns INVALID, for the caller to return."""
         self.document.add_error(node, path, what)
         return INVALID
 
+    def origin_of(self, value: Any, *keys: str) -> Origin:
+        """The origin of a dataclass that was read, or of the option at the end of ``keys``; KeyError for a default."""
+        return self._below(self._read_values[id(value)][2], keys)
+
+    def values_of(self, kind: Any) -> Iterator[Any]:
+        """The dataclasses that were read as an option of type ``kind``, in the order of reading."""
+        return (value for value, read_as, _ in self._read_values.values() if read_as is kind)
+
     def read(self, node: yaml.Node, kind: Any, path: str) -> Any:
-        """The value of type ``kind`` that ``node`` gives for the option ``path``, or FAILED."""
-        if node in self._open:
-            return self.fail(node, path, "an alias may not hold itself")
-        self._open.append(node)
+        """The value of type ``kind`` that ``node`` gives for the option ``path``, or INVALID."""
+        if node in self._ancestors:
+            return self.fail(node, path, "recursive alias")
+        self._ancestors.append(node)
         try:
             return self._read(node, kind, path)
         finally:
-            self._open.pop()
+            self._ancestors.pop()
 
     def _read(self, node: yaml.Node, kind: Any, path: str) -> Any:
+        value = self._read_as(node, kind, path)
+        if dataclasses.is_dataclass(value):  # only these have an identity: equal texts and numbers may be one object
+            self._read_values.setdefault(id(value), (value, kind, (node, path)))
+        return value
+
+    def _read_as(self, node: yaml.Node, kind: Any, path: str) -> Any:
         origin = get_origin(kind)
-        if kind in self._special:
-            return self._special[kind](self, node, path)
+        if kind in self._custom:
+            return self._custom[kind](self, node, path)
         if origin in (Union, types.UnionType):
             return self._read_either(node, get_args(kind), path)
         if origin is tuple:
@@ -109,15 +126,15 @@ class Reader:
         scalar = read_scalar(node)
         if scalar is None:
             foreign = isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:")
-            what = f"must be {describe(kind)}{_in_braces(node) if kind is str else ''}"
-            return self.fail(node, path, f"the tag {node.tag} is not known" if foreign else what)
+            what = f"must be {describe(kind)}{_quote_hint(node) if kind is str else ''}"
+            return self.fail(node, path, f"unknown tag {node.tag}" if foreign else what)
         try:
             return convert(scalar, kind)
         except ValueError as error:
             return self.fail(node, path, str(error))
 
     def _read_either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
-        if types.NoneType in kinds and _is_nothing(node):
+        if types.NoneType in kinds and _is_null(node):
             return None
         mappings = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
         others = [kind for kind in kinds if kind not in mappings and kind is not types.NoneType]
@@ -126,13 +143,13 @@ class Reader:
         return self._read(node, (mappings if isinstance(node, yaml.MappingNode) and mappings else others)[0], path)
 
     def _read_list(self, node: yaml.Node, kind: Any, path: str) -> Any:
-        if _is_nothing(node):
-            return self.fail(node, path, "is empty: give something, or leave it out")
+        if _is_null(node):
+            return self.fail(node, path, "is empty: give a value or remove the option")
         if not isinstance(node, yaml.SequenceNode):
             value = self._read(node, kind, path)
             return INVALID if value is INVALID else (value,)
         if node.tag != "tag:yaml.org,2002:seq":
-            return self.fail(node, path, f"the tag {node.tag} is not known")
+            return self.fail(node, path, f"unknown tag {node.tag}")
         values = tuple(self.read(item, kind, f"{path}[{number}]") for number, item in enumerate(node.value))
         return INVALID if any(value is INVALID for value in values) else values
 
@@ -141,12 +158,12 @@ class Reader:
         return INVALID if any(value is INVALID for value in values.values()) else types.MappingProxyType(values)
 
     def read_fields(self, node: yaml.Node, kind: Any, path: str, extra_keys: tuple[str, ...] = ()) -> Any:
-        """The dataclass whose fields the mapping gives, or FAILED; ``extra_keys`` are keys that the caller reads."""
+        """A dataclass from a mapping, or INVALID; ``extra_keys`` are keys of the mapping that the caller reads."""
         hints = get_type_hints(kind, include_extras=True)
         fields = {field.name.rstrip("_"): field for field in dataclasses.fields(kind) if field.init}
-        before = self.document.count
+        before = self.document.error_count
         found = self.entries(node, path)
-        if self.document.count > before and not found:  # nothing to look for anything in
+        if self.document.error_count > before and not found:  # not a mapping
             return INVALID
         values = {}
         for key, (key_node, value_node) in found.items():
@@ -156,42 +173,39 @@ class Reader:
             elif key not in extra_keys:
                 self.fail(key_node, join(path, key), f"unknown option{did_you_mean(key, [*fields, *extra_keys])}")
         for key, field in fields.items():
-            if (
-                key not in found
-                and field.default is dataclasses.MISSING
-                and field.default_factory is dataclasses.MISSING
-            ):
+            if key not in found and field.default is field.default_factory is dataclasses.MISSING:
                 self.fail(node, join(path, key), REQUIRED)
-        if self.document.count > before:
+        if self.document.error_count > before:
             return INVALID
         try:
             return kind(**values)
-        except OptionError as error:  # what is wrong with one of them, or below it
-            return self.fail(*self._below(node, path, error.keys), str(error))
-        except ValueError as error:  # what is wrong with the options together
+        except OptionError as error:  # one option is wrong, or something below it
+            return self.fail(*self._below((node, path), error.keys), str(error))
+        except ValueError as error:  # the combination of options is wrong
             return self.fail(node, path, str(error))
 
-    def _below(self, node: yaml.Node, path: str, keys: Sequence[str]) -> tuple[yaml.Node, str]:
-        """The node at the end of the keys, as far as there are any, and its path."""
+    def _below(self, origin: Origin, keys: Sequence[str]) -> Origin:
+        """The origin of the option at the end of the keys; a missing option has the node of its mapping."""
+        node, path = origin
         for key in keys:
             node = self.entries(node, path).get(key, (node, node))[1]
             path = join(path, key)
         return node, path
 
     def entries(self, node: yaml.Node, path: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """The nodes of each key and its value; none where the node is empty, or a problem."""
+        """Each key with its node and the node of its value; empty for null, and after a problem with the mapping."""
         found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         if not isinstance(node, yaml.MappingNode):
-            if not _is_nothing(node):
+            if not _is_null(node):
                 self.fail(node, path, "must be a mapping")
             return found
         if node.tag != "tag:yaml.org,2002:map":
-            self.fail(node, path, f"the tag {node.tag} is not known")
+            self.fail(node, path, f"unknown tag {node.tag}")
             return found
         for key_node, value_node in node.value:
             scalar = read_scalar(key_node)
             if scalar is None:
-                self.fail(key_node, path, "a key must be text (merge keys and tags are not read)")
+                self.fail(key_node, path, "a key must be text (merge keys and tags are not supported)")
                 continue
             try:
                 key = to_text(scalar)
@@ -209,15 +223,15 @@ class Reader:
 CustomReader = Callable[[Reader, yaml.Node, str], Any]
 
 
-def _in_braces(node: yaml.Node) -> str:
-    """``; to mean the text, quote it: "{user}"`` for a mapping that looks like that; nothing for all else."""
+def _quote_hint(node: yaml.Node) -> str:
+    """The hint to quote ``{user}``, which YAML reads as a mapping; empty for any other node."""
     start, end = node.start_mark, node.end_mark
     source = start.buffer[start.pointer : end.pointer] if start.buffer else ""
     return f'; to mean the text, quote it: "{source}"' if re.fullmatch(r"\{[a-z]+\}", source) else ""
 
 
 def _is_word(node: yaml.Node, kind: Any) -> bool:
-    """Whether the node is one of the words of a Literal."""
+    """Whether the node is one of the values of a Literal."""
     scalar = read_scalar(node)
     try:
         return scalar is not None and convert(scalar, kind) in get_args(kind)
@@ -225,6 +239,6 @@ def _is_word(node: yaml.Node, kind: Any) -> bool:
         return False
 
 
-def _is_nothing(node: yaml.Node) -> bool:
+def _is_null(node: yaml.Node) -> bool:
     scalar = read_scalar(node)
-    return scalar is not None and scalar.kind == "nothing"
+    return scalar is not None and scalar.kind == "null"

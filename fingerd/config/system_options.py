@@ -1,4 +1,4 @@
-"""Options that name something of this host: users, groups, directories, files, permission bits, passwords in files."""
+"""Converters for options about this system: users, groups, permission bits, paths, and secrets in files."""
 
 import grp
 import os
@@ -8,56 +8,58 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from fingerd.config.values import Scalar, to_text
+from fingerd.config.values import Scalar, named, to_text
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account; ``name`` is empty for a uid that has none."""
+    """An account; ``name`` is empty for a uid without one."""
 
     name: str
     uid: int
     gid: int
 
 
-_started_in = ""  # where relative paths begin; nothing: wherever the process is
+_base = ""  # the directory of relative paths; empty: the working directory
 
 
 def remember_cwd() -> None:
-    """Let relative paths begin in the working directory of now, wherever the process goes."""
-    global _started_in
-    _started_in = os.getcwd()
+    """Resolve relative paths from the present working directory, even after the process has changed it."""
+    global _base
+    _base = os.getcwd()
 
 
 def resolve_path(path: str) -> str:
-    """The path from the root directory on."""
-    return os.path.abspath(os.path.join(_started_in, path))
+    """The absolute path; a relative one starts at the directory of ``remember_cwd``."""
+    return os.path.abspath(os.path.join(_base, path))
 
 
-_IDS = range((1 << 32) - 1)  # the last one means "leave it as it is" to the kernel
+_ACCOUNT = "a name or a number"
+_IDS = range((1 << 32) - 1)  # not the last one: -1 means "no change" to chown(2) and setresuid(2)
 
 
-def _number(scalar: Scalar) -> int | None:
-    """The id that the digits spell, None for a name; ValueError for digits that YAML reads as another number."""
+def _parse_id(scalar: Scalar) -> int | None:
+    """The uid or gid in decimal digits, None for a name; ValueError for a number out of range."""
     if not re.fullmatch("0|[1-9][0-9]{0,9}", scalar.text):
         return None
     if int(scalar.text) not in _IDS:
-        raise ValueError(f"{scalar.text} is not a number that a user or a group can have")
+        raise ValueError(f"{scalar.text} is not a valid uid or gid")
     return int(scalar.text)
 
 
-def _name(scalar: Scalar) -> str:
-    name = to_text(scalar)
-    if not name or not name.isprintable():
-        raise ValueError("must be a name or a number")
-    return name
+def _printable(scalar: Scalar, form: str) -> str:
+    text = to_text(scalar)
+    if not text or not text.isprintable():
+        raise ValueError(f"must be {form}")
+    return text
 
 
+@named("user")
 def read_user(scalar: Scalar) -> User:
-    """A user by name or number; ValueError for a name that the host does not know."""
-    number = _number(scalar)
+    """The user with this name or number; ValueError for an unknown name."""
+    number = _parse_id(scalar)
     try:
-        account = pwd.getpwnam(_name(scalar)) if number is None else pwd.getpwuid(number)
+        account = pwd.getpwuid(number) if number is not None else pwd.getpwnam(_printable(scalar, _ACCOUNT))
     except KeyError:
         if number is not None:
             return User("", number, number)
@@ -65,19 +67,21 @@ def read_user(scalar: Scalar) -> User:
     return User(account.pw_name, account.pw_uid, account.pw_gid)
 
 
+@named("group")
 def read_group(scalar: Scalar) -> int:
-    """The gid of a group by name or number; ValueError for a name that the host does not know."""
-    number = _number(scalar)
+    """The gid of the group with this name or number; ValueError for an unknown name."""
+    number = _parse_id(scalar)
     if number is not None:
         return number
     try:
-        return grp.getgrnam(_name(scalar)).gr_gid
+        return grp.getgrnam(_printable(scalar, _ACCOUNT)).gr_gid
     except KeyError:
         raise ValueError(f"there is no group {scalar.text}") from None
 
 
+@named("mode")
 def read_mode(scalar: Scalar) -> int:
-    """Permission bits from octal digits in quotes: YAML takes 0660 and 660 for other numbers."""
+    """Permission bits from octal digits in quotes: without quotes, YAML reads 0660 and 660 as other numbers."""
     digits = re.fullmatch("(?:0o)?([0-7]{1,4})", scalar.text)
     if not digits:
         raise ValueError('must be octal digits, as "027"')
@@ -86,51 +90,52 @@ def read_mode(scalar: Scalar) -> int:
     return int(digits[1], 8)
 
 
+@named("path")
 def read_path(scalar: Scalar) -> str:
-    """A path, made absolute; ValueError for an empty one."""
-    path = to_text(scalar)
-    if not path or not path.isprintable():
-        raise ValueError("must be a path")
-    return resolve_path(path)
+    """An absolute path; ValueError for an empty text or control characters."""
+    return resolve_path(_printable(scalar, "a path"))
 
 
-def read_folder(scalar: Scalar) -> str:
-    """The absolute path of a folder; ValueError where it is none."""
+@named("path")
+def read_directory(scalar: Scalar) -> str:
+    """The absolute path of a directory; ValueError if it does not exist."""
     path = read_path(scalar)
     if not os.path.isdir(path):
-        raise ValueError(f"there is no folder {path}")
+        raise ValueError(f"there is no directory {path}")
     return path
 
 
+@named("path")
 def read_file(scalar: Scalar) -> str:
-    """The absolute path of a file, which may be missing; ValueError where its folder is, or where it is a folder."""
+    """The absolute path of a file, which need not exist; ValueError for a directory, or if its directory is missing."""
     path = read_path(scalar)
     if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder, no file")
+        raise ValueError(f"{path} is a directory, not a file")
     if not os.path.isdir(os.path.dirname(path)):
-        raise ValueError(f"there is no folder {os.path.dirname(path)}")
+        raise ValueError(f"there is no directory {os.path.dirname(path)}")
     return path
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that no log, message or traceback shows by accident."""
+    """A text that ``repr`` does not show, so that it reaches no log, message or traceback by accident."""
 
     text: str = field(repr=False)
 
 
+@named("path")
 def read_secret(scalar: Scalar) -> Secret:
-    """The first line of the file with this path; ValueError where it cannot be read, or has none."""
+    """The first line of the file at this path; ValueError if the file cannot be read or the line is empty."""
     path = read_path(scalar)
     try:
         text = Path(path).read_bytes().decode()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not UTF-8") from None
+        raise ValueError(f"{path}: not UTF-8 text") from None
     line = text.partition("\n")[0].rstrip("\r")
     if not line:
-        raise ValueError(f"{path}: has no text in its first line")
+        raise ValueError(f"{path}: the first line is empty")
     return Secret(line)
 
 

@@ -1,26 +1,26 @@
-"""Plain YAML values: what YAML 1.1 takes them for, and what an option makes of them.
+"""YAML scalars: how YAML 1.1 reads them, and their conversion to the value of an option.
 
 YAML 1.1 has traps: ``no`` is false, ``22:30`` is 1350, ``0o27`` is a text and
-``027`` is 23. An option that wants a text complains of all of them and says to
-quote; one that wants a number takes only what reads as that number to a person.
+``027`` is 23. A text option rejects all of these and says to quote them; a
+number option accepts only what people read as the same number.
 """
 
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 
 
 class Scalar(NamedTuple):
-    """One plain value: its text, the kind of value that YAML takes it for, and whether it was quoted."""
+    """A scalar of a file: its text, the kind of value as which YAML reads it, and whether it is quoted."""
 
     text: str
-    kind: str  # "text", "a number", "true or false", "nothing" or "a date"
+    kind: str  # "text", "a number", "true or false", "null" or "a date"
     quoted: bool
-    value: Any  # of a number or a boolean, else None
+    value: Any  # the number or boolean, None for other kinds
 
 
 _KINDS = {
@@ -28,16 +28,26 @@ _KINDS = {
     "tag:yaml.org,2002:int": "a number",
     "tag:yaml.org,2002:float": "a number",
     "tag:yaml.org,2002:bool": "true or false",
-    "tag:yaml.org,2002:null": "nothing",
+    "tag:yaml.org,2002:null": "null",
     "tag:yaml.org,2002:timestamp": "a date",
 }
+_DIGITS = "(?:0|[1-9][0-9_]{0,30})"  # int() raises for more than 4,300 digits
+
+Convert = TypeVar("Convert", bound=Callable[[Scalar], Any])
 
 
-_DIGITS = "(?:0|[1-9][0-9_]{0,30})"  # of which int() takes no more than 4,300
+def named(type_name: str) -> Callable[[Convert], Convert]:
+    """Decorate a converter with the name of its type, as in fingerd.yaml(5) and ``fingerd --backends``."""
+
+    def decorate(converter: Convert) -> Convert:
+        converter.__dict__["type_name"] = type_name
+        return converter
+
+    return decorate
 
 
 def read_scalar(node: yaml.Node) -> Scalar | None:
-    """The plain value that the node holds; None for a list, a mapping, or a tag that is not YAML's own."""
+    """The scalar of the node; None for a list, a mapping, an application's tag, or a text that its tag rejects."""
     kind = _KINDS.get(node.tag)
     if not isinstance(node, yaml.ScalarNode) or kind is None:
         return None
@@ -45,13 +55,13 @@ def read_scalar(node: yaml.Node) -> Scalar | None:
     if kind in ("a number", "true or false"):
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
-        except (ValueError, KeyError, IndexError, OverflowError):  # !!int ten, or 1:1:…:1.5 without end
+        except (ValueError, KeyError, IndexError, OverflowError):  # !!int ten, or 1:1:…:1.5 with many colons
             return None
     return Scalar(node.value, kind, node.style is not None, value)
 
 
 def to_text(scalar: Scalar) -> str:
-    """The text, where YAML reads it as one too; ValueError for the words that mean something else there."""
+    """The text of a scalar that YAML reads as text; ValueError for any other kind."""
     if scalar.kind != "text":
         quote = f'to mean the text, quote it: "{scalar.text}"'
         raise ValueError(f"YAML reads {scalar.text or 'an empty value'} as {scalar.kind}; {quote}")
@@ -62,51 +72,54 @@ def to_text(scalar: Scalar) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Integer:
-    """Makes a whole number from ``minimum`` to ``maximum`` of a scalar."""
+    """Converts a scalar to a whole number from ``minimum`` to ``maximum``."""
 
     minimum: int = 0
     maximum: int = 1_000_000
-    zero_means: str = ""  # what 0 means, where it is more than a number
-    type_name = "a whole number"
+    zero_means: str = ""  # the special meaning of 0, if it has one
+    type_name = "number"
+    form = "a whole number"
 
     def __call__(self, scalar: Scalar) -> int:
-        """The number; ValueError for a fraction, a word, or a number that YAML reads otherwise than a person does."""
+        """The number; ValueError for a fraction, a word, or digits that YAML reads as another number."""
         if scalar.quoted or scalar.kind != "a number" or not re.fullmatch(rf"[+-]?{_DIGITS}", scalar.text):
-            raise ValueError(f"must be a whole number{_read_as(scalar)}")
+            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
         return int(_within(int(scalar.text.replace("_", "")), self.minimum, self.maximum))
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Makes bytes of a scalar: a whole number of them, or ``64KiB``, ``1MiB``, ``1GiB``."""
+    """Converts a scalar to a number of bytes: a whole number, ``64KiB``, ``1MiB`` or ``1GiB``."""
 
     minimum: int = 1
     maximum: int = 1 << 30
-    zero_means: str = ""  # what 0 means, where it is more than a size
-    type_name = "a size in bytes, as 65536 or 64KiB"
+    zero_means: str = ""  # the special meaning of 0, if it has one
+    type_name = "size"
+    form = "a size in bytes, as 65536 or 64KiB"
 
     def __call__(self, scalar: Scalar) -> int:
-        """The number of bytes; ValueError for what is no size, or out of bounds."""
+        """The number of bytes; ValueError for any other form, and out of range."""
         match = re.fullmatch(rf"({_DIGITS}) ?([KMG]iB)?", scalar.text)
         if not match:
-            raise ValueError(f"must be {self.type_name}{_read_as(scalar)}")
+            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
         factor = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
         return int(_within(int(match[1].replace("_", "")) * factor, self.minimum, self.maximum))
 
 
 @dataclasses.dataclass(frozen=True)
 class Seconds:
-    """Makes seconds of a scalar: a number of them, or ``10s``, ``5m``, ``2h``; at most a year."""
+    """Converts a scalar to seconds: a number, ``10s``, ``5m`` or ``2h``; at most a year by default."""
 
     minimum: float = 0.0
     maximum: float = 31_536_000.0
-    type_name = "a time, as 10, 10s, 5m or 2h"
+    type_name = "time"
+    form = "a time, as 10, 10s, 5m or 2h"
 
     def __call__(self, scalar: Scalar) -> float:
-        """The number of seconds; ValueError for what is no time, or out of bounds."""
+        """The number of seconds; ValueError for any other form, and out of range."""
         match = re.fullmatch(rf"({_DIGITS}(?:\.[0-9]+)?) ?([smh])?", scalar.text)
         if not match:
-            raise ValueError(f"must be {self.type_name}{_read_as(scalar)}")
+            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
         factor = {None: 1, "s": 1, "m": 60, "h": 3600}[match[2]]
         return _within(float(match[1].replace("_", "")) * factor, self.minimum, self.maximum)
 
@@ -118,29 +131,23 @@ def _within(number: float, minimum: float, maximum: float) -> float:
 
 
 def _read_as(scalar: Scalar) -> str:
-    """A word of warning where YAML takes a number for another one, as it does with 010 and 1:30."""
-    digits = re.fullmatch("[-+]?[0-9][0-9a-fxA-FX_:.]*", scalar.text)
-    if digits and scalar.kind == "a number" and not scalar.quoted and scalar.value != _number(scalar.text):
-        return f" (YAML reads {scalar.text} as {scalar.value})" if abs(scalar.value) < 1e19 else ""
+    """A hint if YAML reads the digits as another number, as 010 and 1:30; else empty."""
+    other_base = re.fullmatch("[-+]?(0[0-9a-fxA-FX_]+|[0-9_.]+:[0-9_:.]+)", scalar.text)
+    if other_base and scalar.kind == "a number" and not scalar.quoted and abs(scalar.value) < 1e19:
+        return f" (YAML reads {scalar.text} as {scalar.value})"
     return ""
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def convert(scalar: Scalar, kind: Any) -> Any:
-    """The scalar as ``kind``: str, bool, a Literal or an Annotated type; ValueError with the complaint."""
+    """Convert the scalar to ``kind``: str, bool, a Literal or an Annotated type. ValueError says what is wrong."""
     if get_origin(kind) is Annotated:
         return get_args(kind)[1](scalar)
     if get_origin(kind) is Literal:
         words = get_args(kind)
         value = scalar.value if scalar.kind == "true or false" else scalar.text
         if not any(value == word and type(value) is type(word) for word in words):
-            raise ValueError(f"must be {describe(kind)}{did_you_mean(scalar.text, filter(_is_text, words))}")
+            hint = did_you_mean(scalar.text, (word for word in words if isinstance(word, str)))
+            raise ValueError(f"must be {describe(kind)}{hint}")
         return value
     if kind is bool:
         if scalar.kind != "true or false":
@@ -150,9 +157,11 @@ def convert(scalar: Scalar, kind: Any) -> Any:
 
 
 def describe(kind: Any) -> str:
-    """In words, what a value of this type looks like."""
+    """The form of a value of this type, in words that follow "must be"."""
     if get_origin(kind) is Annotated:
-        return str(getattr(get_args(kind)[1], "type_name", "text"))
+        converter = get_args(kind)[1]
+        type_name = getattr(converter, "type_name", "")
+        return str(getattr(converter, "form", f"a {type_name}" if type_name else "text"))
     if get_origin(kind) is Literal:
         *words, last = (str(word).lower() if isinstance(word, bool) else word for word in get_args(kind))
         return f"{', '.join(words)} or {last}" if words else last
@@ -160,17 +169,13 @@ def describe(kind: Any) -> str:
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """`` (did you mean …?)`` with the one of the words that is most like this one, or nothing."""
+    """`` (did you mean …?)`` with the closest match of the words; empty if none is close."""
     close = difflib.get_close_matches(word, list(words), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def unknown_placeholders(text: str, words: Collection[str]) -> Iterator[str]:
-    """A doubt about each ``{word}`` of the text that is almost one of the words which are replaced there."""
+    """A warning for each ``{word}`` of the text that closely matches one of the placeholders ``words``."""
     for word in re.findall(r"\{([A-Za-z_]+)\}", text):
         if word not in words and (hint := did_you_mean(word, words)):
-            yield f"{{{word}}} is told as it is{hint}"
-
-
-def _is_text(word: object) -> bool:
-    return isinstance(word, str)
+            yield f"{{{word}}} is not a placeholder{hint}"

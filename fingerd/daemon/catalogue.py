@@ -7,22 +7,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fingerd.backends import Backend, backend_names, distribution_of, load_type
 from fingerd.config.schema import unsupported_types
-from fingerd.config.system_options import (
-    read_file,
-    read_folder,
-    read_group,
-    read_mode,
-    read_path,
-    read_secret,
-    read_user,
-)
 from fingerd.config.values import Integer, Seconds, Size, describe
 
 INDENT = "    "
-_CONVERTERS = {read_mode: "mode", read_user: "user", read_group: "group"} | dict.fromkeys(
-    (read_path, read_folder, read_file, read_secret), "path"
-)
-_RANGES = {Size: "size", Seconds: "time", Integer: "number"}
 _UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 
 
@@ -41,7 +28,7 @@ def catalogue() -> Iterator[str]:
         if not dataclasses.is_dataclass(kind):
             yield f"{INDENT}not usable: it is no dataclass, so it has no options"
             continue
-        if foreign := list(unsupported_types(kind, special=(Backend,))):
+        if foreign := list(unsupported_types(kind, custom=(Backend,))):
             yield from (f"{INDENT}not usable: {what}" for what in foreign)
             continue
         yield from _about(kind)
@@ -74,10 +61,8 @@ def _word(hint: Any) -> str:
     """How a value of this type is called in fingerd.yaml(5)."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        converter = parts[1]
-        known = _RANGES.get(type(converter)) or _CONVERTERS.get(converter)
         made = "value" if dataclasses.is_dataclass(parts[0]) else _word(parts[0])
-        return known or str(getattr(converter, "type_name", made))
+        return str(getattr(parts[1], "type_name", made))
     if origin in (Union, types.UnionType):
         return " or ".join(_word(part) for part in parts if part is not types.NoneType)
     if origin is tuple:

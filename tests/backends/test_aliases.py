@@ -73,7 +73,7 @@ BROKEN = {
     "an empty list": ("{a: []}", "2:8: backend.names.a: a means nobody"),
     "an empty target": ("{a: ''}", "2:8: backend.names.a: a means nobody"),
     "a target of blanks": ("{a: [ann, ' ']}", "2:8: backend.names.a: a means nobody"),
-    "nothing": ("{a: }", "2:7: backend.names.a: is empty: give something, or leave it out"),
+    "nothing": ("{a: }", "2:7: backend.names.a: is empty: give a value or remove the option"),
     "a name with a host": ("{a@b: ann}", "2:10: backend.names.a@b: no query can ask for 'a@b'"),
     "an empty name": ("{'': ann}", "2:9: backend.names.: no query can ask for ''"),
     "a name with a blank in front": ("{' a': ann}", "2:11: backend.names. a: no query can ask for ' a'"),
@@ -108,7 +108,7 @@ def test_a_backend_is_required_and_no_way_to_treat_connections(tmp_path: Path) -
     assert problems(path, "backend: {type: aliases}\n") == ["1:10: backend.backend: required, but not given"]
     for name in ("hold", "drop", "discard"):
         assert problems(path, f"backend: {{type: aliases, backend: {{type: {name}}}}}\n") == [
-            "1:35: backend.backend: stands alone, and cannot be a part of another backend"
+            "1:35: backend.backend: answers no queries, so it cannot be part of another backend"
         ]
 
 
@@ -271,7 +271,7 @@ def test_a_file_may_be_named_from_where_the_daemon_is_started_and_be_a_link(
 ) -> None:
     (tmp_path / "motd.dynamic").write_text("Good morning\n")
     (tmp_path / "motd").symlink_to("motd.dynamic")  # as some systems have it in /etc
-    monkeypatch.setattr(host, "_started_in", str(tmp_path))
+    monkeypatch.setattr(host, "_base", str(tmp_path))
     backend = Aliases(USERS, {"motd": ("./motd",)})
     assert told(backend, "motd") == ["Good morning"]
 

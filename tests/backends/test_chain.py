@@ -189,15 +189,15 @@ def test_a_member_that_fails_to_look_for_names_fails_the_chain_or_is_skipped() -
 
 BROKEN = {
     "no members": ("[]", "1:34: backend.backends: is empty: give at least one"),
-    "nothing": ("", "1:33: backend.backends: is empty: give something, or leave it out"),
+    "nothing": ("", "1:33: backend.backends: is empty: give a value or remove the option"),
     "a word": ("empty", "1:34: backend.backends: must be a mapping, as {type: empty}"),
     "words": ("[empty]", "1:35: backend.backends[0]: must be a mapping, as {type: empty}"),
-    "a member that holds": ("[{type: hold}]", "1:35: backend.backends[0]: stands alone"),
-    "a member that drops": ("[{type: empty}, {type: drop}]", "1:50: backend.backends[1]: stands alone"),
-    "a member that discards": ("{type: discard}", "1:34: backend.backends: stands alone"),
+    "a member that holds": ("[{type: hold}]", "1:35: backend.backends[0]: answers no queries"),
+    "a member that drops": ("[{type: empty}, {type: drop}]", "1:50: backend.backends[1]: answers no queries"),
+    "a member that discards": ("{type: discard}", "1:34: backend.backends: answers no queries"),
     "deeper": (
         "[{type: chain, backends: [{type: hold}]}]",
-        "1:60: backend.backends[0].backends[0]: stands alone",
+        "1:60: backend.backends[0].backends[0]: answers no queries",
     ),
     "no such type": (
         "[{type: empty}, {type: statik}]",
@@ -216,8 +216,8 @@ def test_what_is_wrong_with_a_member_is_told_at_its_place(text: str, problem: st
     path.write_text(f"backend: {{type: chain, backends: {text}}}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(str(path))
-    alone = ", and cannot be a part of another backend"
-    expected = problem + alone if problem.endswith("stands alone") else problem
+    alone = ", so it cannot be part of another backend"
+    expected = problem + alone if problem.endswith("answers no queries") else problem
     assert list(caught.value.problems) == [f"{path}:{expected}"]
 
 

@@ -290,7 +290,7 @@ def test_the_command_prints_that_list(weather: Path) -> None:
         "No module named 'no_such_library'",
         "nothing": "the backend nothing (fingerd-weather 1.2) cannot be loaded: "
         "weather:Nothing: AttributeError(\"module 'weather' has no attribute 'Nothing'\")",
-        "plain": "the backend plain is no dataclass, so it has no options",
+        "plain": "the backend plain is not a dataclass, so it has no options",
         "counted": "the backend counted cannot be used: "
         "most: no option can be of type int: use Annotated[int, Integer()]",
     }.items(),

@@ -328,12 +328,12 @@ def test_a_busy_port_is_reported_with_69(config: Path, foreground: tuple[str, ..
 
 
 WRONG = {
-    "chroot": ("--chroot", "process.chroot: there is no folder /nowhere/at/all"),
-    "rundir": ("--rundir", "process: there is no folder /nowhere/at/all to run in"),
+    "chroot": ("--chroot", "process.chroot: there is no directory /nowhere/at/all"),
+    "rundir": ("--rundir", "process: there is no directory /nowhere/at/all to run in"),
     "user": ("--uid", "process.user: there is no user /nowhere/at/all"),
     "group": ("--gid", "process.group: there is no group /nowhere/at/all"),
-    "log": ("--logfile", "log.to: there is no folder /nowhere/at"),
-    "pid file": ("--pidfile", "process.pidfile: there is no folder /nowhere/at"),
+    "log": ("--logfile", "log.to: there is no directory /nowhere/at"),
+    "pid file": ("--pidfile", "process.pidfile: there is no directory /nowhere/at"),
 }
 
 

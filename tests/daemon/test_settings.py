@@ -1,4 +1,4 @@
-"""Configuration files: what each says, and in which words a broken one is refused."""
+"""Configuration files: the settings of a valid one, and every problem of an invalid one."""
 
 import dataclasses
 from pathlib import Path
@@ -19,7 +19,7 @@ from fingerd.server.limits import Limits
 from fingerd.server.listeners import TcpAddress, UnixAddress
 from fingerd.settings import Process, Settings, load_config, read_config
 
-EMPTY = "backend: {type: empty}\n"  # the least that a file must say
+EMPTY = "backend: {type: empty}\n"  # the shortest valid file
 
 DEFAULTS = """\
 listen: ":79"                  # one or a list: "host:port" ("[::]:79" is IPv6 alone), ":79" (all addresses, v4 and v6),
@@ -67,11 +67,11 @@ reply:
 ADDRESS_FORMS = 'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd'
 NO_SOURCE = "is no address, no network, not any and not local"
 
-# What is wrong, the file, and its problems without the file's name. FOLDER is an empty folder.
+# What is wrong, the file, and its problems without the file's name. DIR is an empty directory.
 BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     # names
     "unknown option": (EMPTY + "polcy: []\n", ["2:1: polcy: unknown option (did you mean policy?)"]),
-    "unknown option like no other": (EMPTY + "xyz: 1\n", ["2:1: xyz: unknown option"]),
+    "unknown option without a close match": (EMPTY + "xyz: 1\n", ["2:1: xyz: unknown option"]),
     "unknown option of a section": (
         EMPTY + "limits:\n  query_byte: 5\n",
         ["3:3: limits.query_byte: unknown option (did you mean query_bytes?)"],
@@ -88,7 +88,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         ["4:5: policy[0].denies: unknown option (did you mean deny?)"],
     ),
     "unknown option of a socket": (
-        EMPTY + "listen: {unix: FOLDER/s, modes: '0660'}\n",
+        EMPTY + "listen: {unix: DIR/s, modes: '0660'}\n",
         ["2:{}: listen.modes: unknown option (did you mean mode?)"],
     ),
     "an option in the wrong case": (EMPTY + "Log: {}\n", ["2:1: Log: unknown option (did you mean log?)"]),
@@ -104,12 +104,12 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend:\n  type: static\n  users:\n    bob: a\n    bob: b\n",
         ["5:5: backend.users.bob: duplicate key, first given in line 4"],
     ),
-    # what must be given
+    # required options
     "no backend": ("listen: ':79'\n", ["1:1: backend: required, but not given"]),
     "no type": ("backend:\n  users: {a: b}\n", ["2:3: backend.type: required, but not given"]),
     "no users": ("backend: {type: static}\n", ["1:10: backend.users: required, but not given"]),
     "no program": ("backend: {type: command}\n", ["1:10: backend.argv: required, but not given"]),
-    "a rule for nobody": (EMPTY + "policy:\n  - list: true\n", ["3:5: policy[0].from: required, but not given"]),
+    "a rule without from": (EMPTY + "policy:\n  - list: true\n", ["3:5: policy[0].from: required, but not given"]),
     "a socket without a path": (
         EMPTY + "listen: {mode: '0660'}\n",
         ["2:9: listen.unix: required, but not given"],
@@ -135,7 +135,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "reply: {charset: latin1}\n",
         ["2:18: reply.charset: must be utf-8, ascii or latin-1 (did you mean latin-1?)"],
     ),
-    "no such words for the log": (
+    "invalid words for the log": (
         EMPTY + "log:\n  level: loud\n  format: xml\n  addresses: some\n",
         [
             "3:10: log.level: must be debug, info, warning or error",
@@ -144,23 +144,23 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         ],
     ),
     # YAML 1.1
-    "a user called no": (
+    "a user named no": (
         "backend: {type: static, users: {no: x}}\n",
         ['1:33: backend.users.no: YAML reads no as true or false; to mean the text, quote it: "no"'],
     ),
-    "a user called 1": (
+    "a user named 1": (
         "backend: {type: static, users: {1: x}}\n",
         ['1:33: backend.users.1: YAML reads 1 as a number; to mean the text, quote it: "1"'],
     ),
-    "a user called null": (
+    "a user named null": (
         "backend: {type: static, users: {null: x}}\n",
-        ['1:33: backend.users.null: YAML reads null as nothing; to mean the text, quote it: "null"'],
+        ['1:33: backend.users.null: YAML reads null as null; to mean the text, quote it: "null"'],
     ),
-    "a user called 22:30": (
+    "a user named 22:30": (
         "backend:\n  type: static\n  users:\n    22:30: x\n",
         ['4:5: backend.users.22:30: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
     ),
-    "a user called 0o27": (
+    "a user named 0o27": (
         "backend: {type: static, users: {0o27: x}}\n",
         ['1:33: backend.users.0o27: YAML readers differ about 0o27; quote it: "0o27"'],
     ),
@@ -172,9 +172,9 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend: {type: static, users: {bob: 2024-01-01}}\n",
         ['1:38: backend.users.bob: YAML reads 2024-01-01 as a date; to mean the text, quote it: "2024-01-01"'],
     ),
-    "nothing as a text": (
+    "null as a text": (
         "backend:\n  type: static\n  users:\n    bob:\n",
-        ['4:9: backend.users.bob: YAML reads an empty value as nothing; to mean the text, quote it: ""'],
+        ['4:9: backend.users.bob: YAML reads an empty value as null; to mean the text, quote it: ""'],
     ),
     "a number as an argument": (
         "backend: {type: command, argv: [echo, 5]}\n",
@@ -255,7 +255,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "listen: 22:30\n",
         ['2:9: listen: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
     ),
-    "tags that numbers do not fit": (
+    "tags that numbers do not match": (
         EMPTY + "limits: {threads: !!str 5, rate: !!null 5, per_client: !!int '', connections: 0x" + "f" * 300 + "}\n",
         [
             "2:19: limits.threads: must be a whole number",
@@ -275,27 +275,27 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "a port alone": (EMPTY + "listen: 79\n", [f'2:9: listen: {ADDRESS_FORMS} (did you mean ":79"?)']),
     "a path with a NUL": (EMPTY + 'listen: "unix:/a\\0b"\n', ["2:9: listen: must be a path after unix:"]),
     "an empty backend": ("backend:\n", ["1:9: backend.type: required, but not given"]),
-    "a tag on a mapping": ("backend: !thing {type: empty}\n", ["1:10: backend: the tag !thing is not known"]),
+    "a tag on a mapping": ("backend: !thing {type: empty}\n", ["1:10: backend: unknown tag !thing"]),
     "a word as the policy": (EMPTY + "policy: any\n", ["2:9: policy: must be a mapping"]),
-    "an empty policy": (EMPTY + "policy:\n", ["2:8: policy: is empty: give something, or leave it out"]),
-    "a tag on the user": (EMPTY + "process: {user: !!int ten}\n", ["2:17: process.user: must be text"]),
+    "an empty policy": (EMPTY + "policy:\n", ["2:8: policy: is empty: give a value or remove the option"]),
+    "a tag on the user": (EMPTY + "process: {user: !!int ten}\n", ["2:17: process.user: must be a user"]),
     "nested too deeply": ("[" * 5000, ["1:1: nested too deeply"]),
     "control characters in a key": (
         EMPTY + '"a\\e[2Jb\\n": 1\n',
         ["2:1: a\\x1b[2Jb\\n: unknown option"],
     ),
-    "numbers that no account can have": (
+    "numbers out of range for accounts": (
         EMPTY + "process: {user: 4294967295, group: 4294967296}\n",
         [
-            "2:17: process.user: 4294967295 is not a number that a user or a group can have",
-            "2:36: process.group: 4294967296 is not a number that a user or a group can have",
+            "2:17: process.user: 4294967295 is not a valid uid or gid",
+            "2:36: process.group: 4294967296 is not a valid uid or gid",
         ],
     ),
-    "a number that YAML reads otherwise": (
+    "a number that YAML reads as another": (
         EMPTY + "process: {user: 0100}\n",
         ['2:17: process.user: YAML reads 0100 as a number; to mean the text, quote it: "0100"'],
     ),
-    "names that are none": (
+    "invalid names": (
         EMPTY + 'process: {user: "", group: "a\\0b"}\n',
         ["2:17: process.user: must be a name or a number", "2:28: process.group: must be a name or a number"],
     ),
@@ -303,7 +303,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend: {type: web, prefix: 'http://127.0.0.1:0/~'}\n",
         ["1:10: backend: a web server has no port 0"],
     ),
-    "octal digits that are none": (
+    "invalid octal digits": (
         EMPTY + "process: {umask: '89'}\n",
         ['2:18: process.umask: must be octal digits, as "027"'],
     ),
@@ -329,8 +329,11 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend: {type: 1}\n",
         ['1:17: backend.type: YAML reads 1 as a number; to mean the text, quote it: "1"'],
     ),
-    "a rule that holds nobody": (EMPTY + "policy: [{from: []}]\n", ["2:10: policy[0].from: is empty: it holds nobody"]),
-    "a user whom nobody can ask for": (
+    "a rule that matches no client": (
+        EMPTY + "policy: [{from: []}]\n",
+        ["2:10: policy[0].from: is empty: the rule matches no client"],
+    ),
+    "a user for whom there is no query": (
         "backend: {type: static, users: {a@b: x}}\n",
         ["1:38: backend.users.a@b: no query can ask for a user called 'a@b'"],
     ),
@@ -355,7 +358,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "UTF-16": (EMPTY.encode("utf-16"), ["1:1: not UTF-8 text"]),
     "control character": (
         "backend: {type: static, users: {bob: a\x07b}}\n",
-        ["1:39: U+0007 may not stand in a YAML file"],
+        ["1:39: U+0007 is not allowed in a YAML file"],
     ),
     "no end of a mapping": (
         "backend: {type: empty\n",
@@ -377,26 +380,26 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "---\n" + EMPTY,
         ["2:1: expected a single document in the stream, but found another document"],
     ),
-    "unknown tag": ("backend: {type: !name empty}\n", ["1:17: backend.type: the tag !name is not known"]),
-    "a tag that the text does not fit": (
+    "unknown tag": ("backend: {type: !name empty}\n", ["1:17: backend.type: unknown tag !name"]),
+    "a tag that does not match the text": (
         EMPTY + "limits: {threads: !!int ten}\n",
         ["2:19: limits.threads: must be a whole number"],
     ),
     "merge key": (
         "backend: &b {type: empty}\nlog: {<<: *b}\n",
-        ["2:7: log: a key must be text (merge keys and tags are not read)"],
+        ["2:7: log: a key must be text (merge keys and tags are not supported)"],
     ),
     "a key that is a list": (
         EMPTY + "? [a]\n: b\n",
-        ["2:3: a key must be text (merge keys and tags are not read)"],
+        ["2:3: a key must be text (merge keys and tags are not supported)"],
     ),
-    "a mapping that holds itself": (
+    "a recursive mapping": (
         "backend: &b {type: static, users: *b}\n",
-        ["1:10: backend.users: an alias may not hold itself"],
+        ["1:10: backend.users: recursive alias"],
     ),
-    "a list that holds itself": (
+    "a recursive list": (
         EMPTY + "listen: &l [':79', *l]\n",
-        ["2:9: listen[1]: an alias may not hold itself"],
+        ["2:9: listen[1]: recursive alias"],
     ),
     "unknown alias": (EMPTY + "listen: *l\n", ["2:9: found undefined alias 'l'"]),
     # the host
@@ -405,35 +408,35 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         ["3:9: process.user: there is no user nosuch", "4:10: process.group: there is no group nosuch"],
     ),
     "unknown owner of a socket": (
-        EMPTY + "listen:\n  - unix: FOLDER/s\n    user: nosuch\n    group: nosuch\n",
+        EMPTY + "listen:\n  - unix: DIR/s\n    user: nosuch\n    group: nosuch\n",
         ["4:11: listen[0].user: there is no user nosuch", "5:12: listen[0].group: there is no group nosuch"],
     ),
     "no chroot": (
-        EMPTY + "process:\n  chroot: FOLDER/none\n",
-        ["3:11: process.chroot: there is no folder FOLDER/none"],
+        EMPTY + "process:\n  chroot: DIR/none\n",
+        ["3:11: process.chroot: there is no directory DIR/none"],
     ),
     "no rundir": (
-        EMPTY + "process:\n  rundir: FOLDER/none\n",
-        ["3:3: process: there is no folder FOLDER/none to run in"],
+        EMPTY + "process:\n  rundir: DIR/none\n",
+        ["3:3: process: there is no directory DIR/none to run in"],
     ),
     "no rundir in the chroot": (
-        EMPTY + "process:\n  chroot: FOLDER\n  rundir: /none\n",
-        ["3:3: process: there is no folder FOLDER/none to run in"],
+        EMPTY + "process:\n  chroot: DIR\n  rundir: /none\n",
+        ["3:3: process: there is no directory DIR/none to run in"],
     ),
-    "no folder for the pid file": (
-        EMPTY + "process:\n  pidfile: FOLDER/none/pid\n",
-        ["3:12: process.pidfile: there is no folder FOLDER/none"],
+    "no directory for the pid file": (
+        EMPTY + "process:\n  pidfile: DIR/none/pid\n",
+        ["3:12: process.pidfile: there is no directory DIR/none"],
     ),
-    "no folder for the log": (EMPTY + "log:\n  to: FOLDER/none/log\n", ["3:7: log.to: there is no folder FOLDER/none"]),
-    "a folder as the log": (EMPTY + "log:\n  to: FOLDER\n", ["3:7: log.to: FOLDER is a folder, no file"]),
+    "no directory for the log": (EMPTY + "log:\n  to: DIR/none/log\n", ["3:7: log.to: there is no directory DIR/none"]),
+    "a directory as the log": (EMPTY + "log:\n  to: DIR\n", ["3:7: log.to: DIR is a directory, not a file"]),
     "an empty path": (EMPTY + "process: {pidfile: ''}\n", ["2:20: process.pidfile: must be a path"]),
     "a prefix of two words": (
         EMPTY + "log: {prefix: finger daemon}\n",
         ["2:15: log.prefix: must be up to 48 characters without blanks, colons and brackets"],
     ),
-    "a program that the jail lacks": (
-        "backend: {type: command, argv: [/bin/sh]}\nprocess:\n  chroot: FOLDER\n",
-        ["1:10: backend: there is no program /bin/sh in FOLDER"],
+    "a program missing in the chroot": (
+        "backend: {type: command, argv: [/bin/sh]}\nprocess:\n  chroot: DIR\n",
+        ["1:10: backend: there is no program /bin/sh in DIR"],
     ),
     # all at once
     "several, in the order of the file": (
@@ -463,16 +466,16 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
 def test_a_broken_file_is_refused_with_every_problem_and_its_place(
     text: str | bytes, expected: list[str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    raw = text.replace("FOLDER", str(folder)).encode() if isinstance(text, str) else text
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    raw = text.replace("DIR", str(directory)).encode() if isinstance(text, str) else text
     path = tmp_path / "fingerd.yaml"
     path.write_bytes(raw)
     column = raw.find(b", modes") + 3 - raw.rfind(b"\n", 0, raw.find(b", modes")) - 1  # of the one after a long path
     with pytest.raises(ConfigError) as caught:
         load_config(str(path))
     assert list(caught.value.problems) == [
-        f"{path}:{problem}".replace("FOLDER", str(folder)).replace("2:{}:", f"2:{column}:") for problem in expected
+        f"{path}:{problem}".replace("DIR", str(directory)).replace("2:{}:", f"2:{column}:") for problem in expected
     ]
     assert str(caught.value).splitlines() == list(caught.value.problems)
 
@@ -491,20 +494,20 @@ def problems_of(tmp_path: Path, text: str, options: dict[str, tuple[str, str]]) 
     return [problem.replace(str(path), "FILE") for problem in caught.value.problems]
 
 
-def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
     with pytest.raises(ConfigError) as caught:
         load_config(str(path))
     assert caught.value.problems == (f"{path}: cannot be read: No such file or directory",)
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_as_the_file_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(str(tmp_path))
     assert caught.value.problems == (f"{tmp_path}: cannot be read: Is a directory",)
 
 
-def test_what_the_documentation_calls_defaults_are_the_defaults(tmp_path: Path) -> None:
+def test_the_defaults_in_the_documentation_are_the_defaults(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, DEFAULTS)
     # Syslog is the default of a daemon only, so that the default itself stays open.
     assert settings.log.to == "syslog"
@@ -512,7 +515,7 @@ def test_what_the_documentation_calls_defaults_are_the_defaults(tmp_path: Path) 
     assert dataclasses.replace(settings, log=log) == Settings(backend=Static({"moshez": "Happy and well"}))
 
 
-def test_all_but_the_backend_may_be_left_out(tmp_path: Path) -> None:
+def test_only_the_backend_is_required(tmp_path: Path) -> None:
     assert settings_of(tmp_path, EMPTY) == Settings(backend=Empty())
 
 
@@ -520,7 +523,7 @@ def test_a_section_may_be_empty(tmp_path: Path) -> None:
     assert settings_of(tmp_path, EMPTY + "process:\nlog:\nlimits:\nreply:\n") == Settings(backend=Empty())
 
 
-def test_the_defaults_are_what_they_are() -> None:
+def test_the_defaults() -> None:
     settings = Settings(backend=Empty())
     assert settings.listen == (TcpAddress("", 79),)
     assert settings.policy == (Rule(from_=("any",)),)
@@ -549,7 +552,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize(("text", "limits"), LIMITS.values(), ids=LIMITS.keys())
-def test_times_sizes_and_numbers_may_be_written_in_several_ways(text: str, limits: Limits, tmp_path: Path) -> None:
+def test_times_sizes_and_numbers_have_several_forms(text: str, limits: Limits, tmp_path: Path) -> None:
     assert settings_of(tmp_path, f"{EMPTY}limits:\n  {text}\n").limits == limits
 
 
@@ -595,7 +598,7 @@ def test_addresses_to_listen_at_have_several_forms(
     ],
     ids=["all", "IPv4", "IPv6", "unix"],
 )
-def test_an_address_is_named_as_in_the_file(address: TcpAddress | UnixAddress, name: str) -> None:
+def test_an_address_is_formatted_as_in_the_file(address: TcpAddress | UnixAddress, name: str) -> None:
     assert str(address) == name
 
 
@@ -613,21 +616,21 @@ policy:
     )
 
 
-def test_no_rules_are_not_the_same_as_none_given(tmp_path: Path) -> None:
+def test_an_empty_policy_is_not_the_default(tmp_path: Path) -> None:
     assert settings_of(tmp_path, EMPTY + "policy: []\n").policy == ()
 
 
-def test_users_with_names_that_yaml_reads_otherwise_may_be_quoted(tmp_path: Path) -> None:
+def test_user_names_of_other_yaml_types_may_be_quoted(tmp_path: Path) -> None:
     text = "backend:\n  type: static\n  users: {'no': a, '1': b, 'null': c, '22:30': d, '0o27': e}\n"
     assert settings_of(tmp_path, text).backend == Static({"no": "a", "1": "b", "null": "c", "22:30": "d", "0o27": "e"})
 
 
-def test_a_text_of_several_lines_keeps_them(tmp_path: Path) -> None:
+def test_a_text_of_several_lines_keeps_its_lines(tmp_path: Path) -> None:
     text = "backend:\n  type: static\n  users:\n    bob: |\n      Plan:\n        none\n"
     assert settings_of(tmp_path, text).backend == Static({"bob": "Plan:\n  none\n"})
 
 
-def test_one_node_may_stand_in_several_places(tmp_path: Path) -> None:
+def test_one_node_may_be_used_in_several_places(tmp_path: Path) -> None:
     text = "backend:\n  type: static\n  users: {bob: &t Hello, alice: *t}\n"
     assert settings_of(tmp_path, text).backend == Static({"bob": "Hello", "alice": "Hello"})
 
@@ -642,21 +645,21 @@ def test_other_backends_have_other_options(tmp_path: Path) -> None:
     assert "secret" not in repr(backend)
 
 
-def test_what_the_process_becomes_is_looked_up(tmp_path: Path) -> None:
+def test_the_names_of_user_and_group_are_looked_up(tmp_path: Path) -> None:
     text = f"process: {{user: root, group: root, chroot: '{tmp_path}', umask: '0077', pidfile: '{tmp_path}/pid'}}\n"
     assert settings_of(tmp_path, EMPTY + text).process == Process(
         User("root", 0, 0), 0, str(tmp_path), "/", 0o077, f"{tmp_path}/pid"
     )
 
 
-def test_accounts_may_be_numbers_and_need_not_be_known(tmp_path: Path) -> None:
+def test_accounts_may_be_numbers_without_an_entry_in_passwd(tmp_path: Path) -> None:
     process = settings_of(tmp_path, EMPTY + "process: {user: 3999999999, group: 3999999998}\n").process
     assert (process.user, process.group) == (User("", 3999999999, 3999999999), 3999999998)
     assert settings_of(tmp_path, EMPTY + "process: {user: 0}\n").process.user == User("root", 0, 0)
 
 
 def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fingerd.config.system_options._started_in", "")
+    monkeypatch.setattr("fingerd.config.system_options._base", "")
     monkeypatch.chdir(tmp_path)
     settings = settings_of(tmp_path, EMPTY + "log: {to: access.log}\nprocess: {pidfile: pid}\nlisten: 'unix:s'\n")
     assert settings.log.to == f"{tmp_path}/access.log"
@@ -664,7 +667,7 @@ def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert settings.listen == (UnixAddress(f"{tmp_path}/s"),)
 
 
-def test_the_command_line_stands_over_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(EMPTY + "process: {user: nosuch, umask: '077'}\nlog:\n", encoding="utf-8")
     options = {
@@ -679,7 +682,7 @@ def test_the_command_line_stands_over_the_file(tmp_path: Path) -> None:
     assert warnings == ()
 
 
-def test_problems_of_the_command_line_are_placed_by_the_options_own_names(tmp_path: Path) -> None:
+def test_problems_of_the_command_line_are_located_by_its_option(tmp_path: Path) -> None:
     problems = problems_of(
         tmp_path,
         EMPTY + "limits: {rate: x}\n",
@@ -690,19 +693,19 @@ def test_problems_of_the_command_line_are_placed_by_the_options_own_names(tmp_pa
         },
     )
     assert sorted(problems) == [
-        f"--chroot: process.chroot: there is no folder {tmp_path}/none",
+        f"--chroot: process.chroot: there is no directory {tmp_path}/none",
         "--prefix: log.prefix: must be up to 48 characters without blanks, colons and brackets",
         "--uid: process.user: there is no user nosuch",
         "FILE:2:16: limits.rate: must be a whole number",
     ]
 
 
-def test_the_command_line_hides_no_wrong_section(tmp_path: Path) -> None:
+def test_the_command_line_hides_no_invalid_section(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, EMPTY + "process: 5\n", {"process.umask": ("--umask", "027")})
     assert problems == ["FILE:2:10: process: must be a mapping"]
 
 
-def test_the_command_line_makes_no_missing_file_good(tmp_path: Path) -> None:
+def test_the_command_line_does_not_replace_an_empty_file(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, "", {"process.umask": ("--umask", "027")})
     assert problems == ["FILE:1:1: the file is empty"]
 
@@ -721,26 +724,26 @@ def test_a_missing_program_is_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_programs_that_are_there_are_no_warning(tmp_path: Path) -> None:
+def test_present_programs_are_no_warning(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text("backend: {type: command, argv: [/bin/sh], list_argv: [sh]}\n", encoding="utf-8")
     assert read_config(str(path), {})[1] == ()
 
 
-def test_what_is_almost_replaced_is_a_warning(tmp_path: Path) -> None:
+def test_a_misspelt_placeholder_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(
         "backend: {type: command, argv: [echo, '{usr}', '{user}', '{print}'], list_argv: [echo, '{Client}']}\n"
         "reply:\n  header: 'For {clinet} at {time}'\n  footer: '{bye}'\n"
     )
     assert read_config(str(path), {})[1] == (
-        f"{path}:1:10: backend: {{Client}} is told as it is (did you mean client?)",
-        f"{path}:1:10: backend: {{usr}} is told as it is (did you mean user?)",
-        f"{path}:3:11: reply.header: {{clinet}} is told as it is (did you mean client?)",
+        f"{path}:1:10: backend: {{Client}} is not a placeholder (did you mean client?)",
+        f"{path}:1:10: backend: {{usr}} is not a placeholder (did you mean user?)",
+        f"{path}:3:11: reply.header: {{clinet}} is not a placeholder (did you mean client?)",
     )
 
 
-def test_no_rule_at_all_is_a_warning(tmp_path: Path) -> None:
+def test_an_empty_policy_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(EMPTY + "policy: []\n")
-    assert read_config(str(path), {})[1] == (f"{path}:2:9: policy: there is no rule: everybody is denied",)
+    assert read_config(str(path), {})[1] == (f"{path}:2:9: policy: there is no rule: every client is denied",)

@@ -315,6 +315,6 @@ def test_what_does_not_go_with_supervisors_is_a_problem(inetd_config: Path) -> N
     done = subprocess.run([*FINGERD, "--check", "-c", str(inetd_config)], capture_output=True, text=True, check=False)
     assert done.returncode == 78
     assert done.stderr.splitlines() == [
-        f"{inetd_config}:1:9: listen: inetd stands alone",
+        f"{inetd_config}:1:9: listen: inetd cannot be combined with other addresses",
         f"{inetd_config}:2:20: process.pidfile: inetd starts a process for each client",
     ]

@@ -16,7 +16,6 @@ from fingerd.backends import backend_names, distribution_of, load_type
 from fingerd.backends.command import _ENVIRONMENT
 from fingerd.config.document import read_document
 from fingerd.config.schema import Reader
-from fingerd.config.system_options import read_file, read_folder, read_group, read_mode, read_path, read_user
 from fingerd.config.values import Integer, Seconds, Size, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
 from fingerd.log.format import Access, access_text
@@ -38,10 +37,6 @@ OPTIONS = {option: action for action in ACTIONS for option in action.option_stri
 SECTIONS = get_type_hints(Settings, include_extras=True)
 OUR_BACKENDS = [name for name in backend_names() if distribution_of(name) == "fingerd"]
 
-# How a type is called on the page, where it is one that the reader has no words for.
-KINDS = {read_mode: "mode", read_user: "user", read_group: "group"} | dict.fromkeys(
-    (read_path, read_folder, read_file), "path"
-)
 STATED = {"log.to": "syslog"}  # for None, which also means standard error in the foreground
 
 
@@ -209,9 +204,7 @@ def read(kind: Any, text: str, folder: Path) -> Any:
 def word_for(kind: Any) -> str | None:
     """How a value of this type is called on the page; None where the page may find its own words."""
     if get_origin(kind) is Annotated:
-        converter = get_args(kind)[1]
-        names = {Size: "size", Seconds: "time", Integer: "number"}
-        return names.get(type(converter)) or KINDS.get(converter)
+        return getattr(get_args(kind)[1], "type_name", None)
     if get_origin(kind) is Literal or kind in (bool, str):
         return describe(kind)
     kinds = [part for part in get_args(kind) if part is not type(None)]

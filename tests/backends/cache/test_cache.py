@@ -462,7 +462,7 @@ def test_it_closes_the_other_backend() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     {
-        "backend: {type: drop}": "backend.backend: stands alone, and cannot be a part of another backend",
+        "backend: {type: drop}": "backend.backend: answers no queries, so it cannot be part of another backend",
         "seconds: 60": "backend.backend: required, but not given",
         "backend: {type: empty}, entries: 0": "backend.entries: must be from 1 to 1,000,000",
         "backend: {type: empty}, stale: 5": "backend.stale: unknown option",

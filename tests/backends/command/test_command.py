@@ -103,7 +103,7 @@ def test_a_name_that_begins_with_a_dash_runs_nothing(tmp_path: Path) -> None:
 def test_a_program_may_be_named_from_where_the_daemon_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "_started_in", str(tmp_path))
+    monkeypatch.setattr(host, "_base", str(tmp_path))
     (tmp_path / "bin").symlink_to("/bin")
     backend = Command(argv=("bin/echo", "{user}"), list_argv=("bin/echo", "all"))
     assert backend.argv[0] == str(tmp_path / "bin/echo")

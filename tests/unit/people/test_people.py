@@ -70,7 +70,7 @@ NO_USERS = {
     ),
     "nothing": (
         "ann:",
-        "9: backend.users.ann: YAML reads an empty value as nothing; to mean the text, quote it: \"\"",
+        "9: backend.users.ann: YAML reads an empty value as null; to mean the text, quote it: \"\"",
     ),
     "a list": ("ann: [a]", "10: backend.users.ann: must be text"),
 }  # fmt: skip

@@ -222,7 +222,7 @@ NO_SHOW = {
     ),
     "the text, which is no atom": ("show: text", f"3:23: policy[0].show: {NO_ATOM} text"),
     "no word": ("show: []", "3:23: policy[0].show: is empty: give at least the name"),
-    "nothing": ("show:", "3:22: policy[0].show: is empty: give something, or leave it out"),
+    "nothing": ("show:", "3:22: policy[0].show: is empty: give a value or remove the option"),
     "no as a word": (
         "show: no",
         '3:23: policy[0].show: YAML reads no as true or false; to mean the text, quote it: "no"',

@@ -190,7 +190,7 @@ def test_a_network_in_which_all_of_ipv4_stands_names_no_private_address() -> Non
 NO_TARGETS = {
     "true": ("true", "4:26: policy[1].forward: must be false, or the hosts to which queries may be forwarded"),
     "nothing in a list": ("[]", "4:26: policy[1].forward: is empty: name a host, or say false"),
-    "nothing": ("", "4:25: policy[1].forward: is empty: give something, or leave it out"),
+    "nothing": ("", "4:25: policy[1].forward: is empty: give a value or remove the option"),
     "a mapping": ("{a: b}", "4:26: policy[1].forward: must be text"),
     "false among others": (
         "[a, false]",
