@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.static import is_queryable
 from fingerd.config.system_options import read_path, resolve_path
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
+from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import UnsafeFileError, decode_file, read_regular
 
 FILE_SECONDS = 1.0  # for which the text of a file may be given again

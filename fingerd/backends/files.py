@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.static import is_queryable
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Size
 from fingerd.errors import BackendError
 from fingerd.people import TEXT_ATOMS, Person, Record
+from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import UnsafeFileError, is_safe_name, open_directory, read_regular
 
 log = logging.getLogger(__name__)

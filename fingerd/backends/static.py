@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fingerd.backends import Backend, Lookup
-from fingerd.errors import OptionError, QueryError
+from fingerd.errors import OptionError
 from fingerd.people import Person, Record
-from fingerd.protocol.query import Query, parse_query
+from fingerd.protocol.query import is_queryable
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,3 @@ def _person(login: str, user: str | Record) -> Person:
     if isinstance(user, Record):
         return Person.from_record(login, user)
     return Person(login, user.removesuffix("\n") + "\n")  # a line end now saves a new text for every answer
-
-
-def is_queryable(name: str) -> bool:
-    """Whether a query can mean this name and no other."""
-    try:
-        return bool(name) and parse_query(Query(name).encode()) == Query(name)
-    except (QueryError, UnicodeEncodeError):
-        return False

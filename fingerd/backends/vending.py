@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.static import is_queryable
 from fingerd.config.values import Integer
 from fingerd.errors import OptionError
 from fingerd.people import Person
+from fingerd.protocol.query import is_queryable
 from fingerd.text import one_line
 
 SOLD_OUT = "sold out"

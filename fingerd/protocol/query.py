@@ -84,6 +84,14 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
 parse_short_query = lru_cache(SHORT_QUERIES_MAX)(parse_query)
 
 
+def is_queryable(name: str) -> bool:
+    """Whether ``parse_query`` reads a query for this username back unchanged: false with an ``@``, ``/W``, controls."""
+    try:
+        return bool(name) and parse_query(Query(name).encode()) == Query(name)
+    except (QueryError, UnicodeEncodeError):
+        return False
+
+
 def _take_verbose(text: str) -> tuple[str, bool]:
     """Remove the {W} tokens from both ends; a ``/W`` next to other text is part of the name."""
     verbose = False

@@ -4,15 +4,12 @@ import io
 import logging
 import socketserver
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fingerd.errors import QueryError
 from fingerd.protocol.reply import INTERNAL_ERROR, SERVICE_BUSY
 from fingerd.ruip.ruip import Answer
 from fingerd.server.connection import Connection
-
-if TYPE_CHECKING:
-    from fingerd.server.server import FingerServer
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +18,7 @@ class FingerHandler(socketserver.StreamRequestHandler):
     """Answers one request, which is there already: reading and writing never wait."""
 
     request: Connection
-    server: "FingerServer"
+    server: Any  # a FingerServer, whose module imports this one
 
     def setup(self) -> None:
         """Let ``rfile`` read the request; ``wfile`` is the connection, which buffers what is written."""

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
 from fingerd.backends.scenario.timeline import Actor, Sitting, Story, StoryError, read_story
-from fingerd.backends.static import is_queryable
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Scalar
 from fingerd.errors import OptionError
 from fingerd.people import LastLogin, Person, Session
+from fingerd.protocol.query import is_queryable
 
 BEGAN = time.time()  # when this process heard of scenarios first: a reload does not begin them anew
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerd.errors import QueryError
-from fingerd.protocol.query import Query, parse_query
+from fingerd.protocol.query import Query, is_queryable, parse_query
 
 QUERIES = {
     "a line end alone is the list": (b"\r\n", Query()),
@@ -139,3 +139,32 @@ def test_any_bytes_are_a_query_that_survives_encoding_or_an_error(line: bytes) -
         return
     assert parse_query(query.encode()) == query
     assert not any(ord(character) < 32 and character != "\t" for character in query.username)
+
+
+QUERYABLE = ("bob", "BoB", "alice  bob", "Zoë", "/Wbob", "bob/W", "/X", "-l", "../etc/passwd", "weather:oslo", "\u202e")
+NOT_QUERYABLE = (
+    "",
+    " ",
+    " bob",
+    "bob\t",
+    "bob@example.org",
+    "@",
+    "/W",
+    "/w bob",
+    "bob /W",
+    "bo\0b",
+    "b\nob",
+    "\x9b",
+    "\ud800",
+)
+
+
+@pytest.mark.parametrize("name", QUERYABLE)
+def test_a_username_is_queryable_if_a_query_for_it_is_parsed_as_that_username(name: str) -> None:
+    assert is_queryable(name)
+    assert parse_query(Query(name).encode()) == Query(name)
+
+
+@pytest.mark.parametrize("name", NOT_QUERYABLE)
+def test_a_username_is_not_queryable_if_a_query_for_it_has_another_meaning_or_none(name: str) -> None:
+    assert not is_queryable(name)
