@@ -1,9 +1,9 @@
-"""What a backend promises, and how the name in ``type:`` finds one.
+"""The Backend protocol, what the author of a backend needs for it, and how ``type:`` finds a backend by its name.
 
-A backend called ``static`` is the class ``Static`` in the module
-``fingerd.backends.static``: a frozen dataclass whose fields are its options
-and whose docstring is its documentation. Other packages add theirs through
-the entry-point group ``fingerd.backends``; a name of ours always means ours.
+The backend ``static`` is the class ``Static`` in ``fingerd.backends.static``:
+a frozen dataclass whose fields are its options and whose docstring is its
+documentation. Other packages add backends through the entry-point group
+``fingerd.backends``; they cannot replace a built-in one.
 """
 
 import importlib
@@ -15,11 +15,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from fingerd.people import Person
+from fingerd.config.system_options import Secret, SecretFile, read_path
+from fingerd.config.values import Integer, Seconds, Size
+from fingerd.errors import BackendError, OptionError, option_errors
+from fingerd.people import LastLogin, Mail, Person, Record, Session
+
+__all__ = [  # what a backend in another package may import from here; docs/backends.md describes it
+    "Backend",
+    "BackendError",
+    "ChecksSystem",
+    "HasWarnings",
+    "Integer",
+    "LastLogin",
+    "Lookup",
+    "Mail",
+    "OptionError",
+    "Person",
+    "Reads",
+    "Record",
+    "Seconds",
+    "Secret",
+    "SecretFile",
+    "Session",
+    "Size",
+    "option_errors",
+    "read_path",
+]
 
 ENTRY_POINTS = "fingerd.backends"
 
-# Ours that need a library which fingerd does without else: Debian's package of it. pip's extra is named as the backend.
+# Built-in backends that need an optional library: Debian's package of it. pip's extra has the backend's name.
 EXTRAS = {"ldap": "python3-ldap3", "sql": "python3-sqlalchemy"}
 
 Reads = Literal["query", "line", "anything", "nothing"]
@@ -27,75 +52,75 @@ Reads = Literal["query", "line", "anything", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Whom a backend is asked for, how fully, by whom, and by when."""
+    """What a backend is asked: a username, in full or not, for which client, and by when."""
 
     username: str
     verbose: bool
-    client: str  # an address, or "unix"
+    client: str  # an IP address, or "unix"
     deadline: float  # time.monotonic() seconds
-    by_name: bool = False  # whether parts of full names count
+    by_name: bool = False  # whether words of the full name match too
 
 
 class Backend(Protocol):
-    """Knows some people. Built at start-up, shared by all threads, never touched by the network side.
+    """A source of people. It is built when the configuration is read, and shared by all threads.
 
     A backend is a frozen dataclass: its fields are its options. The properties
-    say how it may be asked; most backends set a class attribute instead.
+    describe its answers; most backends set a class attribute instead.
     """
 
     @property
     def blocking(self) -> bool:
-        """Whether ``find`` and ``list_users`` may wait. Then a worker's thread calls them, else the loop's own."""
+        """Whether ``find`` or ``list_users`` may wait: then a worker thread calls them, else the event loop's."""
         return True
 
     @property
     def repeatable_seconds(self) -> float:
-        """For how long an answer may be given again, to any client under the same rule; ``inf`` until a reload."""
+        """For how long an answer may be repeated to any client under the same rule; ``inf``: until the next reload."""
         return 0.0
 
     @property
     def searches_names(self) -> bool:
-        """Whether ``find`` knows parts of full names, where the lookup is ``by_name``."""
+        """Whether ``find`` matches words of full names if the lookup is ``by_name``."""
         return False
 
     @property
     def depends_on_client(self) -> bool:
-        """Whether who asks changes the answer, so that it must not be given to another client."""
+        """Whether the answer depends on the client's address, so that it must not be given to other clients."""
         return False
 
     @property
     def may_be_partial(self) -> bool:
-        """Whether an answer may lack people or atoms that a source could not give in time."""
+        """Whether an answer may lack people or atoms because a source failed."""
         return False
 
     @property
     def reads(self) -> Reads:
-        """How much of a client is read: a query to answer, or, where a backend treats connections and knows no people:
-        a line before the close, anything until ``read_seconds`` are over, or nothing."""
+        """What is read from a client: a ``query``, to answer it. Or, to close without an answer: one ``line``,
+        ``anything`` until ``read_seconds`` have passed, or ``nothing``."""
         return "query"
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Everyone whom the name may mean, the exact login first; empty if unknown. BackendError if it cannot tell.
+        """All people that the username matches, the exact login first; empty if unknown. BackendError on failure.
 
-        With ``by_name``, also those whose full name has all its words, where the backend searches names.
+        With ``by_name``, also those whose full name has all its words, if the backend searches names.
         """
         ...
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
-        """The people of {C}, one by one; None where no list is kept. BackendError if it cannot tell."""
+        """The user list ({C}), one person at a time; None if the backend has no list. BackendError on failure."""
         return None
 
     def close(self) -> None:
-        """Release connections, files and programs: no query uses them any more, or the process ends."""
+        """Release connections, files and processes. Called when no query uses the backend, or the process ends."""
         return None
 
 
 @runtime_checkable
 class ChecksSystem(Protocol):
-    """A backend that needs files of the system it runs on, which may be missing, above all in a chroot."""
+    """A backend that requires files of the system, which may be missing, above all in a chroot."""
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
-        """What it needs and does not find when ``root`` is the root directory, each as a message."""
+        """A message for each requirement that is not found below ``root``, the directory that will be the root."""
         ...
 
 
@@ -104,16 +129,16 @@ class HasWarnings(Protocol):
     """A backend that can warn about its options."""
 
     def warnings(self) -> Iterator[str]:
-        """What may not be meant as it is written, each as a message."""
+        """A message for each option that is valid, but probably a mistake."""
         ...
 
 
 @runtime_checkable
 class AnswersAtOnce(Protocol):
-    """A backend that has some of its answers in memory: those are given on the thread that watches all connections."""
+    """A backend that has some of its answers in memory."""
 
     def at_once(self, lookup: Lookup) -> Sequence[Person] | None:
-        """What ``find`` would give, without waiting for anything; None where that would have to wait."""
+        """What ``find`` would return, without waiting; None if it would have to wait."""
         ...
 
 
@@ -122,9 +147,9 @@ class UnknownTypeError(LookupError):
 
 
 def backend_names() -> tuple[str, ...]:
-    """Every name that ``type:`` may have, ours first."""
-    ours = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return (*ours, *sorted(name for name in _entry_points() if name not in ours))
+    """All names that ``type:`` accepts, the built-in ones first."""
+    builtin = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return (*builtin, *sorted(name for name in _entry_points() if name not in builtin))
 
 
 def _entry_points() -> Mapping[str, importlib.metadata.EntryPoint]:
@@ -132,41 +157,43 @@ def _entry_points() -> Mapping[str, importlib.metadata.EntryPoint]:
 
 
 def load_type(name: str) -> type[Any]:
-    """The class of the backends called ``name``.
+    """The class of the backend ``name``.
 
-    UnknownTypeError where there is none; ImportError where something it is made with is not installed, or the
-    package that brings it is broken.
+    Raises UnknownTypeError if there is no such backend, and ImportError if a
+    library that it needs is not installed or its package is broken.
     """
-    if _is_ours(name):
-        return _load_ours(name)
+    if _is_builtin(name):
+        return _load_builtin(name)
     point = _entry_points().get(name)
     if point is None:
         raise UnknownTypeError(name)
     try:
-        return point.load()  # type: ignore[no-any-return]
+        loaded: type[Any] = point.load()
     except ImportError:
         raise
-    except Exception as error:  # whatever a stranger's module does: it takes nothing else down
+    except Exception as error:  # importing another package's module may raise anything; only this backend is lost
         raise ImportError(f"{point.value}: {error!r}") from error
+    return loaded
 
 
-def _load_ours(name: str) -> type[Any]:
+def _load_builtin(name: str) -> type[Any]:
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except ImportError as error:
         if name not in EXTRAS:
             raise
         raise ImportError(f"{error} (pip install 'fingerd[{name}]', or Debian's {EXTRAS[name]})") from error
-    return getattr(module, name.capitalize())  # type: ignore[no-any-return]
+    loaded: type[Any] = getattr(module, name.capitalize())
+    return loaded
 
 
-def _is_ours(name: str) -> bool:
+def _is_builtin(name: str) -> bool:
     return name.isidentifier() and name[0] != "_" and importlib.util.find_spec(f"{__name__}.{name}") is not None
 
 
 def distribution_of(name: str) -> str:
-    """The distribution that brings the backend called ``name``, with its version where that is known."""
+    """The distribution that provides the backend ``name``, with its version if that is known."""
     point = _entry_points().get(name)
-    if point is None or _is_ours(name):
+    if point is None or _is_builtin(name):
         return "fingerd"
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
