@@ -1,4 +1,4 @@
-"""``type: discard``: queries are read, and that is all."""
+"""``type: discard``: queries are read, but not answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,5 +16,5 @@ class Discard(Backend):
     reads: ClassVar[Reads] = "line"
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Knows no one."""
+        """Always empty."""
         return ()

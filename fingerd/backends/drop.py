@@ -16,5 +16,5 @@ class Drop(Backend):
     reads: ClassVar[Reads] = "nothing"
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Knows no one."""
+        """Always empty."""
         return ()

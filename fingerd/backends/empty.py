@@ -1,4 +1,4 @@
-"""``type: empty``: nobody is known."""
+"""``type: empty``: no users."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from fingerd.people import Person
 
 @dataclass(frozen=True)
 class Empty(Backend):
-    """Knows nobody: every name is answered with "No such user"."""
+    """No users: the answer to every name is "No such user"."""
 
     blocking: ClassVar[bool] = False
     repeatable_seconds: ClassVar[float] = math.inf
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Nobody."""
+        """Always empty."""
         return ()

@@ -1,4 +1,4 @@
-"""``type: hold``: silence, for as long as a query may take."""
+"""``type: hold``: connections are held open without an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from fingerd.people import Person
 
 @dataclass(frozen=True)
 class Hold(Backend):
-    """Accepts connections, ignores what is sent, and closes them when read_seconds are over."""
+    """Accepts connections, ignores what is sent, and closes them after read_seconds."""
 
     blocking: ClassVar[bool] = False
     reads: ClassVar[Reads] = "anything"
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Knows no one."""
+        """Always empty."""
         return ()

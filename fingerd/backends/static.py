@@ -1,8 +1,9 @@
-"""``type: static``: people who are written in the configuration."""
+"""``type: static``: users in the configuration."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from fingerd.backends import Backend, Lookup
@@ -13,23 +14,25 @@ from fingerd.protocol.query import is_queryable
 
 @dataclass(frozen=True)
 class Static(Backend):
-    """Users in the configuration, each with the text that is told of them, or with a record."""
+    """Users in the configuration, each with a text, which is the answer, or with a record."""
 
     blocking: ClassVar[bool] = False
     repeatable_seconds: ClassVar[float] = math.inf
     searches_names: ClassVar[bool] = True
 
     users: Mapping[str, str | Record]
-    _people: Mapping[str, tuple[Person]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in self.users:
+        for name in self._people:  # built here, not by the first query
             if not is_queryable(name):
                 raise OptionError(f"no query can ask for a user called {name!r}", "users", name)
-        object.__setattr__(self, "_people", {name: (_person(name, user),) for name, user in self.users.items()})
+
+    @cached_property
+    def _people(self) -> Mapping[str, tuple[Person]]:
+        return {name: (_person(name, user),) for name, user in self.users.items()}
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """The user of exactly this name, and those whose full name it is a part of where that counts."""
+        """The user with this login; if the lookup is ``by_name``, then those whose full name matches."""
         found = self._people.get(lookup.username, ())
         if not lookup.by_name:
             return found
@@ -44,4 +47,4 @@ class Static(Backend):
 def _person(login: str, user: str | Record) -> Person:
     if isinstance(user, Record):
         return Person.from_record(login, user)
-    return Person(login, user.removesuffix("\n") + "\n")  # a line end now saves a new text for every answer
+    return Person(login, user.removesuffix("\n") + "\n")  # a final newline here saves copying the text for each answer

@@ -1,8 +1,9 @@
-"""``type: vending``: a vending machine on the net (RFC 1288 2.5.5)."""
+"""``type: vending``: a vending machine (RFC 1288 2.5.5)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
@@ -17,7 +18,7 @@ SOLD_OUT = "sold out"
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What lies in one slot."""
+    """An item: how many are left, and its price and description."""
 
     count: Annotated[int, Integer()]
     price: str = ""
@@ -26,39 +27,40 @@ class Slot:
 
 @dataclass(frozen=True)
 class Vending(Backend):
-    """A vending machine: the list of users is what can be bought, a user is a slot. It never eats money."""
+    """A vending machine: the user list shows all items, a user is a slot. It never eats money."""
 
     blocking: ClassVar[bool] = False
     repeatable_seconds: ClassVar[float] = math.inf
 
     slots: Mapping[str, Slot]
-    _told: Mapping[str, tuple[Person]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in self.slots:
+        for name in self._people:  # built here, not by the first query
             if not is_queryable(name):
                 raise OptionError(f"no query can ask for a slot called {name!r}", "slots", name)
-        told = {name: (Person(name, _detail(name, slot)),) for name, slot in self.slots.items()}
-        object.__setattr__(self, "_told", told)
+
+    @cached_property
+    def _people(self) -> Mapping[str, tuple[Person]]:
+        return {name: (Person(name, _describe(name, slot)),) for name, slot in self.slots.items()}
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """How many are left in the slot of this name, and what is said of them."""
-        return self._told.get(lookup.username, ())
+        """The count, price and text of the slot with this name."""
+        return self._people.get(lookup.username, ())
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
-        """All slots, as a table."""
+        """One text: a table of all slots."""
         width = max(map(len, self.slots), default=0)
         lines = ["Items available:" if self.slots else "Nothing is for sale here."]
-        lines += [f"  {name:<{width}}  {_short(slot)}" for name, slot in self.slots.items()]
+        lines += [f"  {name:<{width}}  {_summary(slot)}" for name, slot in self.slots.items()]
         return iter((Person("", "\n".join(lines)),))
 
 
-def _short(slot: Slot) -> str:
+def _summary(slot: Slot) -> str:
     price = f", {one_line(slot.price)} each" if slot.price else ""
     return f"{slot.count} left{price}" if slot.count else SOLD_OUT
 
 
-def _detail(name: str, slot: Slot) -> str:
+def _describe(name: str, slot: Slot) -> str:
     lines = [f"Slot: {name}", f"Count: {slot.count or SOLD_OUT}"]
     if slot.price:
         lines.append(f"Price: {one_line(slot.price)}")

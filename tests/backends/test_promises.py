@@ -248,7 +248,10 @@ def test_other_packages_add_backends_but_cannot_shadow_ours(weather: Path) -> No
 
 def test_backends_lists_types_options_and_packages(weather: Path) -> None:
     listed = "".join(f"{line}\n" for line in catalogue())
-    assert "static (fingerd)\n    Users in the configuration, each with the text that is told of them, or" in listed
+    assert (
+        "static (fingerd)\n    Users in the configuration, each with a text, which is the answer, or with a record.\n"
+        in listed
+    )
     assert "files (fingerd)\n    A folder of people: " in listed
     assert "`" not in listed
     for option in (

@@ -1,4 +1,4 @@
-"""``type: vending``: RFC 1288 2.5.5, a machine on the net that never eats money."""
+"""``type: vending``: a vending machine (RFC 1288 2.5.5) that never eats money."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ ANSWERS = {
         "answered",
         "Slot: tea\r\nCount: 12\r\nPrice: 0.50\r\n\r\nHot,\r\nand a little too strong.\r\n",
     ),
-    "R40: a slot of which no more is known": ("lemonade", "answered", "Slot: lemonade\r\nCount: 3\r\n"),
+    "R40: a slot with a count only": ("lemonade", "answered", "Slot: lemonade\r\nCount: 3\r\n"),
     "R40: a slot that is sold out": ("crisps", "answered", "Slot: crisps\r\nCount: sold out\r\nPrice: 1.20 €\r\n"),
     "R40: a slot without a price": ("no", "answered", "Slot: no\r\nCount: 1\r\n\r\nNothing inside.\r\n"),
     "no slot": ("coffee", "unknown", "No such user\r\n"),
@@ -63,16 +63,16 @@ HERE, ELSEWHERE = AnswerContext("unix", 20.0, 0.0), AnswerContext("192.0.2.7", 2
 
 
 @pytest.mark.parametrize(("line", "outcome", "answer"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_a_vending_machine_tells_what_it_holds(machine: Ruip, line: str, outcome: str, answer: str) -> None:
+def test_a_vending_machine_answers_with_its_slots(machine: Ruip, line: str, outcome: str, answer: str) -> None:
     assert machine.answer_line(f"{line}\r\n".encode(), HERE) == Answer(outcome, answer.encode())
 
 
-def test_the_list_of_items_is_a_list_to_the_policy(machine: Ruip) -> None:
+def test_the_policy_treats_the_list_of_items_as_the_user_list(machine: Ruip) -> None:
     assert machine.answer_line(b"\r\n", ELSEWHERE) == Answer("refused", b"Finger online user list denied\r\n")
     assert machine.answer_line(b"lemonade\r\n", ELSEWHERE).outcome == "answered"
 
 
-def test_it_never_never_ever_eats_money_and_asking_buys_nothing(machine: Ruip) -> None:
+def test_a_query_buys_nothing_so_the_counts_stay_the_same(machine: Ruip) -> None:
     for _ in range(3):
         for line, outcome, answer in ANSWERS.values():
             assert machine.answer_line(f"{line}\r\n".encode(), HERE) == Answer(outcome, answer.encode())
@@ -83,7 +83,7 @@ def test_a_machine_without_slots_says_so() -> None:
     assert ruip.answer_line(b"\r\n", HERE) == Answer("answered", b"Nothing is for sale here.\r\n")
 
 
-def test_a_price_breaks_no_line() -> None:
+def test_control_characters_in_a_price_cannot_start_a_new_line() -> None:
     slots = {"tea": Slot(1, "0.50\r\nSlot: gold\x1b[2J", "Hot\x07\r\n\n")}
     ruip = Ruip(Vending(slots), Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"\r\n", HERE).reply == (
@@ -97,11 +97,11 @@ def test_a_price_breaks_no_line() -> None:
 BROKEN = {
     "no slots": ("{type: vending}", "10: backend.slots: required, but not given"),
     "no count": ("{type: vending, slots: {tea: {}}}", "39: backend.slots.tea.count: required, but not given"),
-    "less than nothing": (
+    "a negative count": (
         "{type: vending, slots: {tea: {count: -1}}}",
         "47: backend.slots.tea.count: must be from 0 to 1,000,000",
     ),
-    "half a cup": (
+    "a fraction": (
         "{type: vending, slots: {tea: {count: 0.5}}}",
         "47: backend.slots.tea.count: must be a whole number",
     ),
@@ -109,8 +109,8 @@ BROKEN = {
         "{type: vending, slots: {tea: {count: 1, price: 1.50}}}",
         '57: backend.slots.tea.price: YAML reads 1.50 as a number; to mean the text, quote it: "1.50"',
     ),
-    "a count alone": ("{type: vending, slots: {tea: 5}}", "39: backend.slots.tea: must be a mapping"),
-    "a slot nobody can ask for": (
+    "a count without its key": ("{type: vending, slots: {tea: 5}}", "39: backend.slots.tea: must be a mapping"),
+    "a slot that no query can name": (
         "{type: vending, slots: {a@b: {count: 1}}}",
         "39: backend.slots.a@b: no query can ask for a slot called 'a@b'",
     ),
@@ -122,7 +122,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "problem"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_wrong_with_a_slot_is_told_at_its_place(text: str, problem: str, tmp_path: Path) -> None:
+def test_an_invalid_slot_is_an_error_at_its_place(text: str, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend: {text}\n")
     with pytest.raises(ConfigError) as caught:
