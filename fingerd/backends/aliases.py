@@ -1,14 +1,16 @@
 """``type: aliases``: other names for the users of another backend.
 
-A target is a user, another alias, or the path of a file whose text is told,
-which begins with ``/``, ``./`` or ``../``. Aliases stand in the configuration, and in a file in the format of
-FreeBSD's finger.conf(5): a line ``alias:target`` each, ``#`` begins a comment.
+An alias has targets: usernames, other aliases, or paths of text files, which
+begin with ``/``, ``./`` or ``../``. Aliases are read from the configuration and
+from a file in the format of FreeBSD's finger.conf(5): one ``alias:target`` a
+line; lines that begin with ``#`` are comments.
 """
 
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,17 +21,17 @@ from fingerd.people import Person
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import UnsafeFileError, decode_file, read_regular
 
-FILE_SECONDS = 1.0  # for which the text of a file may be given again
-TEXT_BYTES = 64 << 10  # of a file that an alias points to
-LONGEST_WAY = 100  # from one alias to the next, and so on
+FILE_REPEATABLE_SECONDS = 1.0  # for how long the text of a file may be repeated
+MAX_TEXT_BYTES = 64 << 10  # of a file that is a target; the rest is cut
+MAX_DEPTH = 100  # aliases in a row, each the target of the one before
 
 
 class _Alias(NamedTuple):
-    """What an alias means, and where it was given."""
+    """The targets of an alias, and where it is defined."""
 
     targets: tuple[str, ...]
-    place: tuple[str, ...]  # the option, and below it the key
-    line: str = ""  # FILE:LINE: in a file of its own
+    keys: tuple[str, ...]  # the option, for OptionError
+    line: str = ""  # "FILE:LINE: " if it is defined in a file
 
 
 @dataclass(frozen=True)
@@ -39,34 +41,38 @@ class Aliases(Backend):
     backend: Backend
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     file: Annotated[str, read_path] | None = None
-    _targets: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        aliases = dict(_from_file(self.file)) if self.file else {}
+        _ = self._targets  # resolved now: an invalid alias is a configuration error
+
+    @cached_property
+    def _targets(self) -> Mapping[str, tuple[str, ...]]:
+        """The usernames and absolute paths that each alias stands for in the end."""
+        aliases = dict(_read_file(self.file)) if self.file else {}
         aliases |= {name: _Alias(targets, ("names", name)) for name, targets in self.names.items()}
         for name, alias in aliases.items():
             if not is_queryable(name):
-                raise OptionError(f"{alias.line}no query can ask for {name!r}", *alias.place)
+                raise OptionError(f"{alias.line}no query can ask for {name!r}", *alias.keys)
             if not alias.targets or not all(map(str.strip, alias.targets)):
-                raise OptionError(f"{alias.line}{name} means nobody", *alias.place)
-        followed: dict[str, tuple[str, ...]] = {}
+                raise OptionError(f"{alias.line}an alias needs a target, and none may be empty", *alias.keys)
+        resolved: dict[str, tuple[str, ...]] = {}
         for name in aliases:
-            _follow(name, aliases, followed)
-        object.__setattr__(self, "_targets", followed)
+            _resolve(name, aliases, resolved)
+        return resolved
 
-    @property
-    def _names_files(self) -> bool:
-        return any(map(_is_file, (target for targets in self._targets.values() for target in targets)))
+    @cached_property
+    def _has_files(self) -> bool:
+        return any(_is_file(target) for targets in self._targets.values() for target in targets)
 
     @property
     def blocking(self) -> bool:
-        """Whether the other backend may wait, or an alias is a file, which is read."""
-        return self.backend.blocking or self._names_files
+        """Whether the other backend may wait, or a target is a file, which has to be read."""
+        return self.backend.blocking or self._has_files
 
     @property
     def repeatable_seconds(self) -> float:
-        """As long as the other backend allows; one second where an alias is a file."""
-        return min(self.backend.repeatable_seconds, FILE_SECONDS if self._names_files else math.inf)
+        """As long as the other backend allows; at most one second if a target is a file."""
+        return min(self.backend.repeatable_seconds, FILE_REPEATABLE_SECONDS if self._has_files else math.inf)
 
     @property
     def searches_names(self) -> bool:
@@ -80,39 +86,39 @@ class Aliases(Backend):
 
     @property
     def may_be_partial(self) -> bool:
-        """Whether the other backend's answers may be."""
+        """Whether an answer of the other backend may be partial."""
         return self.backend.may_be_partial
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Everyone whom the alias means, or the user of this name."""
+        """The people of all targets of the alias, each once; the other backend's answer for any other name."""
         targets = self._targets.get(lookup.username)
         if targets is None:
             return self.backend.find(lookup)
         people: list[Person] = []
-        for target in targets:  # each a login, and no part of a name
-            exactly = replace(lookup, username=target, by_name=False)
-            found = _text_of(target) if _is_file(target) else self.backend.find(exactly)
+        for target in targets:  # each is an exact login, never a word of a full name
+            exact = replace(lookup, username=target, by_name=False)
+            found = _read_text(target) if _is_file(target) else self.backend.find(exact)
             people += (person for person in found if person not in people)
         return people
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
-        """The users of the other backend."""
+        """The list of the other backend, without aliases."""
         return self.backend.list_users(lookup)
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
-        """The files that aliases point to and that are not there."""
+        """A message for each target that is a path without a file."""
         for name, targets in self._targets.items():
             for target in filter(_is_file, targets):
                 if not (path := root / target.lstrip("/")).is_file():
-                    yield f"the alias {name} points to {path}, which is no file"
+                    yield f"the alias {name} points to {path}, which is not a file"
 
     def close(self) -> None:
         """Close the other backend."""
         self.backend.close()
 
 
-def _from_file(path: str) -> Iterator[tuple[str, _Alias]]:
-    """The aliases of a finger.conf; OptionError where it cannot be read, or a line is none. A later line wins."""
+def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
+    """The aliases of a finger.conf(5), in order: a later line wins. OptionError for an unreadable file or bad line."""
     try:
         with open(path, "rb") as file:
             lines = decode_file(file.read()).splitlines()
@@ -126,38 +132,40 @@ def _from_file(path: str) -> Iterator[tuple[str, _Alias]]:
             yield name, _Alias((target,), ("file",), f"{path}:{number}: ")
 
 
-def _follow(
-    name: str, aliases: Mapping[str, _Alias], followed: dict[str, tuple[str, ...]], way: tuple[str, ...] = ()
+def _resolve(
+    name: str, aliases: Mapping[str, _Alias], resolved: dict[str, tuple[str, ...]], path: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """Whom an alias means in the end, each once, which is noted in ``followed``; OptionError for a loop.
+    """The usernames and files that an alias stands for, each once; also stored in ``resolved``.
 
-    An alias of its own name is the user of that name, so that one can be somebody else too: ``help: [help, ann]``.
+    ``path`` has the aliases that lead here. OptionError for a loop. An alias
+    that is its own target stands for the user of that name, so it can add
+    people to a user: ``help: [help, ann]``.
     """
-    if name in way:
-        first = aliases[way[-1]]
-        raise OptionError(f"{first.line}a loop: {' → '.join((*way[way.index(name) :], name))}", *first.place)
-    if len(way) > LONGEST_WAY:
-        first = aliases[name]
-        raise OptionError(f"{first.line}more than {LONGEST_WAY} aliases in a row", *first.place)
-    if name not in followed:
-        found: dict[str, None] = {}
+    if name in path:
+        last = aliases[path[-1]]
+        raise OptionError(f"{last.line}alias loop: {' → '.join((*path[path.index(name) :], name))}", *last.keys)
+    if len(path) > MAX_DEPTH:
+        alias = aliases[name]
+        raise OptionError(f"{alias.line}more than {MAX_DEPTH} aliases in a row", *alias.keys)
+    if name not in resolved:
+        targets: dict[str, None] = {}
         for target in aliases[name].targets:
             if target in aliases and target != name:
-                found |= dict.fromkeys(_follow(target, aliases, followed, (*way, name)))
+                targets |= dict.fromkeys(_resolve(target, aliases, resolved, (*path, name)))
             else:
-                found[resolve_path(target) if _is_file(target) else target] = None
-        followed[name] = tuple(found)
-    return followed[name]
+                targets[resolve_path(target) if _is_file(target) else target] = None
+        resolved[name] = tuple(targets)
+    return resolved[name]
 
 
 def _is_file(target: str) -> bool:
     return target.startswith(("/", "./", "../"))
 
 
-def _text_of(path: str) -> Sequence[Person]:
-    """The text of a file, as an answer; nobody where it is gone. BackendError where it cannot be read."""
+def _read_text(path: str) -> Sequence[Person]:
+    """The text of a file as one person; empty if there is no file. BackendError if it cannot be read."""
     try:
-        text = read_regular(os.path.realpath(path), None, TEXT_BYTES)  # a link here is the administrator's
+        text = read_regular(os.path.realpath(path), None, MAX_TEXT_BYTES)  # links are the administrator's own
     except (UnsafeFileError, OSError) as error:
         raise BackendError(f"aliases {error}") from error
     return () if text is None else (Person(os.path.basename(path), text),)

@@ -13,15 +13,15 @@ from fingerd.people.mapping import LOGIN
 
 log = logging.getLogger(__name__)
 
-NAMESAKES = 10  # found by a part of their names, of whom each member is asked once more
-MERGED = 10_000  # people of a list; those after them are told by the first member that lists them
+MAX_MATCHES = 10  # people found by name for whose logins all members are asked again
+MAX_MERGED = 10_000  # people of a list; those after them are listed as the first member has them
 
 
 @dataclass(frozen=True)
 class Chain(Backend):
-    """The first of several backends that knows the user; with ``merge``, later ones fill what it does not know.
+    """The first of several backends that knows the user; with ``merge``, later ones add what it does not know.
 
-    A member that fails makes the whole chain fail, unless ``on_error`` is ``skip``.
+    If a member fails, the chain fails, unless ``on_error`` is ``skip``.
     """
 
     backends: tuple[Backend, ...]
@@ -34,7 +34,7 @@ class Chain(Backend):
 
     @property
     def blocking(self) -> bool:
-        """Whether a member may wait."""
+        """Whether any member may wait."""
         return any(backend.blocking for backend in self.backends)
 
     @property
@@ -44,132 +44,135 @@ class Chain(Backend):
 
     @property
     def searches_names(self) -> bool:
-        """Whether a member does."""
+        """Whether any member does."""
         return any(backend.searches_names for backend in self.backends)
 
     @property
     def depends_on_client(self) -> bool:
-        """Whether a member does."""
+        """Whether any member does."""
         return any(backend.depends_on_client for backend in self.backends)
 
     @property
     def may_be_partial(self) -> bool:
-        """Whether a member that fails is skipped, or a member's own answer may be partial."""
+        """Whether failing members are skipped, or an answer of a member may be partial."""
         return self.on_error == "skip" or any(backend.may_be_partial for backend in self.backends)
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """The people of the first member that knows any; where parts of full names count, of all, and nobody twice.
+        """The people of the first member that finds any; with ``by_name`` those of all members, each login once.
 
-        Else somebody's name in one member would hide somebody's login in another.
+        Otherwise a full name in one member would hide a login in another.
         """
         if not lookup.by_name:
             return self._merged(lookup) if self.merge else self._first(lookup)
         people: list[Person] = []
         for backend in self.backends:
-            _join(people, self._found(backend, lookup), self.merge)
-        if self.merge and len(people) <= NAMESAKES:  # a member that knows no names may know the login
-            exactly = (self._merged(replace(lookup, username=person.login, by_name=False)) for person in people)
-            people = [known[0] if known else person for person, known in zip(people, exactly, strict=True)]
+            _merge_into(people, self._find(backend, lookup), self.merge)
+        if self.merge and len(people) <= MAX_MATCHES:  # a member that does not search names may know the login
+            by_login = (self._merged(replace(lookup, username=person.login, by_name=False)) for person in people)
+            people = [known[0] if known else person for person, known in zip(people, by_login, strict=True)]
         return sorted(people, key=lambda person: person.login != lookup.username)
 
     def _first(self, lookup: Lookup) -> Sequence[Person]:
         for backend in self.backends:
-            if people := self._found(backend, lookup):
+            if people := self._find(backend, lookup):
                 return people
         return ()
 
     def _merged(self, lookup: Lookup) -> Sequence[Person]:
-        """The people of the first member that knows any, and what the others know of them.
+        """The people of the first member that finds any, merged with what the others know about them.
 
-        One login is one person, and so is the only one who has none in a
-        member that gives no logins: nobody gets what is somebody else's. A
-        text is the whole answer, and nobody else is asked then.
+        Records are merged by login, so that no one gets the atoms of another
+        person. A member without logins can only mean the username: its record
+        is merged if it is the only one. A text is a complete answer, after
+        which no member is asked.
         """
         people: Sequence[Person] = ()
-        is_named = True  # by whom they were found first
+        have_logins = True  # whether the member that found them returns logins
         for backend in self.backends:
-            more = self._found(backend, lookup)
-            names = _gives_logins(backend)
-            if len(people) == len(more) == 1 and not (names and is_named):
+            more = self._find(backend, lookup)
+            returns_logins = _returns_logins(backend)
+            if len(people) == len(more) == 1 and not (returns_logins and have_logins):
                 people = (people[0].merged_with(more[0]),)
             elif people:
                 known = {person.login: person for person in more}
                 people = tuple(person.merged_with(known.get(person.login, person)) for person in people)
             else:
-                people, is_named = more, names
+                people, have_logins = more, returns_logins
             if people and all(person.text is not None for person in people):
                 break
         return people
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
-        """Everybody whom any member lists, and nobody twice; None where no member keeps a list."""
-        lists = [people for backend in self.backends if (people := self._listed(backend, lookup)) is not None]
+        """The people of all lists, each login once; None if no member has a list."""
+        lists = [people for backend in self.backends if (people := self._list_users(backend, lookup)) is not None]
         if not lists:
             return None
         merged: list[Person] = []
         for people in lists if self.merge else ():
-            _join(merged, islice(people, MERGED - len(merged)), True)
-        return _each_once(chain(merged, *lists))
+            _merge_into(merged, islice(people, MAX_MERGED - len(merged)), True)
+        return _unique(chain(merged, *lists))
 
     def close(self) -> None:
         """Close every member."""
         for backend in self.backends:
             backend.close()
 
-    def _found(self, backend: Backend, lookup: Lookup) -> Sequence[Person]:
-        """Whom a member finds; nobody where it fails and is passed over."""
+    def _find(self, backend: Backend, lookup: Lookup) -> Sequence[Person]:
+        """The people that a member finds; empty if it fails and is skipped."""
         try:
             return backend.find(lookup)
         except BackendError as error:
-            self._pass_over(error)
+            self._skip(error)
             return ()
 
-    def _listed(self, backend: Backend, lookup: Lookup) -> Iterator[Person] | None:
-        """The list of a member; none where it fails and is passed over."""
+    def _list_users(self, backend: Backend, lookup: Lookup) -> Iterator[Person] | None:
+        """The list of a member; None if it has none, or fails and is skipped."""
         try:
             people = backend.list_users(lookup)
         except BackendError as error:
-            self._pass_over(error)
+            self._skip(error)
             return None
-        return None if people is None else self._passing_over(people)
+        return None if people is None else self._until_failure(people)
 
-    def _passing_over(self, people: Iterator[Person]) -> Iterator[Person]:
-        """The people of a list, as far as it goes before it fails."""
+    def _until_failure(self, people: Iterator[Person]) -> Iterator[Person]:
+        """The people of a list; it ends early if the member fails and is skipped."""
         try:
             yield from people
         except BackendError as error:
-            self._pass_over(error)
+            self._skip(error)
 
-    def _pass_over(self, error: BackendError) -> None:
+    def _skip(self, error: BackendError) -> None:
+        """Log the failure of a member; or raise it, unless failing members are skipped."""
         if self.on_error == "fail":
             raise error
         log.warning("backend skipped: %s", error)
 
 
-def _gives_logins(backend: Backend) -> bool:
-    """Whether it tells people's logins; who makes people of fields may tell those of whoever is asked for only."""
+def _returns_logins(backend: Backend) -> bool:
+    """Whether its people have logins of their own; without a field for it, the login is the username of the lookup."""
     while inner := getattr(backend, "backend", None):
         backend = inner
     fields = getattr(backend, "fields", None)
     return not fields or LOGIN in fields
 
 
-def _join(found: list[Person], more: Iterable[Person], merge: bool) -> None:
-    """Add those whose login was not found before; with ``merge``, the others fill what is not known of these."""
-    places = {person.login: place for place, person in enumerate(found) if person.login}
+def _merge_into(found: list[Person], more: Iterable[Person], merge: bool) -> None:
+    """Append the people with new logins to ``found``; with ``merge``, add what the others know to those found."""
+    indexes = {person.login: index for index, person in enumerate(found) if person.login}
     for person in more:
-        place = places.get(person.login)
-        if place is None:
+        index = indexes.get(person.login)
+        if index is None:
             if person.login:
-                places[person.login] = len(found)
+                indexes[person.login] = len(found)
             found.append(person)
         elif merge:
-            found[place] = found[place].merged_with(person)
+            found[index] = found[index].merged_with(person)
 
 
-def _each_once(people: Iterable[Person]) -> Iterator[Person]:
-    told: set[str] = set()
+def _unique(people: Iterable[Person]) -> Iterator[Person]:
+    """Each login once, its first person; people without a login are texts, and all pass."""
+    seen: set[str] = set()
     for person in people:
-        if not person.login or person.login not in told:
-            told.add(person.login)
+        if not person.login or person.login not in seen:
+            seen.add(person.login)
             yield person

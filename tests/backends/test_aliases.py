@@ -1,4 +1,4 @@
-"""``type: aliases``: whom other names mean, wherever they are given, and every way to give them wrongly."""
+"""``type: aliases``: what aliases stand for, in the configuration and in a file, and all errors in them."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ from fingerd.backends import Lookup
 from fingerd.backends.aliases import Aliases
 from fingerd.backends.command import Command
 from fingerd.backends.static import Static
-from fingerd.config import system_options as host
+from fingerd.config import system_options
 from fingerd.errors import BackendError, ConfigError, OptionError
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
@@ -22,8 +22,8 @@ from tests.helpers.daemons import Daemon
 USERS = Static({"ann": "I am ann", "bob": "I am bob", "help": "I am help"})
 
 
-def told(backend: Aliases, name: str) -> list[str]:
-    """The texts of everyone whom the name means."""
+def texts_of(backend: Aliases, name: str) -> list[str]:
+    """The texts of all people that the name matches."""
     return [person.text.strip() for person in backend.find(Lookup(name, False, "unix", 0.0)) if person.text]
 
 
@@ -33,13 +33,13 @@ NAMES: dict[str, tuple[dict[str, tuple[str, ...]], str, list[str]]] = {
     "another user": ({"root": ("ann",)}, "bob", ["I am bob"]),
     "no user": ({"root": ("ann",)}, "nobody", []),
     "another case": ({"root": ("ann",)}, "Root", []),
-    "an alias for nobody": ({"root": ("carol",)}, "root", []),
+    "an alias for an unknown user": ({"root": ("carol",)}, "root", []),
     "a list": ({"team": ("ann", "bob")}, "team", ["I am ann", "I am bob"]),
     "a list in its own order": ({"team": ("bob", "ann")}, "team", ["I am bob", "I am ann"]),
-    "a list with somebody twice": ({"team": ("ann", "bob", "ann")}, "team", ["I am ann", "I am bob"]),
-    "a list with nobody in it": ({"team": ("ann", "carol", "bob")}, "team", ["I am ann", "I am bob"]),
+    "a list with a user twice": ({"team": ("ann", "bob", "ann")}, "team", ["I am ann", "I am bob"]),
+    "a list with an unknown user": ({"team": ("ann", "carol", "bob")}, "team", ["I am ann", "I am bob"]),
     "an alias of an alias": ({"root": ("boss",), "boss": ("ann",)}, "root", ["I am ann"]),
-    "a long way": ({"a": ("b",), "b": ("c",), "c": ("d",), "d": ("ann",)}, "a", ["I am ann"]),
+    "a chain of aliases": ({"a": ("b",), "b": ("c",), "c": ("d",), "d": ("ann",)}, "a", ["I am ann"]),
     "lists of lists, each user once": (
         {"all": ("team", "help", "ann"), "team": ("bob", "boss"), "boss": ("ann",)},
         "all",
@@ -48,7 +48,7 @@ NAMES: dict[str, tuple[dict[str, tuple[str, ...]], str, list[str]]] = {
     "the name of a user": ({"ann": ("bob",)}, "ann", ["I am bob"]),
     "its own name and another": ({"help": ("help", "ann")}, "help", ["I am help", "I am ann"]),
     "its own name alone": ({"help": ("help",)}, "help", ["I am help"]),
-    "somebody by a way through its own name": (
+    "an alias of an alias that is its own target": (
         {"desk": ("help",), "help": ("help", "ann")},
         "desk",
         ["I am help", "I am ann"],
@@ -60,29 +60,29 @@ NAMES: dict[str, tuple[dict[str, tuple[str, ...]], str, list[str]]] = {
 
 @pytest.mark.parametrize(("names", "name", "texts"), NAMES.values(), ids=NAMES.keys())
 def test_an_alias_is_another_name_for_users(names: dict[str, tuple[str, ...]], name: str, texts: list[str]) -> None:
-    assert told(Aliases(USERS, names), name) == texts
+    assert texts_of(Aliases(USERS, names), name) == texts
 
 
-# What is wrong with the names of a configuration
+# Errors in names of the configuration
 
 BROKEN = {
-    "a loop": ("{a: b, b: a}", "2:14: backend.names.b: a loop: a → b → a"),
-    "a loop behind a way": ("{a: b, b: c, c: d, d: b}", "2:26: backend.names.d: a loop: b → c → d → b"),
-    "a loop in a list": ("{a: [ann, b], b: [bob, a]}", "2:21: backend.names.b: a loop: a → b → a"),
-    "a loop through its own name": ("{a: [a, b], b: a}", "2:19: backend.names.b: a loop: a → b → a"),
-    "an empty list": ("{a: []}", "2:8: backend.names.a: a means nobody"),
-    "an empty target": ("{a: ''}", "2:8: backend.names.a: a means nobody"),
-    "a target of blanks": ("{a: [ann, ' ']}", "2:8: backend.names.a: a means nobody"),
+    "a loop": ("{a: b, b: a}", "2:14: backend.names.b: alias loop: a → b → a"),
+    "a loop behind an alias": ("{a: b, b: c, c: d, d: b}", "2:26: backend.names.d: alias loop: b → c → d → b"),
+    "a loop in a list": ("{a: [ann, b], b: [bob, a]}", "2:21: backend.names.b: alias loop: a → b → a"),
+    "a loop through its own name": ("{a: [a, b], b: a}", "2:19: backend.names.b: alias loop: a → b → a"),
+    "an empty list": ("{a: []}", "2:8: backend.names.a: an alias needs a target, and none may be empty"),
+    "an empty target": ("{a: ''}", "2:8: backend.names.a: an alias needs a target, and none may be empty"),
+    "a target of spaces": ("{a: [ann, ' ']}", "2:8: backend.names.a: an alias needs a target, and none may be empty"),
     "nothing": ("{a: }", "2:7: backend.names.a: is empty: give a value or remove the option"),
     "a name with a host": ("{a@b: ann}", "2:10: backend.names.a@b: no query can ask for 'a@b'"),
     "an empty name": ("{'': ann}", "2:9: backend.names.: no query can ask for ''"),
-    "a name with a blank in front": ("{' a': ann}", "2:11: backend.names. a: no query can ask for ' a'"),
-    "a name that says verbose": ("{/W: ann}", "2:9: backend.names./W: no query can ask for '/W'"),
+    "a name with a leading space": ("{' a': ann}", "2:11: backend.names. a: no query can ask for ' a'"),
+    "a name that means verbose": ("{/W: ann}", "2:9: backend.names./W: no query can ask for '/W'"),
     "a target that is a number": (
         "{a: 5}",
         '2:8: backend.names.a: YAML reads 5 as a number; to mean the text, quote it: "5"',
     ),
-    "a name that is no text": (
+    "a name that is a boolean": (
         "{no: ann}",
         '2:5: backend.names.no: YAML reads no as true or false; to mean the text, quote it: "no"',
     ),
@@ -98,12 +98,12 @@ def problems(path: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("names", "problem"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_wrong_with_a_name_is_told_at_its_place(names: str, problem: str, tmp_path: Path) -> None:
+def test_an_invalid_alias_is_an_error_at_its_place(names: str, problem: str, tmp_path: Path) -> None:
     text = f"backend: {{type: aliases, backend: {{type: empty}}, names:\n   {names}}}\n"
     assert problems(tmp_path / "fingerd.yaml", text) == [problem]
 
 
-def test_a_backend_is_required_and_no_way_to_treat_connections(tmp_path: Path) -> None:
+def test_the_other_backend_is_required_and_must_answer_queries(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     assert problems(path, "backend: {type: aliases}\n") == ["1:10: backend.backend: required, but not given"]
     for name in ("hold", "drop", "discard"):
@@ -112,7 +112,7 @@ def test_a_backend_is_required_and_no_way_to_treat_connections(tmp_path: Path) -
         ]
 
 
-def test_what_is_wrong_with_the_other_backend_is_told_as_well(tmp_path: Path) -> None:
+def test_errors_in_the_other_backend_are_reported_too(tmp_path: Path) -> None:
     text = "backend:\n  type: aliases\n  backend: {type: statik}\n  nams: {}\n"
     assert problems(tmp_path / "fingerd.yaml", text) == [
         "3:19: backend.backend.type: there is no backend statik (did you mean static?)",
@@ -122,7 +122,7 @@ def test_what_is_wrong_with_the_other_backend_is_told_as_well(tmp_path: Path) ->
 
 # Files in the format of finger.conf(5)
 
-# Laid out as the example in FreeBSD's manual page: users, a text, people in charge, and who that is for the time being.
+# Modelled on the example in FreeBSD's manual page: users, a text, and roles that are aliases of aliases.
 FINGER_CONF = """\
 # /etc/finger.conf: other names for our people
 #
@@ -165,19 +165,19 @@ MEANT = {
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CR LF", "CR"])
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_finger_conf_may_have_been_written_anywhere(end: str, charset: str, tmp_path: Path) -> None:
+def test_a_finger_conf_may_have_any_line_end_and_charset(end: str, charset: str, tmp_path: Path) -> None:
     (tmp_path / "state.txt").write_text("All is well.\n")
     path = tmp_path / "finger.conf"
     path.write_bytes(FINGER_CONF.replace("FOLDER", str(tmp_path)).replace("\n", end).encode(charset))
     backend = Aliases(USERS, file=str(path))
-    assert {name: told(backend, name) for name in MEANT} == MEANT
+    assert {name: texts_of(backend, name) for name in MEANT} == MEANT
 
 
 LINES = {
-    "blanks around": (b"  root : ann \t\n", ["I am ann"]),
+    "spaces around": (b"  root : ann \t\n", ["I am ann"]),
     "no line end": (b"root:ann", ["I am ann"]),
     "a later line wins": (b"root:bob\nroot:ann\n", ["I am ann"]),
-    "a comment that is moved in": (b"  # root:bob\nroot:ann\n", ["I am ann"]),
+    "an indented comment": (b"  # root:bob\nroot:ann\n", ["I am ann"]),
     "Latin-1": (b"# gr\xfc\xdfe\nroot:ann\n", ["I am ann"]),
     "empty lines": (b"\n\n \t\nroot:ann\n\n", ["I am ann"]),
     "nothing": (b"", []),
@@ -189,12 +189,12 @@ MALFORMED = {
     "no colon": (b"# one\nroot ann\n", "2: must be alias:target"),
     "no name": (b"\n\n:ann\n", "3: must be alias:target"),
     "no target": (b"root:\n", "1: must be alias:target"),
-    "blanks for a target": (b"root: \t\r\n", "1: must be alias:target"),
+    "spaces for a target": (b"root: \t\r\n", "1: must be alias:target"),
     "a list": (b"root:ann\nteam\tann bob\n", "2: must be alias:target"),
     "control characters": (b"ro\x1b[2Jot:ann\n", "1: no query can ask for 'ro\\x1b[2Jot'"),
     "a name with a host": (b"a@b:ann\n", "1: no query can ask for 'a@b'"),
-    "a loop": (b"# loop\na:b\n\nb:a\n", "4: a loop: a → b → a"),
-    "a longer loop": (b"x:a\na:b\nb:c\nc:a\n", "4: a loop: a → b → c → a"),
+    "a loop": (b"# loop\na:b\n\nb:a\n", "4: alias loop: a → b → a"),
+    "a longer loop": (b"x:a\na:b\nb:c\nc:a\n", "4: alias loop: a → b → c → a"),
     "NUL bytes": (b"\0\0\0\0", "1: must be alias:target"),
 }
 
@@ -203,18 +203,18 @@ MALFORMED = {
 def test_a_line_of_a_finger_conf_is_an_alias_or_a_comment(data: bytes, texts: list[str], tmp_path: Path) -> None:
     path = tmp_path / "finger.conf"
     path.write_bytes(data)
-    assert told(Aliases(USERS, file=str(path)), "root") == texts
+    assert texts_of(Aliases(USERS, file=str(path)), "root") == texts
 
 
 @pytest.mark.parametrize(("data", "problem"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_is_wrong_with_a_finger_conf_is_told_with_its_line(data: bytes, problem: str, tmp_path: Path) -> None:
+def test_an_error_in_a_finger_conf_names_its_line(data: bytes, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "finger.conf"
     path.write_bytes(data)
     text = f"backend:\n  type: aliases\n  backend: {{type: empty}}\n  file: {path}\n"
     assert problems(tmp_path / "fingerd.yaml", text) == [f"4:9: backend.file: {path}:{problem}"]
 
 
-def test_a_finger_conf_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+def test_a_finger_conf_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     text = "backend: {type: aliases, backend: {type: empty}, file: FOLDER/none}\n".replace("FOLDER", str(tmp_path))
     assert problems(tmp_path / "fingerd.yaml", text) == [
         f"1:56: backend.file: {tmp_path}/none: No such file or directory"
@@ -223,18 +223,18 @@ def test_a_finger_conf_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path / "fingerd.yaml", text) == [f"1:56: backend.file: {tmp_path}: Is a directory"]
 
 
-def test_names_come_before_the_file_and_both_may_lead_to_each_other(tmp_path: Path) -> None:
+def test_names_override_the_file_and_both_may_refer_to_each_other(tmp_path: Path) -> None:
     path = tmp_path / "finger.conf"
     path.write_text("root:ann\nboss:chief\ntop:boss\n")
     backend = Aliases(USERS, {"root": ("bob",), "chief": ("ann",), "all": ("top", "root")}, str(path))
-    assert told(backend, "root") == ["I am bob"]
-    assert told(backend, "all") == ["I am ann", "I am bob"]
+    assert texts_of(backend, "root") == ["I am bob"]
+    assert texts_of(backend, "all") == ["I am ann", "I am bob"]
 
 
-def test_a_loop_through_both_is_told_where_it_closes(tmp_path: Path) -> None:
+def test_a_loop_through_both_is_an_error_where_it_closes(tmp_path: Path) -> None:
     path = tmp_path / "finger.conf"
     path.write_text("a:b\n")
-    with pytest.raises(OptionError, match=r"^a loop: a → b → a$") as caught:
+    with pytest.raises(OptionError, match=r"^alias loop: a → b → a$") as caught:
         Aliases(USERS, {"b": ("a",)}, str(path))
     assert caught.value.keys == ("names", "b")
 
@@ -242,74 +242,74 @@ def test_a_loop_through_both_is_told_where_it_closes(tmp_path: Path) -> None:
 # Aliases that are files
 
 
-def test_an_alias_of_a_path_tells_the_file_as_it_is_now(tmp_path: Path) -> None:
+def test_an_alias_of_a_path_gives_the_current_text_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "motd"
     backend = Aliases(USERS, {"motd": (str(path),), "both": ("ann", str(path))})
-    assert told(backend, "motd") == []
-    assert told(backend, "both") == ["I am ann"]
+    assert texts_of(backend, "motd") == []
+    assert texts_of(backend, "both") == ["I am ann"]
     path.write_text("Welcome\n")
-    assert told(backend, "motd") == ["Welcome"]
+    assert texts_of(backend, "motd") == ["Welcome"]
     path.write_text("Good bye\n")
-    assert told(backend, "both") == ["I am ann", "Good bye"]
-    assert told(backend, str(path)) == []  # a path is no name
+    assert texts_of(backend, "both") == ["I am ann", "Good bye"]
+    assert texts_of(backend, str(path)) == []  # a path is not a username
 
 
-def test_a_file_that_is_none_is_a_failure(tmp_path: Path) -> None:
+def test_a_target_that_is_not_a_regular_file_is_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "motd"
     backend = Aliases(USERS, {"motd": (str(path),)})
     os.mkfifo(path)
     with pytest.raises(BackendError, match=f"^aliases {path}: is no regular file$"):
-        told(backend, "motd")
+        texts_of(backend, "motd")
     path.unlink()
     path.mkdir()
     with pytest.raises(BackendError, match=f"^aliases {path}: is no regular file$"):
-        told(backend, "motd")
+        texts_of(backend, "motd")
 
 
-def test_a_file_may_be_named_from_where_the_daemon_is_started_and_be_a_link(
+def test_a_path_is_relative_to_the_working_directory_and_may_be_a_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "motd.dynamic").write_text("Good morning\n")
     (tmp_path / "motd").symlink_to("motd.dynamic")  # as some systems have it in /etc
-    monkeypatch.setattr(host, "_base", str(tmp_path))
+    monkeypatch.setattr(system_options, "_base", str(tmp_path))
     backend = Aliases(USERS, {"motd": ("./motd",)})
-    assert told(backend, "motd") == ["Good morning"]
+    assert texts_of(backend, "motd") == ["Good morning"]
 
 
-def test_too_many_aliases_in_a_row_are_a_problem_and_many_lists_are_none() -> None:
+def test_too_many_aliases_in_a_row_are_an_error_but_nested_lists_are_resolved_in_one_pass() -> None:
     long = {f"a{number}": (f"a{number + 1}",) for number in range(200)}
     with pytest.raises(OptionError, match="more than 100 aliases in a row"):
         Aliases(USERS, long)
     deep = {f"a{number}": (f"a{number + 1}",) * 2 for number in range(90)} | {"a90": ("ann",)}
-    assert told(Aliases(USERS, deep), "a0") == ["I am ann"]
+    assert texts_of(Aliases(USERS, deep), "a0") == ["I am ann"]
 
 
 def test_a_long_file_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("line\n" * 100_000)
-    (text,) = told(Aliases(USERS, {"log": (str(path),)}), "log")
+    (text,) = texts_of(Aliases(USERS, {"log": (str(path),)}), "log")
     assert len(text) < 66_000
     assert text.endswith("line\n[answer cut]")
 
 
-def test_a_host_without_descriptors_is_a_failure(tmp_path: Path) -> None:
+def test_running_out_of_descriptors_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "motd").write_text("Welcome")
     backend = Aliases(USERS, {"motd": (str(tmp_path / "motd"),)})
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         with pytest.raises(BackendError, match=r"^aliases .*Too many open files"):
-            told(backend, "motd")
+            texts_of(backend, "motd")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert told(backend, "motd") == ["Welcome"]
+    assert texts_of(backend, "motd") == ["Welcome"]
 
 
-def test_a_file_that_is_missing_is_a_warning_and_in_a_jail_a_problem(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_warning_and_in_a_chroot_an_error(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     text = f"backend: {{type: aliases, backend: {{type: empty}}, names: {{motd: [ann, {tmp_path}/motd]}}}}\n"
     path.write_text(text)
-    what = f"1:10: backend: the alias motd points to {tmp_path}/motd, which is no file"
+    what = f"1:10: backend: the alias motd points to {tmp_path}/motd, which is not a file"
     assert read_config(str(path), {})[1] == (f"{path}:{what}",)
     (tmp_path / "motd").touch()
     assert read_config(str(path), {})[1] == ()
@@ -319,10 +319,10 @@ def test_a_file_that_is_missing_is_a_warning_and_in_a_jail_a_problem(tmp_path: P
     ]
 
 
-# What goes on to the other backend
+# What is delegated to the other backend
 
 
-def test_it_is_instant_if_the_other_backend_is_and_no_file_has_to_be_read() -> None:
+def test_it_is_blocking_if_the_other_backend_is_or_a_file_has_to_be_read() -> None:
     program = Command(("echo", "{user}"))
     assert not Aliases(USERS, {"root": ("ann",)}).blocking
     assert Aliases(program, {"root": ("ann",)}).blocking
@@ -330,7 +330,7 @@ def test_it_is_instant_if_the_other_backend_is_and_no_file_has_to_be_read() -> N
     assert Aliases(USERS, {"root": ("motd",), "motd": ("/etc/motd",)}).blocking
 
 
-def test_the_list_is_that_of_the_other_backend() -> None:
+def test_the_list_is_the_list_of_the_other_backend() -> None:
     people = Aliases(USERS, {"root": ("ann",)}).list_users(Lookup("", False, "unix", 0.0))
     assert people is not None
     assert [person.login for person in people] == ["ann", "bob", "help"]
@@ -363,27 +363,29 @@ backend:
     ("match", "name", "names"),
     [
         ("login", "boss", ["Ann Example"]),
-        ("name", "boss", ["Ann Example"]),  # a target is a login, and no part of a name
+        ("name", "boss", ["Ann Example"]),  # a target is a login, never a word of a full name
         ("unique", "boss", ["Ann Example"]),
         ("name", "carol", ["Carol Boss"]),
         ("name", "bob ann", ["Bob Ann"]),
         ("name", "team", ["Ann Example", "Bob Ann"]),
     ],
 )
-def test_an_alias_means_users_and_not_parts_of_names(match: str, name: str, names: list[str], tmp_path: Path) -> None:
+def test_a_target_is_an_exact_login_whatever_the_policy_matches(
+    match: str, name: str, names: list[str], tmp_path: Path
+) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"{PEOPLE}policy: [{{from: any, show: minimal, match: {match}, list: true}}]\n")
     settings = load_config(str(path))
     ruip = Ruip(settings.backend, Policy(settings.policy), ReplyOptions(), 1024, 1 << 18)
-    said = "\r\n".join(f"In real life: {full}\r\n" for full in names).encode()
-    assert ruip.answer_line(f"{name}\r\n".encode(), AnswerContext("unix", 20.0, 0.0)) == Answer("answered", said)
+    reply = "\r\n".join(f"In real life: {full}\r\n" for full in names).encode()
+    assert ruip.answer_line(f"{name}\r\n".encode(), AnswerContext("unix", 20.0, 0.0)) == Answer("answered", reply)
 
 
-def test_what_may_be_told_of_somebody_does_not_depend_on_the_name_that_is_asked_for() -> None:
+def test_the_answer_for_an_alias_is_the_answer_for_its_user() -> None:
     backend = Aliases(USERS, {"root": ("ann",)})
     ruip = Ruip(backend, Policy((Rule(from_=("any",)),)), ReplyOptions(), 1024, 1 << 18)
-    asker = AnswerContext("192.0.2.7", 20.0, 0.0)
-    assert ruip.answer_line(b"root", asker) == ruip.answer_line(b"ann", asker)
+    context = AnswerContext("192.0.2.7", 20.0, 0.0)
+    assert ruip.answer_line(b"root", context) == ruip.answer_line(b"ann", context)
 
 
 def test_a_changed_file_is_read_at_sighup(start: Start, tmp_path: Path) -> None:
@@ -394,22 +396,22 @@ def test_a_changed_file_is_read_at_sighup(start: Start, tmp_path: Path) -> None:
     assert daemon.ask(b"root\r\n") == b"I am ann\r\n"
     path.write_text("root:bob\nboss:root\n")
     assert daemon.ask(b"root\r\n") == b"I am ann\r\n"
-    hang_up(daemon, "configuration reloaded")
+    send_sighup(daemon, "configuration reloaded")
     assert daemon.ask(b"root\r\n") == daemon.ask(b"boss\r\n") == b"I am bob\r\n"
     path.write_text("root:boss\nboss:root\n")
-    assert hang_up(daemon, "not reloaded").endswith(
-        f"/fingerd-0.yaml:2:32: backend.file: {path}:2: a loop: root → boss → root"
+    assert send_sighup(daemon, "not reloaded").endswith(
+        f"/fingerd-0.yaml:2:32: backend.file: {path}:2: alias loop: root → boss → root"
     )
     assert daemon.ask(b"boss\r\n") == b"I am bob\r\n"
 
 
-def hang_up(daemon: Daemon, word: str) -> str:
-    """What the daemon says of it."""
+def send_sighup(daemon: Daemon, word: str) -> str:
+    """Send SIGHUP; the log line that has the word."""
     daemon.process.send_signal(signal.SIGHUP)
     return daemon.logged(word)
 
 
 def test_an_alias_of_several_is_not_ambiguous() -> None:
     policy = Policy((Rule(from_=("any",), match="unique"),))
-    told = Ruip(Aliases(USERS, {"both": ("ann", "bob")}), policy, ReplyOptions(), 1024, 1 << 18)
-    assert told.answer_line(b"both\r\n", AnswerContext("192.0.2.1", 0.0, 0.0)).outcome == "answered"
+    ruip = Ruip(Aliases(USERS, {"both": ("ann", "bob")}), policy, ReplyOptions(), 1024, 1 << 18)
+    assert ruip.answer_line(b"both\r\n", AnswerContext("192.0.2.1", 0.0, 0.0)).outcome == "answered"

@@ -1,4 +1,4 @@
-"""``type: chain``: who is asked, who answers, and what becomes of members that fail."""
+"""``type: chain``: which members are asked, how answers are merged, and what happens if a member fails."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ import pytest
 
 from fingerd.backends import Backend, Lookup
 from fingerd.backends.aliases import Aliases
-from fingerd.backends.chain import MERGED, NAMESAKES, Chain
+from fingerd.backends.chain import MAX_MATCHES, MAX_MERGED, Chain
 from fingerd.backends.command import Command
 from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
@@ -28,7 +28,7 @@ CAUSE = "command false: exit status 1"
 
 @dataclass(frozen=True)
 class Halting(Backend):
-    """Lists one person, and fails then."""
+    """Lists one person, then fails."""
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         return ()
@@ -40,7 +40,7 @@ class Halting(Backend):
 
 @dataclass(frozen=True)
 class Closing(Empty):
-    """Remembers that it was closed."""
+    """Records that it was closed."""
 
     closed: list[str] = field(default_factory=list)
 
@@ -52,28 +52,28 @@ def ask(name: str, by_name: bool = False) -> Lookup:
     return Lookup(name, False, "192.0.2.7", 1e9, by_name)
 
 
-def told(backend: Chain, name: str) -> list[str]:
+def texts_of(backend: Chain, name: str) -> list[str]:
     return [(person.text or "").strip() for person in backend.find(ask(name))]
 
 
-def listed(backend: Chain) -> list[str] | None:
+def list_of(backend: Chain) -> list[str] | None:
     people = backend.list_users(ask(""))
     return None if people is None else [person.login or (person.text or "") for person in people]
 
 
-def test_the_first_that_knows_the_user_answers() -> None:
+def test_the_first_member_that_knows_the_user_answers() -> None:
     chain = Chain((Empty(), FIRST, SECOND))
-    assert told(chain, "ann") == ["ann of the first"]
-    assert told(chain, "bob") == ["bob of the first"]
-    assert told(chain, "carol") == ["carol of the second"]
-    assert told(chain, "nobody") == []
+    assert texts_of(chain, "ann") == ["ann of the first"]
+    assert texts_of(chain, "bob") == ["bob of the first"]
+    assert texts_of(chain, "carol") == ["carol of the second"]
+    assert texts_of(chain, "nobody") == []
 
 
-def test_nobody_is_asked_after_the_first_that_knows() -> None:
-    assert told(Chain((FIRST, FAILING)), "ann") == ["ann of the first"]
+def test_no_member_is_asked_after_the_first_that_knows_the_user() -> None:
+    assert texts_of(Chain((FIRST, FAILING)), "ann") == ["ann of the first"]
 
 
-def test_a_member_that_fails_fails_the_chain(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_member_fails_the_chain(caplog: pytest.LogCaptureFixture) -> None:
     chain = Chain((FIRST, FAILING, SECOND))
     for name in ("carol", "nobody"):
         with pytest.raises(BackendError, match=f"^{CAUSE}$"):
@@ -83,62 +83,62 @@ def test_a_member_that_fails_fails_the_chain(caplog: pytest.LogCaptureFixture) -
     assert caplog.records == []
 
 
-def test_a_member_that_fails_is_skipped_where_that_is_wanted_and_the_log_tells_of_it(
+def test_with_on_error_skip_a_failing_member_is_skipped_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     chain = Chain((FAILING, FIRST, FAILING, SECOND), "skip")
     skipped = ("fingerd.backends.chain", logging.WARNING, f"backend skipped: {CAUSE}")
-    assert told(chain, "ann") == ["ann of the first"]
+    assert texts_of(chain, "ann") == ["ann of the first"]
     assert caplog.record_tuples == [skipped]
-    assert told(chain, "carol") == ["carol of the second"]
+    assert texts_of(chain, "carol") == ["carol of the second"]
     assert caplog.record_tuples == [skipped] * 3
-    assert told(chain, "nobody") == []
-    assert listed(chain) == ["ann", "bob", "carol"]
+    assert texts_of(chain, "nobody") == []
+    assert list_of(chain) == ["ann", "bob", "carol"]
     assert caplog.record_tuples == [skipped] * 7
 
 
-def test_lists_are_told_one_after_the_other_and_nobody_twice() -> None:
-    assert listed(Chain((FIRST, SECOND))) == ["ann", "bob", "carol"]
-    assert listed(Chain((SECOND, FIRST))) == ["bob", "carol", "ann"]
-    assert listed(Chain((FIRST, FIRST))) == ["ann", "bob"]
+def test_lists_are_concatenated_and_each_login_is_listed_once() -> None:
+    assert list_of(Chain((FIRST, SECOND))) == ["ann", "bob", "carol"]
+    assert list_of(Chain((SECOND, FIRST))) == ["bob", "carol", "ann"]
+    assert list_of(Chain((FIRST, FIRST))) == ["ann", "bob"]
 
 
-def test_lists_that_are_texts_are_all_told() -> None:
+def test_lists_that_are_texts_are_all_kept() -> None:
     text = Command(("true",), list_argv=("echo", "all of us"))
-    assert listed(Chain((text, FIRST, text))) == ["all of us\n", "ann", "bob", "all of us\n"]
+    assert list_of(Chain((text, FIRST, text))) == ["all of us\n", "ann", "bob", "all of us\n"]
 
 
-def test_a_member_without_a_list_is_passed_over_and_without_any_there_is_none() -> None:
-    assert listed(Chain((Empty(), FIRST))) == ["ann", "bob"]
-    assert listed(Chain((Static({}), Empty()))) == []
-    assert listed(Chain((Empty(), Command(("true",))))) is None
+def test_members_without_a_list_are_ignored_and_without_any_list_there_is_none() -> None:
+    assert list_of(Chain((Empty(), FIRST))) == ["ann", "bob"]
+    assert list_of(Chain((Static({}), Empty()))) == []
+    assert list_of(Chain((Empty(), Command(("true",))))) is None
 
 
-def test_a_list_that_breaks_off_fails_the_chain_or_is_skipped_from_there(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_list_that_fails_midway_fails_the_chain_or_ends_there(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(BackendError, match=r"^the cause$"):
-        listed(Chain((FIRST, Halting(), SECOND)))
+        list_of(Chain((FIRST, Halting(), SECOND)))
     assert caplog.records == []
-    assert listed(Chain((FIRST, Halting(), SECOND), "skip")) == ["ann", "bob", "dora", "carol"]
+    assert list_of(Chain((FIRST, Halting(), SECOND), "skip")) == ["ann", "bob", "dora", "carol"]
     assert [record.getMessage() for record in caplog.records] == ["backend skipped: the cause"]
 
 
-def test_chains_may_hold_chains() -> None:
+def test_chains_may_be_nested() -> None:
     chain = Chain((Chain((Empty(), FIRST)), Chain((Chain((SECOND,)),))))
-    assert told(chain, "carol") == ["carol of the second"]
-    assert listed(chain) == ["ann", "bob", "carol"]
+    assert texts_of(chain, "carol") == ["carol of the second"]
+    assert list_of(chain) == ["ann", "bob", "carol"]
     with pytest.raises(BackendError):
         Chain((Chain((FAILING,)), FIRST)).find(ask("ann"))
-    assert told(Chain((Chain((FAILING,), "skip"), FIRST)), "ann") == ["ann of the first"]
+    assert texts_of(Chain((Chain((FAILING,), "skip"), FIRST)), "ann") == ["ann of the first"]
 
 
-def test_it_is_instant_if_all_of_its_members_are() -> None:
+def test_it_is_blocking_if_any_member_is() -> None:
     assert not Chain((FIRST, SECOND, Empty())).blocking
     assert Chain((FIRST, FAILING)).blocking
     assert not Chain((FIRST, Chain((SECOND,)))).blocking
     assert Chain((FIRST, Chain((FAILING,)))).blocking
 
 
-def test_it_closes_all_of_its_members() -> None:
+def test_it_closes_all_members() -> None:
     members = (Closing(), Chain((Closing(),)), Closing())
     Chain(members).close()
     assert [member.closed for member in members if isinstance(member, Closing)] == [["closed"], ["closed"]]
@@ -147,7 +147,7 @@ def test_it_closes_all_of_its_members() -> None:
     assert inner.closed == ["closed"]
 
 
-# Where parts of names count, all members are asked: one may know a name, and another the login.
+# By name, all members are asked: one may know a full name, and another the login.
 
 CALLED = Static({"ann": Record(name="Bob Example"), "carol": Record(name="Carol Example")})
 LOGINS = Static({"bob": Record(name="Robert Other"), "carol": "a text", "dora": Record(name="Dora Example")})
@@ -164,21 +164,23 @@ LOGINS = Static({"bob": Record(name="Robert Other"), "carol": "a text", "dora": 
         ("nobody", []),
     ],
 )
-def test_a_name_means_people_of_all_members_the_login_first_and_nobody_twice(name: str, logins: list[str]) -> None:
+def test_by_name_people_of_all_members_are_found_the_login_first_and_each_login_once(
+    name: str, logins: list[str]
+) -> None:
     found = Chain((CALLED, LOGINS)).find(ask(name, by_name=True))
     assert [person.login for person in found] == logins
     assert [person.text for person in found] == [None] * len(logins)  # the first member's carol
 
 
-def test_a_login_is_found_whoever_is_called_so_in_another_member() -> None:
+def test_a_full_name_in_one_member_does_not_hide_a_login_in_another() -> None:
     rule = Rule(from_=("any",), show=("minimal",), match="unique", list=True)
     ruip = Ruip(Chain((CALLED, LOGINS)), Policy((rule,)), ReplyOptions(), 1024, 1 << 18)
-    asker = AnswerContext("192.0.2.7", 20.0, 0.0)
-    assert ruip.answer_line(b"bob\r\n", asker) == Answer("answered", b"In real life: Robert Other\r\n")
-    assert ruip.answer_line(b"Example\r\n", asker).outcome == "refused"
+    context = AnswerContext("192.0.2.7", 20.0, 0.0)
+    assert ruip.answer_line(b"bob\r\n", context) == Answer("answered", b"In real life: Robert Other\r\n")
+    assert ruip.answer_line(b"Example\r\n", context).outcome == "refused"
 
 
-def test_a_member_that_fails_to_look_for_names_fails_the_chain_or_is_skipped() -> None:
+def test_a_member_that_fails_to_search_names_fails_the_chain_or_is_skipped() -> None:
     with pytest.raises(BackendError, match=f"^{CAUSE}$"):
         Chain((CALLED, FAILING)).find(ask("ann", by_name=True))
     found = Chain((FAILING, CALLED), "skip").find(ask("example", by_name=True))
@@ -203,7 +205,7 @@ BROKEN = {
         "[{type: empty}, {type: statik}]",
         "1:57: backend.backends[1].type: there is no backend statik (did you mean static?)",
     ),
-    "a bad word for failures": (
+    "a misspelled on_error": (
         "[{type: empty}], on_error: skipp",
         "1:61: backend.on_error: must be fail or skip (did you mean skip?)",
     ),
@@ -211,7 +213,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "problem"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_wrong_with_a_member_is_told_at_its_place(text: str, problem: str, tmp_path: Path) -> None:
+def test_an_invalid_member_is_an_error_at_its_place(text: str, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend: {{type: chain, backends: {text}}}\n")
     with pytest.raises(ConfigError) as caught:
@@ -221,7 +223,7 @@ def test_what_is_wrong_with_a_member_is_told_at_its_place(text: str, problem: st
     assert list(caught.value.problems) == [f"{path}:{expected}"]
 
 
-def test_what_a_member_misses_is_told_at_its_place(tmp_path: Path) -> None:
+def test_a_missing_requirement_of_a_member_is_a_warning_at_its_place(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(
         "backend:\n  type: chain\n  backends:\n    - {type: empty}\n"
@@ -233,7 +235,7 @@ def test_what_a_member_misses_is_told_at_its_place(tmp_path: Path) -> None:
     )
 
 
-def test_a_daemon_goes_on_without_a_member_that_fails(start: Start) -> None:
+def test_a_daemon_skips_a_failing_member(start: Start) -> None:
     daemon = start("""
 listen: "127.0.0.1:0"
 policy: [{from: any, list: true}]
@@ -258,7 +260,7 @@ backend:
 
 @dataclass(frozen=True)
 class Knowing(Backend):
-    """Knows these people, by their logins; lists them."""
+    """Finds these people by login, and lists them."""
 
     people: tuple[Person, ...]
     asked: list[str] = field(default_factory=list)
@@ -281,7 +283,7 @@ PLANS = Knowing(
 )
 
 
-def test_what_a_member_does_not_know_the_next_ones_fill_in() -> None:
+def test_atoms_that_a_member_does_not_know_come_from_the_next_ones() -> None:
     merged = Chain((PHONE_BOOK, PLANS, Static({"ann": Record(job="smith", project="a jar")})), merge=True)
     (ann,) = merged.find(ask("ann"))
     assert ann == Person(
@@ -294,29 +296,29 @@ def test_what_a_member_does_not_know_the_next_ones_fill_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mine", "others", "told"),
+    ("first", "second", "merged"),
     {
         "unknown": (None, "a plan", "a plan"),
         "empty": ("", "a plan", "a plan"),
-        "known": ("mine", "a plan", "mine"),
-        "none of both": ("", None, ""),
-        "none there": (None, "", ""),
-        "unknown to both": (None, None, None),
+        "known": ("my plan", "a plan", "my plan"),
+        "empty and unknown": ("", None, ""),
+        "unknown and empty": (None, "", ""),
+        "unknown to both members": (None, None, None),
     }.values(),
 )
-def test_unknown_and_empty_atoms_are_missing(mine: str | None, others: str | None, told: str | None) -> None:
-    merged = Chain((Knowing((Person("ann", plan=mine),)), Knowing((Person("ann", plan=others),))), merge=True)
-    assert merged.find(ask("ann")) == (Person("ann", plan=told),)
+def test_unknown_and_empty_atoms_are_filled_in(first: str | None, second: str | None, merged: str | None) -> None:
+    chain = Chain((Knowing((Person("ann", plan=first),)), Knowing((Person("ann", plan=second),))), merge=True)
+    assert chain.find(ask("ann")) == (Person("ann", plan=merged),)
 
 
-def test_who_is_known_not_to_be_logged_in_is_not_filled_in() -> None:
+def test_not_logged_in_is_known_and_not_filled_in() -> None:
     here, away = Person("ann", sessions=(Session("tty1"),)), Person("ann", sessions=())
     assert away.merged_with(here) == away
     assert Person("ann").merged_with(here) == here
     assert Person("ann").merged_with(away) == away
 
 
-def test_the_first_text_wins_and_is_the_whole_answer() -> None:
+def test_the_first_text_wins_and_is_the_complete_answer() -> None:
     later = Knowing((Person("eve", "another text"),))
     for members in ((PHONE_BOOK, PLANS, later), (PLANS, PHONE_BOOK, later)):
         later.asked.clear()
@@ -326,7 +328,7 @@ def test_the_first_text_wins_and_is_the_whole_answer() -> None:
 
 @dataclass(frozen=True)
 class Nicknamed(Backend):
-    """Finds ann by whatever name; with fields that have no login, as somebody of that name."""
+    """Finds ann by any name; with fields that have no login, under that name."""
 
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -334,54 +336,52 @@ class Nicknamed(Backend):
         return (Person(lookup.username if self.fields else "ann", plan="Ann's plan", home_phone="555-0101"),)
 
 
-def test_two_logins_are_two_people_and_nobody_gets_what_is_somebody_else_s() -> None:
+def test_people_with_different_logins_are_never_merged() -> None:
     bob = Person("bob", name="Bob Archer", plan="")
     assert Chain((PHONE_BOOK, Nicknamed()), merge=True).find(ask("bob")) == (bob,)
     assert [person.login for person in Chain((Nicknamed(), PHONE_BOOK), merge=True).find(ask("bob"))] == ["ann"]
     assert Chain((PHONE_BOOK, Nicknamed()), merge=True).find(ask("ann"))[0].plan == "Ann's plan"
 
 
-def test_who_has_no_login_in_a_member_is_who_was_asked_for() -> None:
+def test_a_record_without_a_login_is_about_the_username_of_the_lookup() -> None:
     unnamed = Nicknamed({"plan": "plan"})
-    called = Aliases(PHONE_BOOK, {"boss": ("bob",)})
-    for members in ((called, unnamed), (called, Aliases(unnamed, {"x": ("y",)}))):
+    aliased = Aliases(PHONE_BOOK, {"boss": ("bob",)})
+    for members in ((aliased, unnamed), (aliased, Aliases(unnamed, {"x": ("y",)}))):
         (boss,) = Chain(members, merge=True).find(ask("boss"))
         assert (boss.login, boss.name, boss.plan) == ("bob", "Bob Archer", "Ann's plan")
-    (boss,) = Chain((unnamed, called), merge=True).find(ask("boss"))
+    (boss,) = Chain((unnamed, aliased), merge=True).find(ask("boss"))
     assert (boss.login, boss.name, boss.plan) == ("boss", "Bob Archer", "Ann's plan")
 
 
-def test_nobody_is_told_twice_whom_one_member_finds_twice() -> None:
+def test_a_login_that_one_member_finds_twice_is_returned_once() -> None:
     twice = Knowing((Person("ann", job="potter"), Person("ann", office="7")))
     found = Chain((twice,)).find(ask("ann", by_name=True))
     assert found == [Person("ann", job="potter")]
     assert Chain((twice,), merge=True).find(ask("ann", by_name=True))[0].login == "ann"
 
 
-def test_several_people_of_an_alias_are_merged_by_their_logins() -> None:
+def test_people_of_an_alias_are_merged_by_login() -> None:
     staff = Aliases(PHONE_BOOK, {"staff": ("ann", "bob")})
     plans = Aliases(PLANS, {"staff": ("carol", "ann")})
     people = Chain((staff, plans), merge=True).find(ask("staff"))
     assert [(person.login, person.plan) for person in people] == [("ann", "Ann's plan"), ("bob", "")]
 
 
-def test_names_are_merged_by_login_and_members_without_names_are_asked_for_the_login() -> None:
+def test_people_found_by_name_are_merged_by_login_with_members_that_do_not_search_names() -> None:
     merged = Chain((PHONE_BOOK, PLANS), merge=True)
     assert [(person.login, person.plan) for person in merged.find(ask("archer", by_name=True))] == [
         ("ann", "Ann's plan"),
         ("bob", ""),
     ]
     assert merged.find(ask("ann", by_name=True)) == list(merged.find(ask("ann")))
-    crowd = Static({f"user{number}": Record(name="Ann Archer") for number in range(NAMESAKES + 1)})
+    many = Static({f"user{number}": Record(name="Ann Archer") for number in range(MAX_MATCHES + 1)})
     PLANS.asked.clear()
-    assert len(Chain((crowd, PLANS), merge=True).find(ask("archer", by_name=True))) == NAMESAKES + 1
+    assert len(Chain((many, PLANS), merge=True).find(ask("archer", by_name=True))) == MAX_MATCHES + 1
     assert PLANS.asked == ["archer"]
 
 
 @pytest.mark.parametrize("by_name", [False, True])
-def test_a_member_that_fails_fails_a_merging_chain_or_is_skipped(
-    by_name: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_member_fails_a_merging_chain_or_is_skipped(by_name: bool, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(BackendError, match=CAUSE):
         Chain((PHONE_BOOK, FAILING, PLANS), merge=True).find(ask("ann", by_name))
     skipping = Chain((PHONE_BOOK, FAILING, PLANS), "skip", merge=True)
@@ -390,13 +390,13 @@ def test_a_member_that_fails_fails_a_merging_chain_or_is_skipped(
     assert f"backend skipped: {CAUSE}" in caplog.messages
 
 
-def test_a_list_tells_what_all_members_know_as_far_as_it_can_be_held() -> None:
+def test_a_list_is_merged_up_to_max_merged_people() -> None:
     merged = Chain((PHONE_BOOK, Halting(), PLANS, Halting()), "skip", merge=True).list_users(ask(""))
     assert merged is not None
     people = {person.login: person for person in merged}
     assert list(people) == ["ann", "bob", "eve", "dora", "carol"]
     assert (people["ann"].office, people["ann"].plan) == ("7", "Ann's plan")
-    many = Knowing(tuple(Person(f"user{number}") for number in range(MERGED + 5)))
+    many = Knowing(tuple(Person(f"user{number}") for number in range(MAX_MERGED + 5)))
     more = Knowing((Person("user1", job="potter"), Person("user2"), Person("last")))
     short = Chain((Knowing(many.people[:5]), more), merge=True).list_users(ask(""))
     long = Chain((many, more), merge=True).list_users(ask(""))
@@ -404,11 +404,11 @@ def test_a_list_tells_what_all_members_know_as_far_as_it_can_be_held() -> None:
     assert long is not None
     assert [person.job for person in short] == ["", "potter", "", "", "", ""]
     people = {person.login: person for person in long}
-    assert len(people) == MERGED + 6
+    assert len(people) == MAX_MERGED + 6
     assert (people["user1"].job, list(people)[-1]) == ("", "last")
 
 
-def test_a_daemon_merges_and_shows_what_a_rule_allows(start: Start, tmp_path: Path) -> None:
+def test_a_daemon_merges_and_shows_the_atoms_that_a_rule_allows(start: Start, tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     (tmp_path / "ann" / "plan").write_text("Back on Monday.\n")
     (tmp_path / "ann" / "home_phone").write_text("555-0102\n")
@@ -417,6 +417,6 @@ def test_a_daemon_merges_and_shows_what_a_rule_allows(start: Start, tmp_path: Pa
         "backend:\n  type: chain\n  merge: true\n  backends:\n"
         f"    - {{type: static, users: {{ann: {{name: Ann Archer}}}}}}\n    - {{type: files, folder: {tmp_path}}}\n"
     )
-    told = b"In real life: Ann Archer\r\nPlan:\r\nBack on Monday.\r\n"
-    assert daemon.ask(b"ann\r\n") == daemon.ask(b"archer\r\n") == told
+    expected = b"In real life: Ann Archer\r\nPlan:\r\nBack on Monday.\r\n"
+    assert daemon.ask(b"ann\r\n") == daemon.ask(b"archer\r\n") == expected
     assert b"Ann Archer" in daemon.ask(b"\r\n")
