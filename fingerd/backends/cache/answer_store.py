@@ -1,7 +1,7 @@
-"""Answers of a backend, kept for a while, and how its last look-ups went.
+"""Cached answers of a backend, and its recent failures: a circuit breaker.
 
-No clock and no lock of its own: whoever keeps answers here says what time it
-is (``time.monotonic()``), and lets in one thread at a time.
+It has no clock and no lock: the caller passes ``time.monotonic()`` as ``now``
+and lets one thread in at a time.
 """
 
 from sys import getsizeof
@@ -11,108 +11,113 @@ from cachetools import LRUCache
 
 from fingerd.people import ATOMS, Person
 
-Key = tuple[str, bool, bool]  # the name ("" is the list of {C}), whether it was asked verbosely, and by parts of names
+Key = tuple[str, bool, bool]  # username ("" for the list), verbose, by_name
 People = tuple[Person, ...]
 
-UNIT_BYTES = 4096  # of an entry; a longer answer counts as several
-ANSWER_BYTES = 1 << 20  # what is longer is not kept
-PERSON_BYTES = 512  # that somebody takes besides the texts
+ENTRY_BYTES = 4096  # the unit in which answers are counted
+MAX_ANSWER_BYTES = 1 << 20  # a longer answer is not cached
+PERSON_BYTES = 512  # of memory for a person, without texts
 SESSION_BYTES = 384
-KEY_BYTES = 512  # of an entry, besides its name
-CAUSE_CHARACTERS = 200  # of a failure
+KEY_BYTES = 512  # for an entry, without the username
+MAX_CAUSE_CHARACTERS = 200
 
-PAUSE = 5.0  # seconds in which a look-up that has failed is not tried again
-DOWN = 3  # failures in a row, of whoever has an answer: then one look-up at a time finds out if all is well again
+RETRY_SECONDS = 5.0  # after a failed look-up, until the next one for the same key
+BREAKER_THRESHOLD = (
+    3  # consecutive failures for keys with an answer; then only one look-up at a time probes the backend
+)
 
 
-class Kept(NamedTuple):
-    """One answer. ``people`` is None for a list that is too long to be kept, or that is none."""
+class CachedAnswer(NamedTuple):
+    """An answer. ``people`` is None if there is no list, or one that is too long to be cached."""
 
     people: People | None
-    fresh: float  # until then it is as good as a new one
-    stale: float  # until then it is better than none
-    units: int = 1  # of the room for all of them
+    fresh_until: float
+    stale_until: float  # served until then if the backend fails
+    entries: int = 1  # that it counts for
 
 
 class _Failure(NamedTuple):
     cause: str
     until: float
-    units: int
+    entries: int
 
 
-T = TypeVar("T", Kept, _Failure)
+T = TypeVar("T", CachedAnswer, _Failure)
 
 
-class Remembered:
-    """At most ``entries`` answers, a quarter as many names that nobody has, and a quarter as many failures.
+class AnswerStore:
+    """At most ``entries`` answers, a quarter as many unknown names, and a quarter as many failures.
 
-    The least recently wanted goes first. The three have no room in common:
-    who asks for ever other names does not push out the people. An entry is
-    one of UNIT_BYTES, so all together take 1.5 times ``entries`` of these.
+    The least recently used is evicted first. The three are separate, so that
+    queries for unknown names cannot evict answers. An entry is ENTRY_BYTES, so
+    the total is at most 1.5 times ``entries`` of these.
     """
 
     def __init__(self, entries: int) -> None:
         fewer = max(entries // 4, 1)
-        self._known: LRUCache[Key, Kept] = LRUCache(entries, _units_of)
-        self._nobody: LRUCache[Key, Kept] = LRUCache(fewer, _units_of)
-        self._failures: LRUCache[Key, _Failure] = LRUCache(fewer, _units_of)
-        self._in_a_row = 0  # look-ups that have failed, of those who have an answer
-        self._down_until = 0.0  # nobody is looked up of whom there is an old answer
+        self._answers: LRUCache[Key, CachedAnswer] = LRUCache(entries, _entries_of)
+        self._unknown: LRUCache[Key, CachedAnswer] = LRUCache(fewer, _entries_of)
+        self._failures: LRUCache[Key, _Failure] = LRUCache(fewer, _entries_of)
+        self._consecutive_failures = 0  # for keys with an answer
+        self._open_until = 0.0  # of the circuit breaker: until then stale answers are served without a look-up
 
-    def good(self, key: Key, now: float) -> Kept | None:
-        """The answer to be told without a look-up: a fresh one, or an old one where a look-up would fail again."""
-        kept = self._known.get(key) or self._nobody.get(key)
-        if kept is None or now < kept.fresh:
-            return kept
-        if now >= kept.stale:
+    def fresh_enough(self, key: Key, now: float) -> CachedAnswer | None:
+        """The answer to give without a look-up: a fresh one, or a stale one while a look-up would fail again."""
+        answer = self._answers.get(key) or self._unknown.get(key)
+        if answer is None or now < answer.fresh_until:
+            return answer
+        if now >= answer.stale_until:
             return None
         failure = self._failures.get(key)
-        return kept if now < self._down_until or (failure and now < failure.until) else None
+        return answer if now < self._open_until or (failure and now < failure.until) else None
 
-    def old(self, key: Key, now: float) -> Kept | None:
-        """The answer to be told where a look-up fails."""
-        kept = self._known.get(key) or self._nobody.get(key)
-        return kept if kept and now < kept.stale else None
+    def stale(self, key: Key, now: float) -> CachedAnswer | None:
+        """The answer to give if a look-up fails."""
+        answer = self._answers.get(key) or self._unknown.get(key)
+        return answer if answer and now < answer.stale_until else None
 
     def failure(self, key: Key, now: float) -> str:
-        """Why there is no look-up now and no answer either; nothing where there may be one."""
+        """The cause of a failure that is not retried yet; empty if a look-up may be made."""
         failure = self._failures.get(key)
         return failure.cause if failure and now < failure.until else ""
 
-    def begin(self, until: float) -> None:
-        """A look-up goes on until then at the latest, and there is an old answer in its place."""
-        if self._in_a_row >= DOWN:
-            self._down_until = until
+    def begin(self, deadline: float) -> None:
+        """Begin a look-up for a key that has a stale answer; while the backend is down, no other is made until then."""
+        if self._consecutive_failures >= BREAKER_THRESHOLD:
+            self._open_until = deadline
 
-    def keep(self, key: Key, kept: Kept) -> None:
-        """A look-up went well: remember the answer in the place of all that is known of this key."""
-        self._in_a_row, self._down_until = 0, 0.0
-        for where in (self._known, self._nobody, self._failures):
-            where.pop(key, None)
-        size = _key_bytes(key) + weight(kept.people)
-        if size <= ANSWER_BYTES:
-            _put(self._nobody if kept.people == () else self._known, key, kept._replace(units=_units(size)))
+    def store(self, key: Key, answer: CachedAnswer) -> None:
+        """A look-up succeeded: replace all that is stored for this key, and close the circuit breaker."""
+        self._consecutive_failures, self._open_until = 0, 0.0
+        for entries in (self._answers, self._unknown, self._failures):
+            entries.pop(key, None)
+        size = _key_bytes(key) + people_bytes(answer.people)
+        if size <= MAX_ANSWER_BYTES:
+            _put(
+                self._unknown if answer.people == () else self._answers, key, answer._replace(entries=_to_entries(size))
+            )
 
     def fail(self, key: Key, cause: str, now: float) -> None:
-        """A look-up has failed. Without a cause, only who has an old answer is told that one for a while."""
-        cause = cause[:CAUSE_CHARACTERS]
-        _put(self._failures, key, _Failure(cause, now + PAUSE, _units(_key_bytes(key) + getsizeof(cause))))
-        if key in self._known:  # whoever asks for ever other names that fail says nothing about those
-            self._in_a_row += 1
-            if self._in_a_row >= DOWN:
-                self._down_until = now + PAUSE
+        """A look-up failed. Without a cause, keys that have no stale answer are looked up again at once."""
+        cause = cause[:MAX_CAUSE_CHARACTERS]
+        size = _key_bytes(key) + getsizeof(cause)
+        _put(self._failures, key, _Failure(cause, now + RETRY_SECONDS, _to_entries(size)))
+        if key in self._answers:  # failures for names that anyone may invent say nothing about the known ones
+            self._consecutive_failures += 1
+            if self._consecutive_failures >= BREAKER_THRESHOLD:
+                self._open_until = now + RETRY_SECONDS
 
     def __len__(self) -> int:
-        return len(self._known) + len(self._nobody) + len(self._failures)
+        return len(self._answers) + len(self._unknown) + len(self._failures)
 
 
-def weight(people: People | None) -> int:
-    """How many bytes these people take in memory, about."""
-    return sum(map(weight_of, people or ()))
+def people_bytes(people: People | None) -> int:
+    """About how much memory these people take."""
+    return sum(map(person_bytes, people or ()))
 
 
-def weight_of(person: Person) -> int:
-    """The same for one of them."""
+def person_bytes(person: Person) -> int:
+    """About how much memory a person takes."""
     texts = sum(getsizeof(value) for atom in ("text", *ATOMS) if isinstance(value := getattr(person, atom), str))
     return PERSON_BYTES + texts + SESSION_BYTES * len(person.sessions or ())
 
@@ -121,15 +126,15 @@ def _key_bytes(key: Key) -> int:
     return KEY_BYTES + getsizeof(key[0])
 
 
-def _units(size: int) -> int:
-    return -(-size // UNIT_BYTES)
+def _to_entries(size: int) -> int:
+    return -(-size // ENTRY_BYTES)
 
 
-def _units_of(entry: Kept | _Failure) -> int:
-    return entry.units
+def _entries_of(value: CachedAnswer | _Failure) -> int:
+    return value.entries
 
 
-def _put(where: "LRUCache[Key, T]", key: Key, entry: T) -> None:
-    """Remember it, unless it is longer than all the room there."""
-    if _units_of(entry) <= where.maxsize:
-        where[key] = entry
+def _put(entries: "LRUCache[Key, T]", key: Key, value: T) -> None:
+    """Store a value, unless it is larger than the whole cache."""
+    if value.entries <= entries.maxsize:
+        entries[key] = value
