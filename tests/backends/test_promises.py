@@ -1,4 +1,4 @@
-"""What every backend promises, asked of every module in the folder; and the types by name."""
+"""What every backend must do, checked for every built-in one; and how ``type:`` finds a backend by its name."""
 
 import re
 import subprocess
@@ -19,13 +19,13 @@ from fingerd.backends.vending import Slot
 from fingerd.daemon.catalogue import catalogue
 from fingerd.errors import BackendError
 from fingerd.people import Person
-from fingerd.testing import ask, check_backend, check_failing
+from fingerd.testing import check_backend, check_failing, make_lookup
 from tests.helpers.daemons import FINGERD
 
 ALICE = Static({"alice": "fine"})
 BROKEN = Command(("sh", "-c", "exit 3"))
 
-# How to make one of each that works without a network, and one that fails where it can. FOLDER holds alice.txt.
+# Options of one backend of each type that works without a network, and of one that fails. FOLDER has alice.txt.
 OPTIONS: dict[str, dict[str, Any]] = {
     "aliases": {"backend": ALICE, "names": {"root": ("alice",)}},
     "cache": {"backend": ALICE},
@@ -55,11 +55,11 @@ FAILING: dict[str, tuple[dict[str, Any], str]] = {
     "web": ({"prefix": "http://127.0.0.1:1/~"}, "web "),
 }
 NETWORK = {"ldap", "web"}
-KNOWS = sorted(set(OPTIONS) - {"discard", "drop", "empty", "hold", "system"} - NETWORK)  # alice
+KNOW_ALICE = sorted(set(OPTIONS) - {"discard", "drop", "empty", "hold", "system"} - NETWORK)
 
 
 def make(name: str, options: dict[str, Any], folder: Path) -> Backend:
-    """A backend with these options; alice lies in the folder and in a story, and there is a database without tables."""
+    """A backend with these options; alice is in the directory and in a scenario, and there is an empty database."""
     (folder / "alice.txt").write_text("fine")
     (folder / "people.db").touch()
     (folder / "story.toml").write_text("[[-1s]]\ntype = 'create'\nlogin = 'alice'\n")
@@ -72,12 +72,12 @@ def make(name: str, options: dict[str, Any], folder: Path) -> Backend:
     return backend
 
 
-def test_every_backend_in_the_folder_is_tested_here() -> None:
+def test_every_built_in_backend_is_tested_here() -> None:
     assert list(backend_names()) == sorted(OPTIONS)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_backend_is_what_it_promises(name: str, tmp_path: Path) -> None:
+def test_a_backend_class_keeps_to_the_protocol(name: str, tmp_path: Path) -> None:
     kind = load_type(name)
     assert kind.__name__ == name.capitalize()
     assert kind.__doc__
@@ -87,19 +87,19 @@ def test_a_backend_is_what_it_promises(name: str, tmp_path: Path) -> None:
     backend.close()
 
 
-INSTANT = {"aliases", "cache", "chain", "discard", "drop", "empty", "hold", "scenario", "static", "vending"}
+NON_BLOCKING = {"aliases", "cache", "chain", "discard", "drop", "empty", "hold", "scenario", "static", "vending"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_backend_is_instant_if_it_and_all_that_it_is_made_of_answer_from_memory(name: str, tmp_path: Path) -> None:
-    assert make(name, OPTIONS[name], tmp_path).blocking is (name not in INSTANT)
+def test_a_backend_is_blocking_unless_it_and_its_parts_answer_from_memory(name: str, tmp_path: Path) -> None:
+    assert make(name, OPTIONS[name], tmp_path).blocking is (name not in NON_BLOCKING)
     if name in ("aliases", "cache", "chain"):
         assert make(name, FAILING[name][0], tmp_path).blocking is True
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name not in NETWORK])
 def test_it_knows_no_hostile_name_and_finds_a_login_in_many_threads_at_once(name: str, tmp_path: Path) -> None:
-    check_backend(make(name, OPTIONS[name], tmp_path), known="alice" if name in KNOWS else "")
+    check_backend(make(name, OPTIONS[name], tmp_path), known="alice" if name in KNOW_ALICE else "")
 
 
 @pytest.mark.parametrize("name", FAILING)
@@ -108,22 +108,20 @@ def test_a_failure_is_a_backend_error_with_its_cause(name: str, tmp_path: Path) 
     backend = make(name, options, tmp_path)
     check_failing(backend)
     with pytest.raises(BackendError) as caught:
-        backend.find(ask("bob"))
+        backend.find(make_lookup("bob"))
     assert str(caught.value).startswith(beginning)
     backend.close()
 
 
 class Wrong(Empty):
-    """Breaks a promise: how is in ``how``."""
+    """A wrong backend; ``how`` says what is wrong with it."""
 
     def __init__(self, how: str) -> None:
         self.how = how
-        self.asked = 0
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        self.asked += 1
         known = [Person(lookup.username)] if lookup.username == "alice" else []
-        if self.how == "knows everybody":
+        if self.how == "finds every name":
             return [Person(lookup.username)]
         if self.how == "twice":
             return known * 2
@@ -133,10 +131,7 @@ class Wrong(Empty):
             return []
         if self.how == "in another folder" and lookup.username == "../alice":
             return [Person("alice")]
-        return [] if self.how == "nobody" else known
-
-    def at_once(self, lookup: Lookup) -> Sequence[Person] | None:
-        return [Person("bob")] if self.how == "others at once" and lookup.username == "alice" else None
+        return [] if self.how == "finds no one" else known
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         return iter([Person("alice"), Person("")]) if self.how == "nameless" else iter([Person("", "a text")])
@@ -145,28 +140,27 @@ class Wrong(Empty):
 @pytest.mark.parametrize(
     ("how", "what"),
     {
-        "knows everybody": "'nobody' should be nobody, but is ",
-        "twice": "alice should come once, but there are ['alice', 'alice']",
-        "in another folder": "'../alice' should be nobody, but is ",
-        "others at once": "'alice' should be ['alice'], but is ['bob'] at once",
-        "nameless": "of the list has neither a login nor a text",
-        "nobody": "alice should come first, but there are []",
-        "in threads only": "a thread got KeyError('alice')",
+        "finds every name": "'nobody' must be unknown, but is ",
+        "twice": "alice must be found once, but the result is ['alice', 'alice']",
+        "in another folder": "'../alice' must be unknown, but is ",
+        "nameless": "in the list has neither a login nor a text",
+        "finds no one": "alice must be found first, but the result is []",
+        "in threads only": "a thread raised KeyError('alice')",
         "not in threads": "a thread found [] for alice",
     }.items(),
 )
-def test_a_backend_that_breaks_a_promise_is_found_out(how: str, what: str) -> None:
+def test_check_backend_detects_a_wrong_backend(how: str, what: str) -> None:
     check_backend(Wrong("right"), known="alice")
     with pytest.raises(AssertionError, match=re.escape(what)):
         check_backend(Wrong(how), known="alice")
 
 
-def test_a_failure_that_is_none_is_found_out() -> None:
-    with pytest.raises(AssertionError, match=r"bob should be a failure, but is \(\)"):
+def test_check_failing_detects_a_backend_that_does_not_fail() -> None:
+    with pytest.raises(AssertionError, match=r"bob must be a failure, but is \(\)"):
         check_failing(Empty())
 
 
-def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
+def test_a_look_up_and_its_answer_import_nothing(tmp_path: Path) -> None:
     (tmp_path / "alice.txt").write_bytes("Zoë 日本".encode("utf-16"))
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "name").write_text("日本 😀")
@@ -205,7 +199,7 @@ def test_asking_and_answering_imports_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "BackendError\n", "")
 
 
-def test_a_name_that_no_backend_has() -> None:
+def test_an_unknown_type_is_an_error() -> None:
     with pytest.raises(UnknownTypeError):
         load_type("statik")
     with pytest.raises(UnknownTypeError):
@@ -214,7 +208,7 @@ def test_a_name_that_no_backend_has() -> None:
 
 @pytest.fixture
 def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of somebody else's, with a backend, one of our name, and one whose library is missing."""
+    """Another package, with a backend, one with a built-in name, one whose library is missing, and broken ones."""
     (tmp_path / "weather.py").write_text(
         "from fingerd.backends.empty import Empty\nclass Weather(Empty):\n    'The weather.'\n"
         "class Static(Empty):\n    ''\n"
@@ -235,7 +229,7 @@ def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_other_packages_add_backends_but_cannot_shadow_ours(weather: Path) -> None:
+def test_other_packages_add_backends_but_cannot_replace_built_in_ones(weather: Path) -> None:
     assert backend_names()[-7:] == ("broken", "counted", "mangled", "nothing", "plain", "raising", "weather")
     assert load_type("weather").__name__ == "Weather"
     assert load_type("static").__module__ == "fingerd.backends.static"
@@ -298,9 +292,7 @@ def test_the_command_prints_that_list(weather: Path) -> None:
         "most: no option can be of type int: use Annotated[int, Integer()]",
     }.items(),
 )
-def test_a_backend_that_cannot_be_used_is_a_problem_of_the_configuration(
-    weather: Path, tmp_path: Path, name: str, what: str
-) -> None:
+def test_an_unusable_backend_is_a_configuration_error(weather: Path, tmp_path: Path, name: str, what: str) -> None:
     config = tmp_path / "fingerd.yaml"
     config.write_text(f"backend: {{type: {name}}}\n")
     command = [*FINGERD, "--check", "-c", str(config)]

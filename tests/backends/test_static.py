@@ -9,7 +9,7 @@ from fingerd.backends.static import Static
 from fingerd.errors import ConfigError
 from fingerd.people import Person, Record
 from fingerd.settings import load_config
-from fingerd.testing import ask
+from fingerd.testing import make_lookup
 from tests.conftest import Start
 
 ANN = Record(name="Ann Archer", office="Room 7")
@@ -30,19 +30,19 @@ USERS = Static({"ann": ANN, "archer": "I am archer", "bob": Record(name="Bob Arc
 def test_find_matches_the_exact_login_and_by_name_words_of_full_names(
     name: str, logins: list[str], by_name_logins: list[str]
 ) -> None:
-    assert [person.login for person in USERS.find(ask(name))] == logins
-    assert [person.login for person in USERS.find(ask(name, by_name=True))] == by_name_logins
+    assert [person.login for person in USERS.find(make_lookup(name))] == logins
+    assert [person.login for person in USERS.find(make_lookup(name, by_name=True))] == by_name_logins
 
 
 def test_a_user_is_a_record_or_a_text_that_ends_with_one_newline() -> None:
-    assert USERS.find(ask("ann")) == (Person("ann", name="Ann Archer", office="Room 7", plan=""),)
+    assert USERS.find(make_lookup("ann")) == (Person("ann", name="Ann Archer", office="Room 7", plan=""),)
     for text in ("I am zoe", "I am zoe\n"):
-        assert Static({"zoe": text}).find(ask("zoe")) == (Person("zoe", "I am zoe\n"),)
+        assert Static({"zoe": text}).find(make_lookup("zoe")) == (Person("zoe", "I am zoe\n"),)
 
 
 def test_the_list_has_all_users_in_the_order_of_the_configuration() -> None:
-    assert [person.login for person in USERS.list_users(ask(""))] == ["ann", "archer", "bob"]
-    assert list(Static({}).list_users(ask(""))) == []
+    assert [person.login for person in USERS.list_users(make_lookup(""))] == ["ann", "archer", "bob"]
+    assert list(Static({}).list_users(make_lookup(""))) == []
 
 
 def test_its_answers_may_be_repeated_until_the_next_reload() -> None:

@@ -1,4 +1,4 @@
-"""The backend alone, and what every backend promises. Run by ``python -m pytest``, where fingerd is installed."""
+"""The backend alone, and what every backend must do. Run ``python -m pytest`` where fingerd is installed."""
 
 import functools
 import http.server
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from fingerd_weather import Weather
 
-from fingerd.errors import BackendError, OptionError
-from fingerd.testing import ask, check_backend, check_failing
+from fingerd.backends import BackendError, OptionError
+from fingerd.testing import check_backend, check_failing, make_lookup
 
 SOURCE = Path(__file__).parent.parent / "weather.json"
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    """Where a web server of the test's own has the source."""
+def url() -> Iterator[str]:
+    """The URL of the source on a web server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -30,16 +30,16 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-def test_it_tells_the_weather() -> None:
+def test_it_answers_with_the_weather() -> None:
     weather = Weather(str(SOURCE))
-    assert [person.text for person in weather.find(ask("Lisbon"))] == ["lisbon: clear, 24 °C\n"]
-    assert [person.login for person in weather.list_users(ask(""))] == ["lisbon", "reykjavik"]
-    assert Weather(str(SOURCE), "fahrenheit").find(ask("reykjavik"))[0].text == "reykjavik: sleet, 34 °F\n"
+    assert [person.text for person in weather.find(make_lookup("Lisbon"))] == ["lisbon: clear, 24 °C\n"]
+    assert [person.login for person in weather.list_users(make_lookup(""))] == ["lisbon", "reykjavik"]
+    assert Weather(str(SOURCE), "fahrenheit").find(make_lookup("reykjavik"))[0].text == "reykjavik: sleet, 34 °F\n"
 
 
-def test_it_is_a_backend_as_all_others(address: str, tmp_path: Path) -> None:
+def test_it_keeps_to_the_protocol(url: str, tmp_path: Path) -> None:
     check_backend(Weather(str(SOURCE)), known="lisbon")
-    web = Weather(address)
+    web = Weather(url)
     check_backend(web, known="lisbon")
     web.close()
     for text in ("", "[]", '{"lisbon": 1}'):
@@ -48,14 +48,24 @@ def test_it_is_a_backend_as_all_others(address: str, tmp_path: Path) -> None:
     check_failing(Weather("http://127.0.0.1:1/"))
 
 
-def test_what_is_not_known_is_left_out_and_a_deadline_is_kept(address: str, tmp_path: Path) -> None:
+def test_unknown_values_are_left_out_and_the_deadline_is_kept(url: str, tmp_path: Path) -> None:
     (tmp_path / "weather.json").write_text('{"oslo": {}, "rome": {"celsius": "hot"}}')
     weather = Weather(str(tmp_path / "weather.json"))
-    assert [person.text for person in weather.list_users(ask(""))] == ["oslo: unknown\n", "rome: unknown\n"]
+    assert [person.text for person in weather.list_users(make_lookup(""))] == ["oslo: unknown\n", "rome: unknown\n"]
     (tmp_path / "weather.json").write_text('{"Oslo": {"celsius": 1' + "0" * 400 + '}, "ROME": {"celsius": 9}}')
-    assert [person.text for person in weather.list_users(ask(""))] == ["oslo: unknown\n", "rome: unknown, 9 °C\n"]
-    assert [person.login for person in weather.find(ask("Rome"))] == ["rome"]
+    assert [person.text for person in weather.list_users(make_lookup(""))] == [
+        "oslo: unknown\n",
+        "rome: unknown, 9 °C\n",
+    ]
+    assert [person.login for person in weather.find(make_lookup("Rome"))] == ["rome"]
     with pytest.raises(BackendError, match="not done in time"):
-        Weather(address).find(ask("lisbon", seconds=0))
-    with pytest.raises(OptionError, match="must be a whole path"):
+        Weather(url).find(make_lookup("lisbon", seconds=0))
+    with pytest.raises(OptionError, match="must be an absolute path"):
         Weather("weather.json")
+
+
+def test_a_missing_file_is_a_missing_requirement(tmp_path: Path) -> None:
+    weather = Weather("/weather.json")
+    assert list(weather.missing_requirements(tmp_path)) == [f"there is no file {tmp_path}/weather.json"]
+    (tmp_path / "weather.json").touch()
+    assert not list(weather.missing_requirements(tmp_path))
