@@ -257,7 +257,7 @@ def test_backends_lists_types_options_and_packages(weather: Path) -> None:
         "merge (true or false; default: false)",
         "stale_seconds (time; default: 1h; from 0 to 8760h)",
         "timeout (time; default: 10; from 0.1 to 8760h)",
-        "start (moment; default: none)",
+        "start (date and time; default: none)",
         "cpu_seconds (number; default: 0; from 0 to 86400; 0: no limit)",
         "auth_file (path; default: none)",
         "verify (true or false or text; default: true)",

@@ -1,34 +1,36 @@
-"""``type: scenario``: fictional people, who come and go and change as a story has it."""
+"""``type: scenario``: fictional people whose state changes with time, as a scenario file says."""
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.scenario.timeline import Actor, Sitting, Story, StoryError, read_story
+from fingerd.backends.scenario.actions import read_actions
+from fingerd.backends.scenario.timeline import PersonState, TimedSession, Timeline, replay
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Scalar
-from fingerd.errors import OptionError
+from fingerd.errors import option_errors
 from fingerd.people import LastLogin, Person, Session
 from fingerd.protocol.query import is_queryable
 
-BEGAN = time.time()  # when this process heard of scenarios first: a reload does not begin them anew
+PROCESS_START = time.time()  # about: a reload does not restart a scenario
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Makes ``time.time()`` seconds of a moment in ISO 8601, which is local time where it names no offset."""
+class DateTime:
+    """Converts a date and time in ISO 8601 to ``time.time()`` seconds; without an offset, it is local time."""
 
-    type_name = "moment"
+    type_name = "date and time"
 
     def __call__(self, scalar: Scalar) -> float:
-        """The seconds; ValueError for what is no moment."""
+        """The seconds; ValueError if it is not a date and time."""
         try:
             return datetime.fromisoformat(scalar.text).timestamp()
         except (ValueError, OverflowError):
-            raise ValueError("must be a moment, as 2026-12-24 or 2026-12-24T18:00:00+01:00") from None
+            raise ValueError("must be a date and time, as 2026-12-24 or 2026-12-24T18:00:00+01:00") from None
 
 
 @dataclass(frozen=True)
@@ -39,64 +41,65 @@ class Scenario(Backend):
     searches_names: ClassVar[bool] = True
 
     file: Annotated[str, read_path]
-    start: Annotated[float, Moment()] | None = None
-    _story: Story = field(init=False, repr=False, compare=False)
+    start: Annotated[float, DateTime()] | None = None
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "_story", read_story(self.file))
-        except StoryError as error:
-            raise OptionError(str(error), "file") from error
+        with option_errors("file"):
+            _ = self._timeline  # read now: errors in the file are configuration errors
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        return replay(read_actions(self.file))
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Who has the login by now, and those whose full name it is a part of where that counts."""
+        """The person with this login now; if the lookup is ``by_name``, then those whose full name matches."""
         now = time.time()
-        moment = self._moment(now)
-        if moment is None:
+        position = self._position(now)
+        if position is None:
             return ()
-        actor = self._story.actor(lookup.username, moment)
-        found = [_person(actor, now, moment)] if actor else []
+        state = self._timeline.state(lookup.username, position)
+        found = [_person(state, now, position)] if state else []
         if not lookup.by_name:
             return found
-        others = (_person(other, now, moment) for other in self._story.actors(moment) if other != actor)
+        others = (_person(other, now, position) for other in self._timeline.states(position) if other != state)
         return [*found, *(person for person in others if person.matches_name(lookup.username))]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
-        """Who is logged in by now."""
+        """The people who are logged in now."""
         now = time.time()
-        moment = self._moment(now)
-        if moment is None:
+        position = self._position(now)
+        if position is None:
             return iter(())
-        return (_person(actor, now, moment) for actor in self._story.actors(moment) if actor.sittings)
+        return (_person(state, now, position) for state in self._timeline.states(position) if state.sessions)
 
     def warnings(self) -> Iterator[str]:
-        """Those whom nobody can ask for."""
-        for login in self._story.logins():
+        """A message for each login that no query can contain."""
+        for login in self._timeline.logins():
             if not is_queryable(login):
                 yield f"no query can ask for a user called {login!r}"
 
-    def _moment(self, now: float) -> float | None:
-        """Where the story is, in seconds; None when it is over."""
-        return self._story.now(now - (BEGAN if self.start is None else self.start))
+    def _position(self, now: float) -> float | None:
+        """The time on the timeline, in seconds after its start; None if it has stopped."""
+        return self._timeline.position(now - (PROCESS_START if self.start is None else self.start))
 
 
-def _person(actor: Actor, now: float, moment: float) -> Person:
-    """Somebody of the story, at this time and at this moment of it."""
-    start = now - moment  # of the story, the last time that it began
-    last = LastLogin(start + actor.last.since, actor.last.line, actor.last.host) if actor.last else LastLogin(None)
-    texts = actor.texts
+def _person(state: PersonState, now: float, position: float) -> Person:
+    """The person, with times as of ``time.time()`` instead of the timeline's."""
+    start = now - position  # of the timeline, or of its current repetition
+    last = state.last_session
+    texts = state.texts
     return Person(
-        actor.login,
+        state.login,
         name=texts.get("name", ""),
         office=texts.get("office", ""),
         directory=texts.get("home", ""),
         shell=texts.get("shell", ""),
         plan=texts.get("plan", ""),
-        sessions=tuple(_session(sitting, start, moment) for sitting in actor.sittings),
-        last_login=last,
+        sessions=tuple(_session(session, start, position) for session in state.sessions),
+        last_login=LastLogin(start + last.since, last.line, last.host) if last else LastLogin(None),
     )
 
 
-def _session(sitting: Sitting, start: float, moment: float) -> Session:
-    idle = 0.0 if sitting.idle_since is None else moment - sitting.idle_since
-    return Session(sitting.line, sitting.host, start + sitting.since, idle)
+def _session(session: TimedSession, start: float, position: float) -> Session:
+    idle = 0.0 if session.idle_since is None else position - session.idle_since
+    return Session(session.line, session.host, start + session.since, idle)

@@ -1,4 +1,4 @@
-"""``type: scenario``: stories as pyfingerd writes them, who is who at which moment, and what is wrong with a file."""
+"""``type: scenario``: scenarios of pyfingerd, the state of people at each time, and all errors in a file."""
 
 import json
 import subprocess
@@ -25,10 +25,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a scenario from its actions: a time, a type, a login, and what else belongs to it."""
+    """Writes a scenario of actions: each a time, a type, a login, and other keys."""
 
     def write(*actions: str) -> Path:
-        path = tmp_path / "story.toml"
+        path = tmp_path / "scenario.toml"
         tables = []
         for action in actions:
             when, kind, *others = action.split(maxsplit=3)
@@ -41,7 +41,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def at(path: Path, seconds: float) -> Scenario:
-    """The scenario when so many seconds have passed."""
+    """The scenario, started so many seconds ago."""
     return Scenario(str(path), time.time() - seconds)
 
 
@@ -59,16 +59,16 @@ def listed(path: Path, seconds: float) -> list[str]:
 
 
 def idle(path: Path, login: str, seconds: float) -> list[int]:
-    """For how many seconds nothing was typed, in each session."""
+    """The idle seconds of each session."""
     found = person(path, login, seconds)
     assert found
     return [round(session.idle or 0) for session in found.sessions or ()]
 
 
-# What happens
+# Actions
 
 
-def test_somebody_is_there_from_their_creation_to_their_deletion(write: Write) -> None:
+def test_a_person_exists_from_creation_to_deletion(write: Write) -> None:
     path = write("-1d create ann", "10s create bob", "20s delete ann", "30s create ann name='Ann Again'")
     assert person(path, "ann", -DAY - 1) is None
     assert [bool(person(path, "ann", seconds)) for seconds in (-1, 15, 25)] == [True, True, False]
@@ -77,7 +77,7 @@ def test_somebody_is_there_from_their_creation_to_their_deletion(write: Write) -
     assert again == Person("ann", name="Ann Again", plan="", sessions=(), last_login=LastLogin(None))
 
 
-def test_what_is_written_of_somebody_changes_and_can_be_taken_back(write: Write, tmp_path: Path) -> None:
+def test_texts_can_be_updated_and_removed(write: Write, tmp_path: Path) -> None:
     (tmp_path / "plan.txt").write_bytes("Zoë: 日本\n".encode())
     path = write(
         "0s create ann name='Ann'\noffice='7'\nhome='/h'\nshell='/s'\nplan='plan.txt'\nfavourite='tea'",
@@ -101,7 +101,7 @@ def test_what_is_written_of_somebody_changes_and_can_be_taken_back(write: Write,
     assert (without.plan, without.office) == ("", "8")
 
 
-def test_sessions_come_and_go_by_name_or_from_the_last_one_on(write: Write) -> None:
+def test_sessions_are_referred_to_by_name_or_are_the_latest_one(write: Write) -> None:
     path = write(
         "0s create ann",
         "1s login ann line='a'",
@@ -131,12 +131,12 @@ def test_sessions_come_and_go_by_name_or_from_the_last_one_on(write: Write) -> N
     )
 
 
-def test_the_list_is_who_is_logged_in(write: Write) -> None:
+def test_the_list_has_the_people_who_are_logged_in(write: Write) -> None:
     path = write("0s create ann", "0s create bob", "1s login bob", "2s login ann", "3s logout bob")
     assert [listed(path, seconds) for seconds in (0.5, 1.5, 2.5, 3.5)] == [[], ["bob"], ["ann", "bob"], ["ann"]]
 
 
-def test_names_are_found_as_they_are_at_that_moment(write: Write) -> None:
+def test_full_names_match_as_they_are_at_that_time(write: Write) -> None:
     path = write("0s create ann name='Ann Archer'", "0s create archer", "10s update ann name='Ann Baker'")
     found = [[person.login for person in at(path, 5).find(ask("archer", by_name))] for by_name in (False, True)]
     assert found == [["archer"], ["archer", "ann"]]
@@ -147,7 +147,7 @@ def test_names_are_found_as_they_are_at_that_moment(write: Write) -> None:
     ("ending", "later"),
     [("", True), ("40s freeze", True), ("40s interrupt", True), ("40s stop", None), ("40s repeat", True)],
 )
-def test_a_story_ends_as_it_says(ending: str, later: bool | None, write: Write) -> None:
+def test_a_scenario_ends_as_its_ending_says(ending: str, later: bool | None, write: Write) -> None:
     path = write("0s create ann", "20s login ann", *([ending] if ending else []), "60s delete ann")
     frozen = not ending.endswith("repeat")
     assert listed(path, 30.5) == ["ann"]
@@ -158,7 +158,7 @@ def test_a_story_ends_as_it_says(ending: str, later: bool | None, write: Write) 
         assert idle(path, "ann", 1030.5) == [0] if later else listed(path, 1030.5) == []
 
 
-def test_the_earliest_end_counts_and_a_story_without_one_stays_as_it_is(write: Write) -> None:
+def test_the_earliest_end_counts_and_without_one_the_last_state_stays(write: Write) -> None:
     path = write("0s create ann", "30s stop", "20s freeze", "25s delete ann")
     assert person(path, "ann", 100)
     assert person(write("0s create ann"), "ann", 1e6)
@@ -175,56 +175,56 @@ def test_times_of_all_units_and_actions_in_any_order(write: Write) -> None:
     assert [listed(path, 9 * DAY + HOUR + seconds) for seconds in (60.5, 61.5, 62.5)] == [[], ["ann"], []]
 
 
-def test_without_a_start_it_begins_with_the_process_and_a_reload_does_not_begin_it_anew(
+def test_without_a_start_it_starts_with_the_process_and_a_reload_does_not_restart_it(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenario, "BEGAN", time.time() - HOUR)
+    monkeypatch.setattr(scenario, "PROCESS_START", time.time() - HOUR)
     path = write("0s create ann", "1w login ann")
     assert [person.login for person in Scenario(str(path)).find(ask("ann"))] == ["ann"]
-    assert Scenario(str(path))._moment(time.time()) == pytest.approx(HOUR, abs=60)
+    assert Scenario(str(path))._position(time.time()) == pytest.approx(HOUR, abs=60)
 
 
-def test_a_login_that_no_query_can_ask_for_is_a_doubt(write: Write) -> None:
+def test_a_login_that_no_query_can_contain_is_a_warning(write: Write) -> None:
     path = write("0s create ann", "0s create a@b")
     assert list(Scenario(str(path)).warnings()) == ["no query can ask for a user called 'a@b'"]
 
 
 def test_a_long_scenario_is_read_in_one_pass(tmp_path: Path) -> None:
     """With one pass for each of 20,000 times this would take minutes."""
-    path = tmp_path / "story.toml"
+    path = tmp_path / "scenario.toml"
     tables = (f'[["{number}s"]]\ntype = "create"\nlogin = "user{number}"\n' for number in range(20_000))
     path.write_text("".join(tables) + '[["20000s"]]\ntype = "crete"\n')
-    with pytest.raises(OptionError, match=r"story\.toml:60001: \[\[20000s\]\]: there is no action crete"):
+    with pytest.raises(OptionError, match=r"scenario\.toml:60001: \[\[20000s\]\]: unknown action crete"):
         Scenario(str(path))
 
 
-# What is wrong with a file
+# Errors in a file
 
 WRONG = {
-    "no file": (None, "story.toml: No such file or directory"),
-    "no TOML": ('[["0s"]]\ntype = create\n', "story.toml:2:8: Invalid value"),
-    "no text": ("\udcff", "story.toml: 'utf-8' codec"),
-    "no time": ('[["5x"]]\ntype = "stop"\n', "story.toml: '5x' is no time, as 1d3h2m or -5s"),
-    "too long a time": ('[["9999w"]]\ntype = "stop"\n', "story.toml: '9999w' is no time"),
-    "no list": ('[5s]\ntype = "stop"\n', "story.toml: [5s] must be written [[5s]]"),
-    "a value": ("5s = [1]\n", "story.toml: [5s] must be written [[5s]]"),
-    "no type": ('[["5s"]]\nlogin = "a"\n', "story.toml:1: [[5s]]: type is required, but not given"),
-    "another type": ('[["5s"]]\ntype = "crete"\n', "there is no action crete (did you mean create?)"),
-    "no such type": ('[["5s"]]\ntype = "zzz"\n', "there is no action zzz (there are create, update, delete, login"),
-    "a type that is no text": ('[["5s"]]\ntype = ["stop"]\n', "story.toml:1: [[5s]]: type must be a text"),
-    "no login": ('[["5s"]]\ntype = "login"\n', "story.toml:1: [[5s]]: login is required, but not given"),
-    "a number": ('[["5s"]]\ntype = "create"\nlogin = "a"\noffice = 7\n', "[[5s]]: office must be a text"),
-    "taken back": ('[["5s"]]\ntype = "create"\nlogin = "a"\nname = false\n', "[[5s]]: name must be a text"),
-    "a line": ('[["5s"]]\ntype = "login"\nlogin = "a"\nline = 7\n', "[[5s]]: line must be a text"),
+    "no file": (None, "scenario.toml: No such file or directory"),
+    "not TOML": ('[["0s"]]\ntype = create\n', "scenario.toml:2:8: Invalid value"),
+    "not UTF-8": ("\udcff", "scenario.toml: 'utf-8' codec"),
+    "not a time": ('[["5x"]]\ntype = "stop"\n', "scenario.toml: '5x' is not a time such as 1d3h2m or -5s"),
+    "too long a time": ('[["9999w"]]\ntype = "stop"\n', "scenario.toml: '9999w' is not a time"),
+    "a table": ('[5s]\ntype = "stop"\n', "scenario.toml: [5s] must be written [[5s]]"),
+    "a value": ("5s = [1]\n", "scenario.toml: [5s] must be written [[5s]]"),
+    "no type": ('[["5s"]]\nlogin = "a"\n', "scenario.toml:1: [[5s]]: type is required, but not given"),
+    "another type": ('[["5s"]]\ntype = "crete"\n', "unknown action crete (did you mean create?)"),
+    "no such type": ('[["5s"]]\ntype = "zzz"\n', "unknown action zzz (known: create, update, delete, login"),
+    "a type that is not a string": ('[["5s"]]\ntype = ["stop"]\n', "scenario.toml:1: [[5s]]: type must be a string"),
+    "no login": ('[["5s"]]\ntype = "login"\n', "scenario.toml:1: [[5s]]: login is required, but not given"),
+    "a number": ('[["5s"]]\ntype = "create"\nlogin = "a"\noffice = 7\n', "[[5s]]: office must be a string"),
+    "a removal in create": ('[["5s"]]\ntype = "create"\nlogin = "a"\nname = false\n', "[[5s]]: name must be a string"),
+    "a line": ('[["5s"]]\ntype = "login"\nlogin = "a"\nline = 7\n', "[[5s]]: line must be a string"),
     "no plan": ('[["5s"]]\ntype = "create"\nlogin = "a"\nplan = "x"\n', "[[5s]]: plan: there is no file "),
-    "a folder": ('[["5s"]]\ntype = "create"\nlogin = "a"\nplan = "."\n', "is no regular file"),
-    "twice": (
+    "a directory": ('[["5s"]]\ntype = "create"\nlogin = "a"\nplan = "."\n', "is no regular file"),
+    "a user twice": (
         '[[5s]]\ntype="create"\nlogin="a"\n\n[[5s]]\ntype="create"\nlogin="a"\n',
-        ":5: [[5s]]: the user a is there",
+        ":5: [[5s]]: the user a exists already",
     ),
-    "nobody": ('[[5s]]\ntype = "update"\nlogin = "a"\n', ":1: [[5s]]: there is no user a at that time"),
-    "repeats at once": ('[[0s]]\ntype = "repeat"\n', ":1: [[0s]]: a scenario repeats after its start"),
-    "a name twice": (
+    "an unknown user": ('[[5s]]\ntype = "update"\nlogin = "a"\n', ":1: [[5s]]: the user a does not exist at that time"),
+    "repeat at the start": ('[[0s]]\ntype = "repeat"\n', ":1: [[0s]]: repeat must come after the start"),
+    "a session twice": (
         '[[0s]]\ntype="create"\nlogin="a"\n[[1s]]\ntype="login"\nlogin="a"\nsession="s"\n'
         '[[2s]]\ntype="login"\nlogin="a"\nsession="s"\n',
         ":8: [[2s]]: a has a session s already",
@@ -233,13 +233,18 @@ WRONG = {
         '[[0s]]\ntype="create"\nlogin="a"\n[[1s]]\ntype="logout"\nlogin="a"\nsession="s"\n',
         ":4: [[1s]]: a has no session s at that time",
     ),
-    "in a text": ("[[5s]]\ntype = 'no'\nname='''\n[[5s]]\n'''\n", "story.toml: [[5s]]: there is no action no"),
+    "a heading in a string": (
+        "[[5s]]\ntype = 'no'\nname='''\n[[5s]]\n'''\n",
+        "scenario.toml: [[5s]]: unknown action no",
+    ),
 }
 
 
 @pytest.mark.parametrize(("text", "problem"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_told_with_its_place(text: str | None, problem: str, tmp_path: Path) -> None:
-    path = tmp_path / "story.toml"
+def test_an_error_in_the_file_is_an_error_of_the_option_with_the_line(
+    text: str | None, problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.toml"
     if text is not None:
         path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(OptionError) as caught:
@@ -248,9 +253,9 @@ def test_what_is_wrong_is_told_with_its_place(text: str | None, problem: str, tm
     assert caught.value.keys == ("file",)
 
 
-def test_what_comes_after_the_end_need_not_fit_but_must_be_an_action(write: Write) -> None:
+def test_actions_after_the_end_need_not_be_possible_but_must_be_valid(write: Write) -> None:
     assert person(write("0s create ann", "5s freeze", "6s delete bob"), "ann", 7)
-    with pytest.raises(OptionError, match="there is no action nothing"):
+    with pytest.raises(OptionError, match="unknown action nothing"):
         at(write("0s create ann", "5s freeze", "6s nothing bob"), 0)
 
 
@@ -262,16 +267,16 @@ def test_what_comes_after_the_end_need_not_fit_but_must_be_an_action(write: Writ
         ("'2026-01-01 00:00Z'", 1767225600.0),
     ],
 )
-def test_the_start_is_a_moment(start: str, seconds: float, write: Write, tmp_path: Path) -> None:
+def test_the_start_is_a_date_and_time(start: str, seconds: float, write: Write, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend: {{type: scenario, file: {write()}, start: {start}}}\n")
     assert load_config(str(path)).backend == Scenario(str(write()), seconds)
     path.write_text(f"backend:\n  type: scenario\n  file: {write()}\n  start: yesterday\n")
-    with pytest.raises(ConfigError, match=r"yaml:4:10: backend.start: must be a moment, as 2026-12-24"):
+    with pytest.raises(ConfigError, match=r"yaml:4:10: backend.start: must be a date and time, as 2026-12-24"):
         load_config(str(path))
 
 
-def test_a_daemon_tells_the_story_and_its_problems(start: Start, write: Write) -> None:
+def test_a_daemon_plays_a_scenario(start: Start, write: Write) -> None:
     path = write("-1h create ann name='Ann Archer'", "-1h login ann line='tty1'", "-10m idle ann", "1h stop")
     daemon = start(
         f'listen: "127.0.0.1:0"\nbackend: {{type: scenario, file: {path}}}\npolicy: [{{from: any, list: true}}]\n'
@@ -282,7 +287,7 @@ def test_a_daemon_tells_the_story_and_its_problems(start: Start, write: Write) -
     assert daemon.ask(b"an\r\n") == b"No such user\r\n"
 
 
-# What pyfingerd makes of the same file
+# Comparison with pyfingerd
 
 ORACLE = """\
 import json, logging, sys
@@ -318,42 +323,42 @@ for elapsed in map(float, sys.argv[2:]):
 
 
 def ours(path: Path, seconds: float, logins: list[str]) -> dict[str, Any]:
-    """The same of our backend; moments are seconds after the last time that the story began."""
+    """The same of our backend; times are seconds after the start of the current repetition."""
     now = time.time()
-    play = Scenario(str(path), now - seconds)
-    moment = play._moment(now)
-    assert moment is not None
-    began = now - moment
+    backend = Scenario(str(path), now - seconds)
+    position = backend._position(now)
+    assert position is not None
+    start = now - position
     found = {}
     for login in logins:
-        for who in play.find(ask(login)):
+        for person in backend.find(ask(login)):
             found[login] = {
-                "name": who.name,
-                "office": who.office,
-                "home": who.directory,
-                "shell": who.shell,
-                "plan": who.plan,
-                "last": who.last_login and who.last_login.when and round(who.last_login.when - began),
-                "sessions": [_session(session, now, began) for session in who.sessions or ()],
+                "name": person.name,
+                "office": person.office,
+                "home": person.directory,
+                "shell": person.shell,
+                "plan": person.plan,
+                "last": person.last_login and person.last_login.when and round(person.last_login.when - start),
+                "sessions": [_session(session, now, start) for session in person.sessions or ()],
             }
     return found
 
 
-def _session(session: Session, now: float, began: float) -> list[Any]:
-    idle_since = round(now - session.idle - began) if session.idle else None
-    return [session.terminal, session.host, round((session.since or 0) - began), idle_since]
+def _session(session: Session, now: float, start: float) -> list[Any]:
+    idle_since = round(now - session.idle - start) if session.idle else None
+    return [session.terminal, session.host, round((session.since or 0) - start), idle_since]
 
 
 @pytest.fixture(scope="module")
 def pyfingerd() -> Path:
-    """A Python that has it."""
+    """A Python with pyfingerd."""
     try:
         return peers.pyfingerd()[0]
     except peers.NotHereError as error:
         pytest.skip(f"needs pyfingerd, which pip fetches: {error}")
 
 
-STORIES = {
+SCENARIOS = {
     "lighthouse": (LIGHTHOUSE.read_text(), [-40 * DAY, -25 * DAY, -19.5 * DAY, *(n * HOUR / 2 for n in range(60))]),
     "stopping": (
         "[[-1w2d]]\ntype='create'\nlogin='a'\nname='A'\n[[3s]]\ntype='login'\nlogin='a'\nline='l'\n"
@@ -369,18 +374,20 @@ STORIES = {
 }
 
 
-@pytest.mark.parametrize(("text", "moments"), STORIES.values(), ids=STORIES)
-def test_it_tells_what_pyfingerd_tells(text: str, moments: list[float], pyfingerd: Path, tmp_path: Path) -> None:
-    path = tmp_path / "story.toml"
+@pytest.mark.parametrize(("text", "times"), SCENARIOS.values(), ids=SCENARIOS)
+def test_it_gives_the_states_that_pyfingerd_gives(
+    text: str, times: list[float], pyfingerd: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.toml"
     path.write_text(text)
     (tmp_path / "scenario").symlink_to(EXAMPLES / "scenario")
-    between = [moment + 0.45 for moment in moments]  # no action is near
+    between = [time + 0.45 for time in times]  # no action is close to them
     command = [str(pyfingerd), "-c", ORACLE, str(path), *map(str, between)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for elapsed, line in zip(between, done.stdout.splitlines(), strict=True):
         theirs = json.loads(line)
         if theirs is None:
-            assert at(path, elapsed)._moment(time.time()) is None
+            assert at(path, elapsed)._position(time.time()) is None
         else:
             assert ours(path, elapsed, [*theirs, "a", "b", "wren", "gull", "stranger"]) == theirs, elapsed
