@@ -20,27 +20,10 @@ from fingerd.config.values import Integer, Seconds, Size
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import LastLogin, Mail, Person, Record, Session
 
-__all__ = [  # what a backend in another package may import from here; docs/backends.md describes it
-    "Backend",
-    "BackendError",
-    "ChecksSystem",
-    "HasWarnings",
-    "Integer",
-    "LastLogin",
-    "Lookup",
-    "Mail",
-    "OptionError",
-    "Person",
-    "Reads",
-    "Record",
-    "Seconds",
-    "Secret",
-    "SecretFile",
-    "Session",
-    "Size",
-    "option_errors",
-    "read_path",
-]
+# What a backend in another package may import from here; docs/backends.md describes it.
+__all__ = ["Backend", "BackendError", "ChecksSystem", "HasWarnings", "Lookup", "OptionError", "Reads", "option_errors"]
+__all__ += ["LastLogin", "Mail", "Person", "Record", "Session"]
+__all__ += ["Integer", "Seconds", "Secret", "SecretFile", "Size", "read_path"]
 
 ENTRY_POINTS = "fingerd.backends"
 

@@ -313,9 +313,9 @@ def test_a_missing_file_is_a_warning_and_in_a_chroot_an_error(tmp_path: Path) ->
     assert read_config(str(path), {})[1] == (f"{path}:{what}",)
     (tmp_path / "motd").touch()
     assert read_config(str(path), {})[1] == ()
-    (tmp_path / "jail").mkdir()
-    assert problems(path, f"{text}process: {{chroot: {tmp_path}/jail}}\n") == [
-        what.replace(f"{tmp_path}/motd", f"{tmp_path}/jail{tmp_path}/motd")
+    (tmp_path / "chroot").mkdir()
+    assert problems(path, f"{text}process: {{chroot: {tmp_path}/chroot}}\n") == [
+        what.replace(f"{tmp_path}/motd", f"{tmp_path}/chroot{tmp_path}/motd")
     ]
 
 

@@ -185,8 +185,8 @@ def test_a_look_up_and_its_answer_import_nothing(tmp_path: Path) -> None:
         sys.meta_path.insert(0, Refuse())
         for backend in made:
             for name in ("alice", "Zo\\u00eb", "", "/W bob"):
-                asker = AnswerContext("unix", time.monotonic() + 5, time.time())
-                Ruip(backend, policy, ReplyOptions(charset="latin-1"), 1024, 65536).answer_line(name.encode(), asker)
+                context = AnswerContext("unix", time.monotonic() + 5, time.time())
+                Ruip(backend, policy, ReplyOptions(charset="latin-1"), 1024, 65536).answer_line(name.encode(), context)
         person = Person("Zo\\u00eb", sessions=(Session("x", "y", 1.0, 1e6),), last_login=LastLogin(1.0), mail=Mail(1.0))
         records([person], 2.0, True, 1000), table([person], 2.0, 1000)
         try:

@@ -9,14 +9,7 @@ from functools import cached_property, partial
 from typing import Annotated
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.cache.answer_store import (
-    MAX_ANSWER_BYTES,
-    AnswerStore,
-    CachedAnswer,
-    Key,
-    People,
-    person_bytes,
-)
+from fingerd.backends.cache.answer_store import MAX_ANSWER_BYTES, AnswerStore, CachedAnswer, Key, People, person_bytes
 from fingerd.backends.cache.single_flight import SingleFlight
 from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError
@@ -68,7 +61,8 @@ class Cache(Backend):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The cached people, else the other backend's; BackendError if that fails, and none are cached."""
-        return self._answer((lookup.username, lookup.verbose, lookup.by_name), lookup, self._find) or ()
+        key = (lookup.username, lookup.verbose, lookup.by_name)
+        return self._answer(key, lookup, lambda lookup: tuple(self.backend.find(lookup))) or ()
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The cached list, else the other backend's; one that is too long to be cached is passed through."""
@@ -88,9 +82,6 @@ class Cache(Backend):
             )
         if self.backend.depends_on_client:
             yield "the answers of a command in it depend on the client, but are cached for all clients"
-
-    def _find(self, lookup: Lookup) -> People:
-        return tuple(self.backend.find(lookup))
 
     def _collect(self, lookup: Lookup) -> People | None:
         """The whole list; None if there is none, or it is too long to be cached."""

@@ -4,8 +4,10 @@ It has no clock and no lock: the caller passes ``time.monotonic()`` as ``now``
 and lets one thread in at a time.
 """
 
+from contextlib import suppress
+from operator import attrgetter
 from sys import getsizeof
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -42,9 +44,6 @@ class _Failure(NamedTuple):
     entries: int
 
 
-T = TypeVar("T", CachedAnswer, _Failure)
-
-
 class AnswerStore:
     """At most ``entries`` answers, a quarter as many unknown names, and a quarter as many failures.
 
@@ -54,10 +53,10 @@ class AnswerStore:
     """
 
     def __init__(self, entries: int) -> None:
-        fewer = max(entries // 4, 1)
-        self._answers: LRUCache[Key, CachedAnswer] = LRUCache(entries, _entries_of)
-        self._unknown: LRUCache[Key, CachedAnswer] = LRUCache(fewer, _entries_of)
-        self._failures: LRUCache[Key, _Failure] = LRUCache(fewer, _entries_of)
+        fewer, size = max(entries // 4, 1), attrgetter("entries")
+        self._answers: LRUCache[Key, CachedAnswer] = LRUCache(entries, size)
+        self._unknown: LRUCache[Key, CachedAnswer] = LRUCache(fewer, size)
+        self._failures: LRUCache[Key, _Failure] = LRUCache(fewer, size)
         self._consecutive_failures = 0  # for keys with an answer
         self._open_until = 0.0  # of the circuit breaker: until then stale answers are served without a look-up
 
@@ -93,15 +92,16 @@ class AnswerStore:
             entries.pop(key, None)
         size = _key_bytes(key) + people_bytes(answer.people)
         if size <= MAX_ANSWER_BYTES:
-            _put(
-                self._unknown if answer.people == () else self._answers, key, answer._replace(entries=_to_entries(size))
-            )
+            with suppress(ValueError):  # larger than all entries together
+                where = self._unknown if answer.people == () else self._answers
+                where[key] = answer._replace(entries=_to_entries(size))
 
     def fail(self, key: Key, cause: str, now: float) -> None:
         """A look-up failed. Without a cause, keys that have no stale answer are looked up again at once."""
         cause = cause[:MAX_CAUSE_CHARACTERS]
         size = _key_bytes(key) + getsizeof(cause)
-        _put(self._failures, key, _Failure(cause, now + RETRY_SECONDS, _to_entries(size)))
+        with suppress(ValueError):  # larger than all entries together
+            self._failures[key] = _Failure(cause, now + RETRY_SECONDS, _to_entries(size))
         if key in self._answers:  # failures for names that anyone may invent say nothing about the known ones
             self._consecutive_failures += 1
             if self._consecutive_failures >= BREAKER_THRESHOLD:
@@ -128,13 +128,3 @@ def _key_bytes(key: Key) -> int:
 
 def _to_entries(size: int) -> int:
     return -(-size // ENTRY_BYTES)
-
-
-def _entries_of(value: CachedAnswer | _Failure) -> int:
-    return value.entries
-
-
-def _put(entries: "LRUCache[Key, T]", key: Key, value: T) -> None:
-    """Store a value, unless it is larger than the whole cache."""
-    if value.entries <= entries.maxsize:
-        entries[key] = value
