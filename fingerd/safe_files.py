@@ -1,4 +1,4 @@
-"""Reading a file that somebody else has put there: a plan may be a link, a pipe, a device, or without end."""
+"""Reads files that other users control: such a path may be a symbolic link, a FIFO, a device or an endless file."""
 
 import contextlib
 import errno
@@ -7,33 +7,35 @@ import stat
 
 from fingerd.text import mark_cut, read_cut, read_text
 
+RESOURCE_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # the host fails, whatever the file is
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
-RESOURCE_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the host, whatever lies there
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class UnsafeFileError(Exception):
-    """Something is there that will not be read; the text says what and why."""
+    """The path exists and is not read; the text is the path and the reason."""
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a name can only mean an entry of one folder: it has no separator, no leading dot and no NUL."""
+    """Whether a name can only mean an entry of one directory: it has no separator, no leading dot and no NUL."""
     return name[:1] not in ("", ".") and "/" not in name and "\0" not in name
 
 
-def open_directory(path: str, folder: int | None = None, for_listing: bool = True) -> int | None:
-    """A descriptor of the folder, to open files in; None where there is none, RefusedError where it cannot be opened.
+def open_directory(path: str, dir_fd: int | None = None, for_listing: bool = True) -> int | None:
+    """Return a descriptor of the directory, for the ``dir_fd`` of later calls; None if it does not exist.
 
-    ``path`` is inside of the open ``folder`` where one is given, and no link
-    is followed then. What is not ``for_listing`` need not be readable, as a home
-    of mode 0711. OSError where the host fails.
+    With ``dir_fd``, ``path`` is relative to that directory, and a symbolic
+    link is not followed. Without ``for_listing``, search permission is
+    enough, as on a home of mode 0711. Raises UnsafeFileError if the directory
+    cannot be opened, and OSError if the host fails (RESOURCE_ERRNOS).
     """
-    flags = _FOLDER if folder is not None else _FOLDER & ~os.O_NOFOLLOW
+    flags = _DIRECTORY if dir_fd is None else _DIRECTORY | os.O_NOFOLLOW
     try:
-        return os.open(path, flags if for_listing else flags | os.O_PATH, dir_fd=folder)
-    except ValueError:  # a name that cannot be written in the host's charset
+        return os.open(path, flags if for_listing else flags | os.O_PATH, dir_fd=dir_fd)
+    except ValueError:  # the file system's charset cannot encode the name
         return None
     except OSError as error:
         if error.errno in _ABSENT or error.errno == errno.ELOOP:
@@ -43,49 +45,67 @@ def open_directory(path: str, folder: int | None = None, for_listing: bool = Tru
         raise UnsafeFileError(f"{path}: {error.strerror}") from error
 
 
-def read_regular(path: str, folder: int | None, limit: int, owner: int | None = None) -> str | None:
-    """The text of a regular file, its first ``limit`` bytes; None where there is no such file.
+def entry_exists(name: str, dir_fd: int) -> bool | None:
+    """Whether the directory has an entry of this name, a broken link included; None if it cannot be searched.
 
-    ``path`` is inside of the open ``folder`` where one is given. A link is
-    not followed, and nothing is waited for: RefusedError for a link, a pipe, a
-    device, a folder, and whatever the process may not read; OSError where the
-    host fails. What is looked at is what was opened, so nobody can put another
-    file in its place meanwhile. With an ``owner`` it has to be that uid's
-    file, or one of root's.
+    Raises OSError if the host fails.
     """
     try:
-        descriptor = os.open(path, _READ, dir_fd=folder)
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in RESOURCE_ERRNOS:
+            raise
+        return None
+    return True
+
+
+def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = None) -> str | None:
+    """Return the text of a regular file, cut after ``limit`` bytes; None if the file does not exist.
+
+    ``path`` is relative to ``dir_fd`` if given. A symbolic link is not
+    followed, and opening never blocks. The checks are made on the open
+    descriptor, so nobody can swap the file between check and read. With
+    ``owner``, the file must belong to that uid or to root.
+
+    Raises UnsafeFileError for a link, a FIFO, a device, a directory, a file
+    of another owner or one without read permission, and OSError if the host
+    fails.
+    """
+    try:
+        descriptor = os.open(path, _READ, dir_fd=dir_fd)
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in _ABSENT:
             return None
         if error.errno in RESOURCE_ERRNOS:
             raise
-        reason = "is a link" if error.errno == errno.ELOOP else error.strerror
+        reason = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise UnsafeFileError(f"{path}: {reason}") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise UnsafeFileError(f"{path}: is no regular file")
+            raise UnsafeFileError(f"{path}: is not a regular file")
         if owner is not None and not _is_owned(status, owner):
-            raise UnsafeFileError(f"{path}: belongs to somebody else")
+            raise UnsafeFileError(f"{path}: belongs to another user")
         return _read(descriptor, limit)
     finally:
         os.close(descriptor)
 
 
 def _is_owned(status: os.stat_result, owner: int) -> bool:
-    """Whether it is this uid's, or root's and for everybody.
+    """Whether the file belongs to this uid, or to root and is public.
 
-    Whoever owns a folder can give a file of root's in it another name, and so
-    has a secret of root's told where the daemon is root. One with a second
-    name may come from anywhere.
+    The owner of a directory can rename a file of root's in it, and so publish
+    a secret of root's if the daemon is root. A second hard link may come from
+    any directory.
     """
-    for_everybody = status.st_nlink == 1 and status.st_mode & stat.S_IROTH
-    return status.st_uid == owner or bool(status.st_uid == 0 and for_everybody)
+    is_public = status.st_nlink == 1 and status.st_mode & stat.S_IROTH
+    return status.st_uid == owner or bool(status.st_uid == 0 and is_public)
 
 
 def _read(descriptor: int, limit: int) -> str:
-    """The text up to the limit, with the words that say so where there is more."""
+    """The text up to the limit, ended by the line ``[answer cut]`` if the file is longer."""
     data = bytearray()
     while len(data) <= limit and (more := os.read(descriptor, limit + 1 - len(data))):
         data += more
@@ -97,7 +117,7 @@ def _read(descriptor: int, limit: int) -> str:
 
 
 def decode_file(data: bytes) -> str:
-    """The text of a file: UTF-16 where it begins with that mark, else UTF-8, else Latin-1."""
+    """Decode a file: UTF-16 if it begins with that byte order mark, else UTF-8, else Latin-1."""
     if data[:2] in _UTF_16:
         with contextlib.suppress(UnicodeDecodeError):
             return data.decode("utf-16")

@@ -258,11 +258,11 @@ def test_a_target_that_is_not_a_regular_file_is_a_failure(tmp_path: Path) -> Non
     path = tmp_path / "motd"
     backend = Aliases(USERS, {"motd": (str(path),)})
     os.mkfifo(path)
-    with pytest.raises(BackendError, match=f"^aliases {path}: is no regular file$"):
+    with pytest.raises(BackendError, match=f"^aliases {path}: is not a regular file$"):
         texts_of(backend, "motd")
     path.unlink()
     path.mkdir()
-    with pytest.raises(BackendError, match=f"^aliases {path}: is no regular file$"):
+    with pytest.raises(BackendError, match=f"^aliases {path}: is not a regular file$"):
         texts_of(backend, "motd")
 
 

@@ -217,7 +217,7 @@ WRONG = {
     "a removal in create": ('[["5s"]]\ntype = "create"\nlogin = "a"\nname = false\n', "[[5s]]: name must be a string"),
     "a line": ('[["5s"]]\ntype = "login"\nlogin = "a"\nline = 7\n', "[[5s]]: line must be a string"),
     "no plan": ('[["5s"]]\ntype = "create"\nlogin = "a"\nplan = "x"\n', "[[5s]]: plan: there is no file "),
-    "a directory": ('[["5s"]]\ntype = "create"\nlogin = "a"\nplan = "."\n', "is no regular file"),
+    "a directory": ('[["5s"]]\ntype = "create"\nlogin = "a"\nplan = "."\n', "is not a regular file"),
     "a user twice": (
         '[[5s]]\ntype="create"\nlogin="a"\n\n[[5s]]\ntype="create"\nlogin="a"\n',
         ":5: [[5s]]: the user a exists already",

@@ -1,0 +1,165 @@
+"""Files that other users control: what is read, what is refused, and what counts as missing."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fingerd.safe_files import (
+    UnsafeFileError,
+    decode_file,
+    entry_exists,
+    is_safe_name,
+    open_directory,
+    read_regular,
+)
+from tests.helpers.machines import becoming
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    """A descriptor of ``tmp_path``."""
+    descriptor = open_directory(str(tmp_path))
+    assert descriptor is not None
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("name", ["ann", "Zoë", "a b", "-l", "*", "ann.example", "%2e%2e", "~root", "a" * 300])
+def test_safe_names(name: str) -> None:
+    assert is_safe_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "/etc", "a/b", "a/", "a\0b"])
+def test_unsafe_names(name: str) -> None:
+    assert not is_safe_name(name)
+
+
+@pytest.mark.parametrize("name", ["absent", "file", "file/below", "loop", "a" * 300, "\ud800", "a\0b"])
+def test_a_missing_directory_is_none(tmp_path: Path, directory: int, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    assert open_directory(name, directory) is None
+
+
+def test_a_symbolic_link_to_a_directory_is_followed_only_without_dir_fd(tmp_path: Path, directory: int) -> None:
+    (tmp_path / "link").symlink_to("/")
+    assert open_directory("link", directory) is None
+    root = open_directory(str(tmp_path / "link"))
+    assert root is not None
+    assert os.path.samestat(os.fstat(root), os.stat("/"))
+    os.close(root)
+
+
+@pytest.mark.root
+def test_listing_needs_read_permission_and_opening_a_known_name_does_not(tmp_path: Path, directory: int) -> None:
+    tmp_path.chmod(0o711)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".plan").write_text("a plan")
+    (tmp_path / "home").chmod(0o711)
+    with becoming("nobody"):
+        with pytest.raises(UnsafeFileError, match=r"^home: Permission denied$"):
+            open_directory("home", directory)
+        home = open_directory("home", directory, for_listing=False)
+        assert home is not None
+        assert read_regular(".plan", home, 100) == "a plan"
+        assert entry_exists(".plan", home) is True
+    (tmp_path / "home").chmod(0o700)
+    with becoming("nobody"):
+        assert entry_exists(".plan", home) is None
+        assert entry_exists("absent", home) is None
+    os.close(home)
+
+
+def test_an_entry_exists_whatever_its_type(tmp_path: Path, directory: int) -> None:
+    (tmp_path / "file").touch(0)
+    (tmp_path / "broken link").symlink_to("absent")
+    os.mkfifo(tmp_path / "fifo")
+    assert [entry_exists(name, directory) for name in ("file", "broken link", "fifo")] == [True] * 3
+    assert entry_exists("absent", directory) is False
+
+
+@pytest.mark.parametrize("name", ["absent", "file/below", "a" * 300, "\ud800", "a\0b"])
+def test_a_missing_file_is_none(tmp_path: Path, directory: int, name: str) -> None:
+    (tmp_path / "file").touch()
+    assert read_regular(name, directory, 100) is None
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "symbolic link": (lambda path: path.symlink_to("/etc/passwd"), "is a symbolic link"),
+    "FIFO": (os.mkfifo, "is not a regular file"),
+    "directory": (lambda path: path.mkdir(), "is not a regular file"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED)
+def test_only_regular_files_are_read(
+    tmp_path: Path, directory: int, make: Callable[[Path], object], reason: str
+) -> None:
+    make(tmp_path / "ann")
+    with pytest.raises(UnsafeFileError, match=f"^ann: {reason}$"):
+        read_regular("ann", directory, 100)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("uid", "mode", "links", "is_read"),
+    [
+        (2001, 0o600, 1, True),
+        (2001, 0o600, 2, True),
+        (0, 0o644, 1, True),
+        (0, 0o640, 1, False),
+        (0, 0o644, 2, False),
+        (2002, 0o644, 1, False),
+    ],
+)
+def test_the_owner_is_the_person_or_root_with_a_public_file(
+    tmp_path: Path, directory: int, uid: int, mode: int, links: int, is_read: bool
+) -> None:
+    path = tmp_path / "plan"
+    path.write_text("a plan")
+    path.chmod(mode)
+    os.chown(path, uid, uid)
+    for number in range(1, links):
+        os.link(path, tmp_path / f"link{number}")
+    if is_read:
+        assert read_regular("plan", directory, 100, owner=2001) == "a plan"
+    else:
+        with pytest.raises(UnsafeFileError, match=r"^plan: belongs to another user$"):
+            read_regular("plan", directory, 100, owner=2001)
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [(18, "one\ntwo\nand three\n"), (17, "one\ntwo\n[answer cut]\n"), (2, "on\n[answer cut]\n")],
+)
+def test_a_file_beyond_the_limit_is_cut_after_a_whole_line(
+    tmp_path: Path, directory: int, limit: int, text: str
+) -> None:
+    (tmp_path / "plan").write_text("one\ntwo\nand three\n")
+    assert read_regular("plan", directory, limit) == text
+
+
+@pytest.mark.parametrize("size", range(8, 16))
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_cut_splits_no_character(tmp_path: Path, directory: int, charset: str, size: int) -> None:
+    (tmp_path / "plan").write_bytes(("日" + "😀" * 20).encode(charset))
+    text, cut, end = (read_regular("plan", directory, size) or "").split("\n")
+    assert (text.strip("😀"), cut, end) == ("日", "[answer cut]", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("Grüße".encode(), "Grüße"),
+        ("Grüße".encode("utf-8-sig"), "Grüße"),
+        ("Grüße".encode("latin-1"), "Grüße"),
+        (b"\xff\xfe" + "Grüße".encode("utf-16-le"), "Grüße"),
+        (b"\xfe\xff" + "Grüße".encode("utf-16-be"), "Grüße"),
+        (b"\xff\xfea", "ÿþa"),
+        (b"", ""),
+    ],
+)
+def test_charsets(data: bytes, text: str) -> None:
+    assert decode_file(data) == text
