@@ -1,8 +1,8 @@
-"""The people whom queries are about.
+"""The people that queries ask about.
 
-What RFC 1288 names of them are its atoms (3.2.3): each field of a
-:class:`Person` but ``text`` is one, and a policy may hide each. What is not
-known, or may not be told, is empty or None.
+RFC 1288 3.2.3 calls the pieces of user information atoms: each field of
+:class:`Person` but ``text`` is one, and a policy may hide each. An atom that
+is unknown or hidden is empty or None.
 """
 
 import dataclasses
@@ -12,18 +12,18 @@ from dataclasses import KW_ONLY, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login that lasts: where, since when (``time.time()``), and for how many seconds nothing was typed."""
+    """One open login session; ``since`` is in ``time.time()`` seconds, ``idle`` the seconds since the last input."""
 
     terminal: str
-    host: str = ""  # where it comes from
+    host: str = ""  # that the user logged in from
     since: float | None = None
     idle: float | None = None
-    messages: bool = True  # whether others may write to the terminal
+    messages: bool = True  # whether others may write to the terminal, mesg(1)
 
 
 @dataclass(frozen=True, slots=True)
 class LastLogin:
-    """The last login: when (``time.time()``; None for never), and where."""
+    """The last login; ``when`` is in ``time.time()`` seconds, None for never."""
 
     when: float | None
     terminal: str = ""
@@ -32,7 +32,7 @@ class LastLogin:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """The mailbox: when mail last came in and when it was last read (``time.time()``; None where it is empty)."""
+    """When mail was last received and last read, in ``time.time()`` seconds; both None if the mailbox is empty."""
 
     received: float | None = None
     read: float | None = None
@@ -40,7 +40,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What can be written down of somebody: the atoms that are a text each."""
+    """The atoms that are plain text, which a file, a column or an option can hold."""
 
     name: str = ""  # the full name
     office: str = ""
@@ -62,12 +62,12 @@ TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody whom a backend knows.
+    """A person that a backend returns.
 
-    ``text`` is an answer that is laid out already, and told as it is; a list
-    of {C} that is such a text has no login. ``sessions`` is () for somebody
-    who is not logged in, and None where nobody knows; ``plan`` is "" for
-    somebody who has none.
+    ``text`` is an answer that is sent as it is, without formatting; the login
+    is "" if such a text is a whole user list ({C}). ``sessions`` is () if the
+    person is not logged in, and None if that is unknown. ``plan`` is "" if the
+    person has none.
     """
 
     login: str
@@ -83,7 +83,7 @@ class Person:
     sessions: tuple[Session, ...] | None = None
     last_login: LastLogin | None = None
     mail: Mail | None = None
-    forward: str = ""  # where their mail goes on to
+    forward: str = ""  # address that mail is forwarded to
     project: str = ""
     plan: str | None = None
     pgpkey: str = ""
@@ -93,11 +93,11 @@ class Person:
 
     @classmethod
     def from_record(cls, login: str, record: Record) -> "Person":
-        """Somebody of whom no more is known than what is written down."""
+        """A person with the atoms of ``record``; all others are unknown."""
         return cls(login, **{atom: getattr(record, atom) for atom in TEXT_ATOMS})
 
     def redacted_to(self, atoms: Iterable[str]) -> "Person":
-        """This person, with all but these atoms unknown; who has no full name is told by the login (RFC 1288 2.5.2)."""
+        """A copy with only these atoms; the login replaces a missing full name (RFC 1288 2.5.2)."""
         kept = {atom: getattr(self, atom) for atom in atoms}
         if "name" in kept and not self.name.strip():
             kept["name"] = self.login
@@ -105,23 +105,23 @@ class Person:
         return Person(**kept)
 
     def merged_with(self, other: "Person") -> "Person":
-        """This person, and what is not known of them as the other one has it; the login stays."""
-        told = {atom: getattr(other, atom) for atom in ("text", *ATOMS) if atom != "login"}
+        """A copy whose unknown atoms are filled in from ``other``; the login stays."""
+        values = {atom: getattr(other, atom) for atom in ("text", *ATOMS) if atom != "login"}
         missing = {
             atom: value
-            for atom, value in told.items()
+            for atom, value in values.items()
             if value is not None and getattr(self, atom) in ((None, "") if value else (None,))
         }
         return dataclasses.replace(self, **missing)
 
     def matches_name(self, name: str) -> bool:
-        """Whether every word of ``name`` is one of the full name's words, in any case (RFC 1288 2.5.3)."""
+        """Whether every word of ``name`` is a word of the full name, ignoring case (RFC 1288 2.5.3)."""
         wanted = name_words(name)
         return bool(wanted) and wanted <= name_words(self.name)
 
 
 def name_words(name: str) -> frozenset[str]:
-    """The words of a full name, as they are compared."""
+    """The words of a full name, case-folded for comparison."""
     return frozenset(name.casefold().replace(",", " ").split())
 
 

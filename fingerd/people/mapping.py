@@ -1,7 +1,7 @@
-"""Rows, entries and JSON documents to people: which of their values is which atom.
+"""Converts database rows, LDAP entries and JSON documents to people, by a mapping from atoms to values.
 
-A path into a JSON document names the keys on the way down, with a dot between
-two, and the places in lists by their numbers from 0, as in ``profile.phones.0``.
+A path into a JSON document is a sequence of keys and list indexes (from 0),
+separated by dots, as in ``profile.phones.0``.
 """
 
 import json
@@ -14,13 +14,13 @@ from fingerd.people import TEXT_ATOMS, Person
 from fingerd.text import read_text
 
 LOGIN = "login"
-MAPPABLE_ATOMS = (LOGIN, *TEXT_ATOMS)  # that a foreign source can give: each is one text
+MAPPABLE_ATOMS = (LOGIN, *TEXT_ATOMS)  # that an external source can provide: each is one text
+PLAN_ABSENT = ""  # a known person without a plan is reported as having none
 _MISSING = object()
-PLAN_ABSENT = ""  # of whom a source knows: who has none is told to have none
 
 
 def check_fields(fields: Iterable[str]) -> None:
-    """OptionError, at the option ``fields``, for the first of these keys that is no atom which is a text."""
+    """Raise OptionError, at the option ``fields``, for the first key that is not a mappable atom."""
     for key in fields:
         if key not in MAPPABLE_ATOMS:
             hint = did_you_mean(key, MAPPABLE_ATOMS) or f" (there are {', '.join(MAPPABLE_ATOMS)})"
@@ -28,9 +28,9 @@ def check_fields(fields: Iterable[str]) -> None:
 
 
 def person_of(username: str, values: Mapping[str, object]) -> Person:
-    """Somebody with these atoms; whatever is None or no atom is left out.
+    """A person with these atoms; None and keys that are not atoms are ignored.
 
-    The login is the one among the values, else the name that was asked for.
+    The login is the value of ``login``, or ``username`` without one.
     """
     known: dict[str, Any] = {
         atom: as_text(value) for atom, value in values.items() if value is not None and atom in MAPPABLE_ATOMS
@@ -40,67 +40,68 @@ def person_of(username: str, values: Mapping[str, object]) -> Person:
 
 
 def as_text(value: object) -> str:
-    """A value of a foreign type as text: bytes are read as UTF-8, else Latin-1; a list is a line each.
+    """A value of an external type as text: bytes are decoded as UTF-8 or Latin-1, list items become lines.
 
-    What is None in a list is left out.
+    None is ignored in a list.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return read_text(bytes(value))
     if isinstance(value, list | tuple):
-        return "\n".join(map(as_text, _leaves(value)))
+        return "\n".join(map(as_text, _flatten(value)))
     return str(value)
 
 
-def _leaves(values: object) -> Iterator[object]:
-    """What stands in lists of lists, however deep, in its order."""
-    left = [values]
-    while left:
-        value = left.pop()
+def _flatten(values: object) -> Iterator[object]:
+    """The items of nested lists of any depth, in order, without None."""
+    stack = [values]
+    while stack:
+        value = stack.pop()
         if isinstance(value, list | tuple):
-            left.extend(reversed(value))
+            stack.extend(reversed(value))
         elif value is not None:
             yield value
 
 
-def check_paths(fields: Mapping[str, str], listed: bool, **others: str | None) -> None:
-    """OptionError for a key of ``fields`` that is no atom, a path of no use, or a list whose people have no login.
+def check_paths(fields: Mapping[str, str], has_list: bool, **others: str | None) -> None:
+    """Raise OptionError for an unknown atom, an invalid path, or a user list without a path for the login.
 
-    ``others`` are options that may be a path, of which none may be given where there are no fields.
+    ``others`` are further options whose values are paths; they need ``fields``.
     """
     check_fields(fields)
     for option, path in others.items():
         if path is not None and not fields:
-            raise OptionError("is about a JSON answer, which needs fields", option)
+            raise OptionError("is a path in a JSON answer, which needs fields", option)
         if path is not None and not all(path.split(".")):
-            raise OptionError("must be a path, as results.0", option)
+            raise OptionError("must be a path such as results.0", option)
     for atom, path in fields.items():
         if not all(path.split(".")):
-            raise OptionError("must be a path, as profile.name or phones.0", "fields", atom)
-    if fields and listed and LOGIN not in fields:
+            raise OptionError("must be a path such as profile.name or phones.0", "fields", atom)
+    if fields and has_list and LOGIN not in fields:
         raise OptionError(f"needs {LOGIN}, for the list of users", "fields")
 
 
-def people_of(document: bytes, at: str | None, fields: Mapping[str, str], username: str) -> tuple[Person, ...]:
-    """The people at the path ``at``, with the atoms at the paths ``fields``; nobody for null and an empty list.
+def people_of(document: bytes, path: str | None, fields: Mapping[str, str], username: str) -> tuple[Person, ...]:
+    """The people at ``path`` of a JSON document, with atoms from the paths ``fields``; none for null or an empty list.
 
-    Who has no login is called ``username``; who has this one comes first. A
-    value that is null, or not there, is left out. ValueError where the
-    document is no JSON, or has another shape.
+    A person without a login gets ``username``; the person with that login
+    comes first. Null and missing values are ignored. Raises ValueError if the
+    document is not JSON or has another structure.
     """
     try:
-        found = json.loads(document.decode().removeprefix("\ufeff"), parse_int=str, parse_float=str, parse_constant=_no)
+        text = document.decode().removeprefix("\ufeff")
+        found = json.loads(text, parse_int=str, parse_float=str, parse_constant=_reject_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
-        raise ValueError("not JSON: it is not UTF-8") from None
+        raise ValueError("not JSON: not encoded in UTF-8") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from None
-    if at is not None:
-        found = _at(found, at)
+    if path is not None:
+        found = _value_at(path, found)
         if found is _MISSING:
-            raise ValueError(f"has no {at}")
+            raise ValueError(f"has no {path}")
     entries = found if isinstance(found, list) else () if found is None else (found,)
     if not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("neither an object nor a list of objects")
@@ -108,34 +109,34 @@ def people_of(document: bytes, at: str | None, fields: Mapping[str, str], userna
     return tuple(sorted(people, key=lambda person: person.login != username))
 
 
-def _no(constant: str) -> str:
+def _reject_constant(constant: str) -> str:  # NaN and Infinity, which json accepts by default
     raise ValueError(f"not JSON: {constant}")
 
 
 def _atoms(entry: object, fields: Mapping[str, str]) -> dict[str, object]:
-    """The values of one person; ValueError where one is no text and no list of texts."""
+    """The values of one person by atom; raises ValueError if one is neither text nor a list of texts."""
     atoms: dict[str, object] = {}
     for atom, path in fields.items():
-        value = _at(entry, path)
+        value = _value_at(path, entry)
         if value is _MISSING or value is None:
             continue
         if isinstance(value, list):
-            atoms[atom] = [_text(part, path) for part in value if part is not None]
+            atoms[atom] = [_text_of(item, path) for item in value if item is not None]
         else:
-            atoms[atom] = _text(value, path)
+            atoms[atom] = _text_of(value, path)
     return atoms
 
 
-def _text(value: object, path: str) -> str:
-    if isinstance(value, str):  # numbers too, as they are written
+def _text_of(value: object, path: str) -> str:
+    if isinstance(value, str):  # numbers too, as the document writes them
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    raise ValueError(f"{path} is no text")
+    raise ValueError(f"{path} is not text")
 
 
-def _at(value: object, path: str) -> object:
-    """What is at the end of the path, or _MISSING."""
+def _value_at(path: str, value: object) -> object:
+    """The value at the end of the path, or _MISSING."""
     for step in path.split("."):
         if isinstance(value, dict):
             value = value.get(step, _MISSING)

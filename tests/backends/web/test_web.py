@@ -668,7 +668,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "json of nothing": ({"format": "json"}, ("format",), "json needs fields"),
     "fields of a text": ({"format": "text", "fields": FIELDS}, ("fields",), "are of a JSON answer, and none of text"),
     "no atom": ({"fields": {"nam": "x"}}, ("fields", "nam"), "there is no atom nam"),
-    "people of a text": ({"people": "x"}, ("people",), "is about a JSON answer"),
+    "people of a text": ({"people": "x"}, ("people",), "is a path in a JSON answer"),
     "a list elsewhere": ({"list_url": "http://b/"}, ("list_url",), "must be at the host and port of the users' pages"),
     "a list on another port": ({"list_url": "http://a:81/"}, ("list_url",), "must be at the host and port"),
     "a list that is not safe": ({"list_url": "ftp://a/"}, ("list_url",), "must be at the host and port"),

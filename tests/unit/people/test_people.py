@@ -1,4 +1,4 @@
-"""People: what is known of them, what is left of that when only some atoms may be told, and what they are called."""
+"""Person: atoms, redaction to some atoms, and matching of full names."""
 
 import dataclasses
 from pathlib import Path
@@ -31,22 +31,22 @@ ANN = Person(
     timezone="UTC",
 )
 
-CALLED = {
+NAMES = {
     "the whole name": ("Mark J. Rinehart", "Mark J. Rinehart", True),
     "the first name": ("Mark J. Rinehart", "mark", True),
     "the last name": ("Mark J. Rinehart", "RINEHART", True),
     "words in another order": ("Mark J. Rinehart", "rinehart mark", True),
-    "with a comma, as in a directory": ("Rinehart, Mark J.", "rinehart", True),
-    "blanks between": ("Mark J. Rinehart", " mark \t rinehart ", True),
+    "with a comma, as in LDAP": ("Rinehart, Mark J.", "rinehart", True),
+    "spaces and tabs": ("Mark J. Rinehart", " mark \t rinehart ", True),
     "another case beyond ASCII": ("Jürgen Groß", "JÜRGEN GROSS", True),
     "half a word": ("Mark J. Rinehart", "rine", False),
     "one word of another name": ("Mark J. Rinehart", "mark smith", False),
-    "nothing": ("Mark J. Rinehart", "", False),
-    "blanks alone": ("Mark J. Rinehart", " \t", False),
+    "an empty query": ("Mark J. Rinehart", "", False),
+    "spaces alone": ("Mark J. Rinehart", " \t", False),
     "a pattern": ("Mark J. Rinehart", "*", False),
-    "an expression": ("Mark J. Rinehart", "mar.", False),
-    "somebody without a name": ("", "mark", False),
-    "nobody at all": ("", "", False),
+    "a regular expression": ("Mark J. Rinehart", "mar.", False),
+    "a person without a name": ("", "mark", False),
+    "neither a name nor a query": ("", "", False),
 }
 
 USERS = {
@@ -56,13 +56,13 @@ USERS = {
         "ann:\n      plan: |\n        one\n        two\n",
         Person("ann", plan="one\ntwo\n"),
     ),
-    "a record of nothing": ("ann: {}", Person("ann", plan="")),
+    "an empty record": ("ann: {}", Person("ann", plan="")),
     "digits in quotes": ("ann: {office_phone: '5551234'}", Person("ann", office_phone="5551234", plan="")),
 }
 
-NO_USERS = {
-    "no such atom": ("ann: {offce: x}", "11: backend.users.ann.offce: unknown option (did you mean office?)"),
-    "what is no text": ("ann: {sessions: x}", "11: backend.users.ann.sessions: unknown option"),
+INVALID_USERS = {
+    "an unknown atom": ("ann: {offce: x}", "11: backend.users.ann.offce: unknown option (did you mean office?)"),
+    "an atom that is not text": ("ann: {sessions: x}", "11: backend.users.ann.sessions: unknown option"),
     "digits": (
         "ann: {office_phone: 5551234}",
         "25: backend.users.ann.office_phone: YAML reads 5551234 as a number; to mean the text, quote it: "
@@ -76,59 +76,59 @@ NO_USERS = {
 }  # fmt: skip
 
 
-def test_every_field_but_the_text_is_an_atom_and_what_is_written_down_are_some_of_them() -> None:
+def test_every_field_but_text_is_an_atom_and_text_atoms_are_a_subset() -> None:
     fields = [field.name for field in dataclasses.fields(Person)]
     assert list(ATOMS) == [name for name in fields if name != "text"]
     assert set(TEXT_ATOMS) < set(ATOMS)
     assert all(getattr(ANN, atom) for atom in ATOMS)
 
 
-def test_somebody_who_is_only_written_down_is_not_known_to_be_logged_in_or_not() -> None:
+def test_a_person_made_from_a_record_has_unknown_sessions_and_mail() -> None:
     person = Person.from_record("ann", Record(**{atom: getattr(ANN, atom) for atom in TEXT_ATOMS}))
     assert person == dataclasses.replace(ANN, sessions=None, last_login=None, mail=None, forward="")
 
 
 @pytest.mark.parametrize("atom", ATOMS)
-def test_with_one_atom_all_others_are_unknown(atom: str) -> None:
+def test_redacting_to_one_atom_removes_all_others(atom: str) -> None:
     person = ANN.redacted_to([atom])
-    told = {name for name in ATOMS if getattr(person, name)}
-    assert told == {atom}
+    known = {name for name in ATOMS if getattr(person, name)}
+    assert known == {atom}
     assert getattr(person, atom) == getattr(ANN, atom)
     assert person.text is None
 
 
 @pytest.mark.parametrize("atom", ATOMS)
-def test_without_one_atom_all_others_are_known(atom: str) -> None:
+def test_redacting_one_atom_keeps_all_others(atom: str) -> None:
     person = ANN.redacted_to([name for name in ATOMS if name != atom])
     assert {name for name in ATOMS if not getattr(person, name)} == {atom}
 
 
-def test_who_has_no_full_name_is_told_by_the_login() -> None:
+def test_the_login_replaces_a_missing_full_name() -> None:
     assert Person("ann").redacted_to(["name"]) == Person("", name="ann")
     assert Person("ann", name=" \t").redacted_to(["name"]) == Person("", name="ann")
     assert Person("ann").redacted_to(["plan"]) == Person("")
     assert ANN.redacted_to(["name"]) == Person("", name="Ann Example")
 
 
-@pytest.mark.parametrize(("name", "asked", "called"), CALLED.values(), ids=CALLED.keys())
-def test_somebody_is_called_by_whole_words_of_the_full_name(name: str, asked: str, called: bool) -> None:
-    assert Person("x", name=name).matches_name(asked) is called
+@pytest.mark.parametrize(("name", "query", "matches"), NAMES.values(), ids=NAMES.keys())
+def test_names_match_by_whole_words(name: str, query: str, matches: bool) -> None:
+    assert Person("x", name=name).matches_name(query) is matches
 
 
-def test_somebody_is_not_called_by_anything_but_the_full_name() -> None:
+def test_only_the_full_name_matches() -> None:
     assert not ANN.matches_name("ann potter")
     assert not Person("mark").matches_name("mark")
 
 
 @pytest.mark.parametrize(("text", "person"), USERS.values(), ids=USERS.keys())
-def test_a_user_of_the_configuration_is_a_text_or_a_record(text: str, person: Person, tmp_path: Path) -> None:
+def test_a_configured_user_is_a_text_or_a_record(text: str, person: Person, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend:\n  type: static\n  users:\n    {text}\n")
     assert list(load_config(str(path)).backend.find(Lookup("ann", False, "unix", 0))) == [person]
 
 
-@pytest.mark.parametrize(("text", "problem"), NO_USERS.values(), ids=NO_USERS.keys())
-def test_a_user_who_cannot_be_read_is_a_problem_at_its_place(text: str, problem: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "problem"), INVALID_USERS.values(), ids=INVALID_USERS.keys())
+def test_an_invalid_user_is_an_error_with_its_place(text: str, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend:\n  type: static\n  users:\n    {text}\n")
     with pytest.raises(ConfigError) as caught:
