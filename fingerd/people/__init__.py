@@ -57,6 +57,7 @@ class Record:
     timezone: str = ""
 
 
+NOFINGER = "nofinger"  # a file of this name, in a person's directory, hides the person
 TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
 
 

@@ -230,7 +230,7 @@ def test_a_missing_requirement_of_a_member_is_a_warning_at_its_place(tmp_path: P
         f"    - {{type: files, folder: {tmp_path}/none}}\n    - {{type: command, argv: [no-such-program]}}\n"
     )
     assert read_config(str(path), {})[1] == (
-        f"{path}:5:7: backend.backends[1]: there is no folder {tmp_path}/none",
+        f"{path}:5:7: backend.backends[1]: there is no directory {tmp_path}/none",
         f"{path}:6:7: backend.backends[2]: there is no program no-such-program",
     )
 

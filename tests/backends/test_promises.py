@@ -246,7 +246,7 @@ def test_backends_lists_types_options_and_packages(weather: Path) -> None:
         "static (fingerd)\n    Users in the configuration, each with a text, which is the answer, or with a record.\n"
         in listed
     )
-    assert "files (fingerd)\n    A folder of people: " in listed
+    assert "files (fingerd)\n    A directory of people: " in listed
     assert "`" not in listed
     for option in (
         "folder (path; required)",

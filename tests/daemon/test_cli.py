@@ -159,7 +159,7 @@ def test_root_checks_what_the_daemon_s_user_can_read(people: Path) -> None:
         assert (done.returncode, done.stdout) == (0, f"{people}: can be used\n")
         return done.stderr.splitlines()
 
-    assert warnings() == [f"warning: {first}the folder {folder} is closed to uid 65534 (for nobody)"]
+    assert warnings() == [f"warning: {first}the directory {folder} is not readable by uid 65534 (for nobody)"]
     folder.parent.chmod(0o700)
     assert warnings() == [f"warning: {first}{folder}: Permission denied (for nobody)"]
     people.chmod(0o600)
