@@ -46,7 +46,7 @@ def open_directory(path: str, dir_fd: int | None = None, for_listing: bool = Tru
 
 
 def entry_exists(name: str, dir_fd: int) -> bool | None:
-    """Whether the directory has an entry of this name, a broken link included; None if it cannot be searched.
+    """Whether the directory has an entry of this name, even a broken link; None if it cannot be searched.
 
     Raises OSError if the host fails.
     """
@@ -61,17 +61,29 @@ def entry_exists(name: str, dir_fd: int) -> bool | None:
     return True
 
 
+def is_own_file(name: str, dir_fd: int, owner: int) -> bool:
+    """Whether the directory has a regular file of this name that belongs to ``owner`` or to root.
+
+    Raises OSError if the host fails.
+    """
+    try:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except (OSError, ValueError) as error:  # ValueError: the file system's charset cannot encode the name
+        if getattr(error, "errno", None) in RESOURCE_ERRNOS:
+            raise
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_uid in (0, owner)
+
+
 def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = None) -> str | None:
     """Return the text of a regular file, cut after ``limit`` bytes; None if the file does not exist.
 
-    ``path`` is relative to ``dir_fd`` if given. A symbolic link is not
-    followed, and opening never blocks. The checks are made on the open
-    descriptor, so nobody can swap the file between check and read. With
-    ``owner``, the file must belong to that uid or to root.
-
-    Raises UnsafeFileError for a link, a FIFO, a device, a directory, a file
-    of another owner or one without read permission, and OSError if the host
-    fails.
+    ``path`` is relative to ``dir_fd`` if given. Opening never blocks and
+    follows no symbolic link. The checks are made on the open descriptor, so
+    nobody can swap the file between check and read. Raises UnsafeFileError for
+    a link, a FIFO, a device, a directory, a file without read permission and,
+    with ``owner``, one that belongs to neither that uid nor root. Raises
+    OSError if the host fails.
     """
     try:
         descriptor = os.open(path, _READ, dir_fd=dir_fd)

@@ -65,10 +65,9 @@ TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
 class Person:
     """A person that a backend returns.
 
-    ``text`` is an answer that is sent as it is, without formatting; the login
-    is "" if such a text is a whole user list ({C}). ``sessions`` is () if the
-    person is not logged in, and None if that is unknown. ``plan`` is "" if the
-    person has none.
+    ``text`` is an answer that is sent as it is; its login is "" if it is a whole
+    user list ({C}). ``sessions`` is () if the person is not logged in, None if
+    that is unknown. ``plan`` is "" if the person has none.
     """
 
     login: str

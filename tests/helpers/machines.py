@@ -1,4 +1,4 @@
-"""A host with accounts of its own: real ones, made with useradd, and real sessions, made by login(1)."""
+"""A host with its own accounts and sessions: real ones, made by useradd and login(1), in namespaces."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ from bench.peers import CACHE, NotHereError, debian
 from tests.helpers.daemons import TIMEOUT, wait_until
 from tests.helpers.requirements import need
 
-# Its own /etc and /var over those of the machine, its own /home, /run and terminals, and no network.
+# Overlays of the machine's /etc and /var; a separate /home, /run, devpts and network namespace.
 SETUP = """
 set -e
-mount -t tmpfs tmpfs {folder}
+mount -t tmpfs tmpfs {directory}
 for name in etc var; do
-    mkdir {folder}/$name {folder}/work-$name
-    mount -t overlay -o lowerdir=/$name,upperdir={folder}/$name,workdir={folder}/work-$name overlay /$name
+    mkdir {directory}/$name {directory}/work-$name
+    mount -t overlay -o lowerdir=/$name,upperdir={directory}/$name,workdir={directory}/work-$name overlay /$name
 done
 mount -t tmpfs -o mode=755 tmpfs /home
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -31,7 +31,7 @@ echo ready
 exec sleep 600
 """
 
-# Runs login(1) on a terminal, says which one, and hangs up when its own input ends.
+# Runs login(1) on a new terminal, prints its name, and closes it at the end of standard input.
 LOGIN = """
 import fcntl, os, pty, select, struct, sys
 pid, terminal = pty.fork()
@@ -47,14 +47,14 @@ os.waitpid(pid, 0)
 
 
 class AccountsHost:
-    """Namespaces of the test's own. The test is skipped where namespaces or ip(8) are missing."""
+    """A host with accounts, in a mount and a network namespace. The test is skipped where that needs what is missing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         need("root", "namespaces", "ip")
-        folder.mkdir(exist_ok=True)
+        directory.mkdir(exist_ok=True)
         self._sessions: list[subprocess.Popen[str]] = []
         self._keeper = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--", "sh", "-c", SETUP.format(folder=folder)],
+            ["unshare", "--net", "--mount", "--", "sh", "-c", SETUP.format(directory=directory)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -65,10 +65,10 @@ class AccountsHost:
             self.close()
             raise
         self.inside = ("nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--")
-        self.root = Path(f"/proc/{self._keeper.pid}/root")  # its files, as they are seen from here
+        self.root = Path(f"/proc/{self._keeper.pid}/root")  # its file system, seen from outside
 
     def run(self, *command: str, check: bool = True) -> str:
-        """What a command there says; AssertionError where it fails."""
+        """The output of a command on the host; raises AssertionError if it fails."""
         done = subprocess.run(
             [*self.inside, *command],
             stdin=subprocess.DEVNULL,
@@ -83,16 +83,16 @@ class AccountsHost:
         return done.stdout
 
     def add(self, login: str, gecos: str = "", *options: str) -> Path:
-        """Make an account with a home of mode 0755; its home, as it is seen from here."""
+        """Add an account with a home of mode 0755; returns the home, seen from outside."""
         self.run("useradd", "--create-home", "--key", "HOME_MODE=0755", "--comment", gecos, *options, login)
         return self.path(f"/home/{login}")
 
     def path(self, path: str) -> Path:
-        """Where a file of the host is seen from here."""
+        """A path of the host, seen from outside."""
         return self.root / path.lstrip("/")
 
     def write(self, path: str, text: str | bytes, owner: str = "root", mode: int = 0o644) -> Path:
-        """Write a file there, with its folders."""
+        """Write a file on the host and make its directories."""
         file = self.path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -101,11 +101,11 @@ class AccountsHost:
         return file
 
     def uid(self, login: str) -> int:
-        """The number of an account there."""
+        """The uid of an account."""
         return int(self.run("id", "-u", login))
 
     def login(self, login: str, client: str = "") -> "Login":
-        """Log somebody in on a new terminal; where they come from is ``client``."""
+        """Log in on a new terminal, from the host ``client`` if given."""
         options = [*(("-h", client) if client else ()), "-f", login]
         session = subprocess.Popen(
             [*self.inside, sys.executable, "-c", LOGIN, *options],
@@ -116,12 +116,12 @@ class AccountsHost:
         )
         self._sessions.append(session)
         assert session.stdout
-        made = Login(session, session.stdout.readline().strip())
-        wait_until(lambda: made.terminal in self.run("who"))
-        return made
+        login_session = Login(session, session.stdout.readline().strip())
+        wait_until(lambda: login_session.terminal in self.run("who"))
+        return login_session
 
     def write_utmp(self, *records: str) -> None:
-        """Make the file anew with the tool of util-linux; a record is what utmpdump(1) prints, brackets and all."""
+        """Replace utmp; ``records`` are in the format of utmpdump(1)."""
         done = subprocess.run(
             ["utmpdump", "-r"],
             input="".join(f"{record}\n" for record in records).encode(),
@@ -131,12 +131,12 @@ class AccountsHost:
         self.write("/run/utmp", done.stdout)
 
     def in_fingerd(self, query: bytes) -> str:
-        """What Debian's own finger daemon answers there; NotHereError where it cannot be had."""
+        """The answer of Debian's finger daemon on the host; raises NotHereError if it is not available."""
         debian()
-        folder = CACHE / "peers" / "debian"
+        directory = CACHE / "peers" / "debian"
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            command = [str(folder / "usr/sbin/in.fingerd"), "-p", str(folder / "usr/bin/finger")]
+            command = [str(directory / "usr/sbin/in.fingerd"), "-p", str(directory / "usr/bin/finger")]
             with subprocess.Popen(
                 [*self.inside, *command], stdin=theirs.fileno(), stdout=theirs.fileno(), cwd="/"
             ) as process:
@@ -148,7 +148,7 @@ class AccountsHost:
         return answer.decode(errors="replace")
 
     def close(self) -> None:
-        """End it, and all who are logged in."""
+        """Close all sessions and stop the host."""
         for session in self._sessions:
             Login(session, "").hang_up()
         self._keeper.kill()
@@ -158,20 +158,20 @@ class AccountsHost:
 
 
 class Login:
-    """Somebody who is logged in."""
+    """An open login session."""
 
     def __init__(self, process: "subprocess.Popen[str]", terminal: str) -> None:
         self._process = process
         self.terminal = terminal
 
     def hang_up(self) -> None:
-        """End it, as when a terminal is closed; what says so in utmp would be init."""
+        """Close the terminal; init would record that in utmp."""
         self._process.communicate(timeout=TIMEOUT)
 
 
 @contextlib.contextmanager
 def becoming(login: str) -> Iterator[None]:
-    """Have the rights of another user to files, in this thread; for who is root."""
+    """Use the file permissions of another user in this process; needs root."""
     account = pwd.getpwnam(login)
     groups = os.getgroups()
     os.setgroups([])

@@ -10,6 +10,7 @@ from fingerd.safe_files import (
     UnsafeFileError,
     decode_file,
     entry_exists,
+    is_own_file,
     is_safe_name,
     open_directory,
     read_regular,
@@ -84,6 +85,7 @@ def test_an_entry_exists_whatever_its_type(tmp_path: Path, directory: int) -> No
 def test_a_missing_file_is_none(tmp_path: Path, directory: int, name: str) -> None:
     (tmp_path / "file").touch()
     assert read_regular(name, directory, 100) is None
+    assert not is_own_file(name, directory, os.getuid())
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -98,6 +100,7 @@ def test_only_regular_files_are_read(
     tmp_path: Path, directory: int, make: Callable[[Path], object], reason: str
 ) -> None:
     make(tmp_path / "ann")
+    assert not is_own_file("ann", directory, os.getuid())
     with pytest.raises(UnsafeFileError, match=f"^ann: {reason}$"):
         read_regular("ann", directory, 100)
 
@@ -123,6 +126,7 @@ def test_the_owner_is_the_person_or_root_with_a_public_file(
     os.chown(path, uid, uid)
     for number in range(1, links):
         os.link(path, tmp_path / f"link{number}")
+    assert is_own_file("plan", directory, 2001) == (uid != 2002)
     if is_read:
         assert read_regular("plan", directory, 100, owner=2001) == "a plan"
     else:

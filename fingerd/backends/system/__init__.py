@@ -1,75 +1,70 @@
-"""``type: system``: the host's own accounts, as finger daemons have told of them since 1977.
+"""``type: system``: the host's own accounts, as finger daemons have shown them since 1977.
 
-Account, real name and office come from the name service, sessions from utmp
-or systemd-logind, last logins from lastlog and its successors, mail from the
-times of the spool, and the rest from files that people write. Whoever may not
-be told of, or does not want to be, is nobody: in words, and in time where
-that can be had.
+Account, full name and office come from the name service, sessions from utmp
+or systemd-logind, last logins from lastlog and its successors, mail times from
+the spool, and the rest from files that people write. A hidden person cannot be
+distinguished from an unknown user by the answer or, if possible, by its time.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.system.accounts import LOCAL, Account, Accounts
-from fingerd.backends.system.facts import Shared, leave_out
-from fingerd.backends.system.homes import SHORT, TEXTS, Homes
+from fingerd.backends.system.accounts import ACCOUNTS_FILE, Account, Accounts
+from fingerd.backends.system.facts import CachedValue, warn_once
+from fingerd.backends.system.homes import FILE_ATOMS, SHORT_ATOMS, Homes
 from fingerd.backends.system.last_logins import LastLogins, missing_last_logins
 from fingerd.backends.system.mail_spool import SPOOL, mail_of, missing_mail
-from fingerd.backends.system.sessions import AGE_SECONDS, Sessions, missing_sessions
+from fingerd.backends.system.sessions import CACHE_SECONDS, Sessions, missing_sessions
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Integer, Size
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 
-NAMESAKES = 100  # that are told of at once; more would only fill memory
-EVENED_OUT = 4  # hidden people of one name; more of them may be seen by the time that the answer takes
+MAX_MATCHES = 100  # people that one name search returns; bounds the memory for an answer
+MAX_PADDED = 4  # hidden people of one name; more of them can be detected by the answer's time
 
 
 @dataclass(frozen=True)
 class System(Backend):
     """The accounts of the host: passwd and GECOS, sessions and idle times, last login, mail, .plan and so on.
 
-    Told of are accounts from ``min_uid`` on, and those named in ``also``; not
-    who has a file .nofinger, or a home that cannot be looked into and nothing
-    in the folder ``plans``.
+    Accounts from ``min_uid`` on and those named in ``also`` are shown, except
+    those with a file .nofinger, or with a home that the daemon cannot search
+    and nothing in the directory ``plans``.
     """
 
     repeatable_seconds: ClassVar[float] = 1.0
     searches_names: ClassVar[bool] = True
 
     min_uid: Annotated[int, Integer(0, (1 << 32) - 1)] = 1000
-    also: tuple[str, ...] = ()  # logins below min_uid that may be told of
-    homes: bool = True  # read files in homes
-    plans: Annotated[str, read_path] | None = None  # a folder with a file or a folder for each user
-    mail: Annotated[str, read_path] | None = SPOOL  # the folder with a mailbox for each user
-    sessions: bool = True  # who is logged in, and the list of them
+    also: tuple[str, ...] = ()  # logins below min_uid that are shown too
+    homes: bool = True  # whether files in homes are read
+    plans: Annotated[str, read_path] | None = None  # a directory with a file or a directory for each user
+    mail: Annotated[str, read_path] | None = SPOOL  # the directory with a mailbox for each user
+    sessions: bool = True  # whether sessions and the list of logged-in users are shown
     last_login: bool = True
-    file_bytes: Annotated[int, Size()] = 64 << 10  # of each file; the rest is not told
-    _accounts: Accounts = field(init=False, repr=False, compare=False)
-    _homes: Homes = field(init=False, repr=False, compare=False)
-    _sessions: Sessions = field(init=False, repr=False, compare=False)
-    _last_logins: LastLogins = field(init=False, repr=False, compare=False)
-    _listed: Shared[Sequence[Person] | None] = field(init=False, repr=False, compare=False)
+    file_bytes: Annotated[int, Size()] = 64 << 10  # of each file; a longer one is cut
 
     def __post_init__(self) -> None:
         if "nobody" in self.also:
-            raise OptionError("the account nobody is nobody's", "also")
-        object.__setattr__(self, "_accounts", Accounts(self.min_uid, self.also))
-        object.__setattr__(self, "_homes", Homes(self.homes, self.plans, self.file_bytes))
-        object.__setattr__(self, "_sessions", Sessions())
-        object.__setattr__(self, "_last_logins", LastLogins())
-        object.__setattr__(self, "_listed", Shared(AGE_SECONDS))
-        leave_out.cache_clear()  # a reload tells anew of what is missing
+            raise OptionError("the account nobody is never shown", "also")
+        warn_once.cache_clear()  # after a reload, missing sources are logged again
+        _ = self._sources  # made here, before threads start
+
+    @cached_property
+    def _sources(self) -> "_Sources":
+        return _Sources(self)
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Who has this login, and those whose full name has all its words where that counts.
+        """The person with this login and, with ``by_name``, those whose full name matches.
 
-        BackendError where the host has no descriptors or no memory left.
+        Raises BackendError if the host is out of descriptors or memory.
         """
         try:
             return self._find(lookup)
@@ -77,36 +72,37 @@ class System(Backend):
             raise BackendError(f"system: {error}") from error
 
     def _find(self, lookup: Lookup) -> Sequence[Person]:
-        account = self._accounts.find(lookup.username)
+        accounts = self._sources.accounts
+        account = accounts.find(lookup.username)
         found = self._person(account, lookup.verbose) if account else None
         if not found:
-            self._spend_time(lookup.username, account)
+            self._equalize_timing(lookup.username, account)
         people = [found] if found else []
         if lookup.by_name:
-            others = (other for other in self._accounts.called(lookup.username, lookup.deadline) if other != account)
-            told = [self._person(other, lookup.verbose) for other in islice(others, NAMESAKES)]
-            people += filter(None, told)
-            for _ in range(told.count(None), EVENED_OUT):  # a name that some hidden people have costs what none costs
-                self._homes.read("nobody", 0, "/", ())
+            others = (other for other in accounts.find_by_name(lookup.username, lookup.deadline) if other != account)
+            matches = [self._person(other, lookup.verbose) for other in islice(others, MAX_MATCHES)]
+            people += filter(None, matches)
+            for _ in range(matches.count(None), MAX_PADDED):  # a name of hidden people costs as much as an absent name
+                self._read_dummy_home()
         return people
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
-        """Who is logged in, or was up to a second ago, in the order of their logins; None where nobody knows."""
+        """The logged-in users, up to one second old, sorted by login; None if the host keeps no sessions."""
         try:
-            people = self._listed.get(self._logged_in) if self.sessions else None
+            people = self._sources.users.get(self._logged_in) if self.sessions else None
         except OSError as error:
             raise BackendError(f"system: {error}") from error
         return None if people is None else iter(people)
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
-        """Each source that is not there below ``root`` and not switched off."""
-        passwd = root / LOCAL.lstrip("/")
+        """A message for each enabled source that does not exist below ``root``."""
+        passwd = root / ACCOUNTS_FILE.lstrip("/")
         if not passwd.is_file():
-            yield f"there is no {passwd}"
+            yield f"there is no file {passwd}"
         if self.homes and root != Path("/") and not (homes := root / "home").is_dir():
-            yield f"there is no folder {homes}: whose home is not seen is hidden (homes: false tells of them)"
+            yield f"there is no directory {homes}: users whose home is missing are hidden (homes: false shows them)"
         if self.plans and not (plans := root / self.plans.lstrip("/")).is_dir():
-            yield f"there is no folder {plans}"
+            yield f"there is no directory {plans}"
         if self.sessions:
             yield from missing_sessions(root)
         if self.last_login:
@@ -115,29 +111,29 @@ class System(Backend):
             yield from missing_mail(self.mail, root)
 
     def close(self) -> None:
-        """Leave the bus."""
-        self._sessions.close()
+        """Disconnect from the bus."""
+        self._sources.sessions.close()
 
     def _logged_in(self) -> Sequence[Person] | None:
-        """Who is logged in, with what fits into a line of the list."""
-        logins = self._sessions.logins()
+        """The logged-in users, with the atoms that fit into a row of the list."""
+        sources = self._sources
+        logins = sources.sessions.logins()
         if logins is None:
             return None
         people: list[Person] = []
-        for account in filter(None, map(self._accounts.find, sorted(logins))):
+        for account in filter(None, map(sources.accounts.find, sorted(logins))):
             login, office, phone = account.login, account.office, account.office_phone
-            sessions = self._sessions.of(login, time.time())
-            if sessions and self._homes.read(login, account.uid, account.home, ()) is not None:
+            sessions = sources.sessions.for_login(login, time.time())
+            if sessions and sources.homes.read(login, account.uid, account.home, ()) is not None:
                 people.append(Person(login, name=account.name, office=office, office_phone=phone, sessions=sessions))
         return people
 
     def _person(self, account: Account, verbose: bool) -> Person | None:
-        """What is known of somebody, as far as a short or the long form tells it; None for the hidden."""
-        login, uid = account.login, account.uid
-        texts = self._homes.read(login, uid, account.home, TEXTS if verbose else SHORT)
+        """The person with the atoms of the short or the long form; None if hidden."""
+        login, uid, sources = account.login, account.uid, self._sources
+        texts = sources.homes.read(login, uid, account.home, FILE_ATOMS if verbose else SHORT_ATOMS)
         if texts is None:
             return None
-        sessions = self._sessions.of(login, time.time()) if self.sessions else None
         return Person(
             login,
             name=account.name,
@@ -146,8 +142,8 @@ class System(Backend):
             home_phone=account.home_phone,
             directory=account.home,
             shell=account.shell,
-            sessions=sessions,
-            last_login=self._last_logins.of(login, uid) if self.last_login else None,
+            sessions=sources.sessions.for_login(login, time.time()) if self.sessions else None,
+            last_login=sources.last_logins.for_login(login, uid) if self.last_login else None,
             mail=mail_of(login, self.mail) if self.mail and verbose else None,
             forward=texts.get("forward", ""),
             project=texts.get("project", ""),
@@ -157,9 +153,23 @@ class System(Backend):
             pronouns=texts.get("pronouns", "").strip(),
         )
 
-    def _spend_time(self, login: str, hidden: Account | None) -> None:
-        """Do for the hidden what was done for the absent, and the other way round: neither takes longer."""
+    def _equalize_timing(self, login: str, hidden: Account | None) -> None:
+        """Do for a hidden person what was done for an absent one, and vice versa, so that both take as long."""
         if hidden:
-            self._accounts.find_nobody(login)
+            self._sources.accounts.dummy_lookup(login)
         else:
-            self._homes.read("nobody", 0, "/", ())
+            self._read_dummy_home()
+
+    def _read_dummy_home(self) -> None:
+        self._sources.homes.read("nobody", 0, "/", ())
+
+
+class _Sources:
+    """What a ``System`` reads from; shared by all threads."""
+
+    def __init__(self, options: System) -> None:
+        self.accounts = Accounts(options.min_uid, options.also)
+        self.homes = Homes(options.homes, options.plans, options.file_bytes)
+        self.sessions = Sessions()
+        self.last_logins = LastLogins()
+        self.users = CachedValue[Sequence[Person] | None](CACHE_SECONDS)

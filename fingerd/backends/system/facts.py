@@ -1,4 +1,4 @@
-"""What the sources of facts have in common: whether a file has changed, what all ask for, and what is left out."""
+"""What the sources share: warnings that are logged once, values that are cached for some seconds, file signatures."""
 
 import logging
 import os
@@ -14,32 +14,32 @@ T = TypeVar("T")
 
 
 @lru_cache(256)
-def leave_out(what: str, why: str) -> None:
-    """Log that something is not told, and why; once for each reason, however often it is met."""
-    log.warning("%s left out: %s", what, why)
+def warn_once(source: str, reason: str) -> None:
+    """Log that a source cannot be read; once for each reason, until ``warn_once.cache_clear()``."""
+    log.warning("%s unavailable: %s", source, reason)
 
 
-class Shared(Generic[T]):
-    """Something that is made when it is asked for, and then told to all who ask for some seconds."""
+class CachedValue(Generic[T]):
+    """A value that is made on demand and then returned to all threads for some seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._made: tuple[float, T] | None = None
+        self._cached: tuple[float, T] | None = None
         self._lock = threading.Lock()
 
     def get(self, make: Callable[[], T]) -> T:
-        """It, not older than that. While one thread makes it, the others wait.
+        """The value, made no longer ago than that. While one thread makes it, the others wait.
 
-        ``make`` is not kept: a method of who has this would be a reference cycle.
+        ``make`` is not stored: a bound method of this object's owner would be a reference cycle.
         """
         with self._lock:
-            if self._made is None or time.monotonic() >= self._made[0]:
-                self._made = time.monotonic() + self._seconds, make()
-            return self._made[1]
+            if self._cached is None or time.monotonic() >= self._cached[0]:
+                self._cached = time.monotonic() + self._seconds, make()
+            return self._cached[1]
 
 
 def signature(path: str) -> object:
-    """What changes with the file; None where there is none."""
+    """A value that changes with the file; None if the file does not exist."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,158 +1,135 @@
-"""What people write of themselves: files in their homes, and in a folder for hosts whose homes are closed.
+"""The files in which people describe themselves: in their homes, and in a directory for hosts with closed homes.
 
-Everything is opened with the daemon's own rights, below a folder that is
-already open, and no link is followed. A file belongs to the person or to root.
-Whoever is hidden is seen to be so before anything of theirs is read.
+A file is opened with the daemon's own rights and relative to an open directory;
+no symbolic link is followed, and it must belong to the person or to root.
+Whether a person is hidden is decided before any of their files is read.
 """
 
 import logging
 import os
-import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
-from fingerd.safe_files import RESOURCE_ERRNOS, UnsafeFileError, is_safe_name, open_directory, read_regular
+from fingerd.people import NOFINGER
+from fingerd.safe_files import UnsafeFileError, entry_exists, is_own_file, is_safe_name, open_directory, read_regular
 
 log = logging.getLogger(__name__)
 
-# The atoms that are a file each: .plan in a home, plan in a folder of the person's own.
-SHORT = ("plan", "project", "pronouns")
-TEXTS = (*SHORT, "pgpkey", "pubkey", "forward")
-HIDDEN = "nofinger"
-NO_HOMES = ("/nonexistent", "/dev/null", "/var/empty")  # what passwd says of accounts without one; else it is missing
+# The atoms that are a file each: .plan in a home, plan in a directory of published plans.
+SHORT_ATOMS = ("plan", "project", "pronouns")
+FILE_ATOMS = (*SHORT_ATOMS, "pgpkey", "pubkey", "forward")
 
-_NO_HOMES = tuple(f"{path}/" for path in NO_HOMES)
+_AT_HOME = {atom: f".{atom}" for atom in FILE_ATOMS}
+_PUBLISHED = {atom: atom for atom in FILE_ATOMS}
+_NO_HOMES = ("/nonexistent/", "/dev/null/", "/var/empty/")  # passwd's homes of accounts without one; others are missing
 
 
-class _HiddenError(Exception):
-    """The person is not to be told of."""
+class Visibility(Enum):
+    """What a directory says of whether its person may be shown."""
+
+    SHOWN = auto()
+    HIDDEN = auto()
+    UNKNOWN = auto()  # it does not exist or cannot be searched, so it may contain a nofinger file
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A directory with files of one person, open for one call of ``Homes.read``."""
+
+    visibility: Visibility
+    directory: int = -1  # its descriptor
+    names: Mapping[str, str] = field(default_factory=dict)  # of its files, by atom
+
+
+_NO_PLACE = _Place(Visibility.SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Homes:
-    """Where people write: in their homes, if ``homes`` says so, and below the folder ``plans``, if there is one."""
+    """Reads people's files: those in homes, if ``homes`` is true, and those below the directory ``plans``, if set."""
 
     homes: bool
     plans: str | None
     file_bytes: int
 
-    def read(self, login: str, uid: int, home: str, atoms: Sequence[str]) -> Mapping[str, str] | None:
-        """These texts of a person, as far as there are any; None for somebody who wants to be hidden.
+    def read(self, login: str, uid: int, home: str, atoms: Collection[str]) -> Mapping[str, str] | None:
+        """Those of the atoms for which the person has a file; None for a hidden person.
 
-        Where a home cannot be looked into, or is not there, nobody knows
-        whether it has a ``.nofinger``. So the person is hidden, unless they
-        have published something for this daemon in the folder ``plans``.
-        OSError where the host fails.
+        Raises OSError if the host fails.
         """
+        opened: list[int] = []
         try:
-            with self._published(login, uid) as own, self._home(home) as (at_home, is_hidden):
-                if is_hidden or (is_hidden is None and not self._has_published(login, uid, own)):
-                    return None
-                return self._texts(at_home, ".", uid, atoms) | self._published_texts(login, uid, own, atoms)
-        except _HiddenError:
-            return None
+            published = self._open_published(login, uid, opened)
+            if published.visibility is Visibility.HIDDEN:
+                return None
+            at_home = self._open_home(home, opened)
+            if not _is_shown(at_home, published, uid):
+                return None
+            return self._read_texts(at_home, uid, atoms) | self._read_texts(published, uid, atoms)
+        finally:
+            for descriptor in reversed(opened):
+                os.close(descriptor)
 
-    @contextmanager
-    def _home(self, home: str) -> Iterator[tuple[int | None, bool | None]]:
-        """The home, open, if it is to be read; and whether it has a ``.nofinger``, None where nobody knows."""
+    def _open_home(self, home: str, opened: list[int]) -> _Place:
         if not self.homes or not home.startswith("/") or f"{home}/".startswith(_NO_HOMES):
-            yield None, False
-            return
+            return _NO_PLACE
         try:
-            folder = open_directory(home, for_listing=False)
+            directory = _open(home, None, opened)
         except UnsafeFileError:
-            folder = None
-        try:
-            there = None if folder is None else _is_there(f".{HIDDEN}", folder)
-            yield None if there is None else folder, there
-        finally:
-            if folder is not None:
-                os.close(folder)
+            directory = None
+        is_hidden = None if directory is None else entry_exists(f".{NOFINGER}", directory)
+        if directory is None or is_hidden is None:
+            return _Place(Visibility.UNKNOWN)
+        return _Place(Visibility.HIDDEN if is_hidden else Visibility.SHOWN, directory, _AT_HOME)
 
-    @contextmanager
-    def _published(self, login: str, uid: int) -> Iterator["_Own | None"]:
-        """Where the person publishes, open; None without a folder for it."""
+    def _open_published(self, login: str, uid: int, opened: list[int]) -> _Place:
+        """The directory LOGIN below ``plans``, or else ``plans`` itself, where the file LOGIN is a plan.
+
+        Hides the person if it cannot be searched. A directory LOGIN of another user is ignored.
+        """
         if self.plans is None or not is_safe_name(login):
-            yield None
-            return
+            return _NO_PLACE
         try:
-            plans = open_directory(self.plans, for_listing=False)
+            plans = _open(self.plans, None, opened)
+            own = None if plans is None else _open(login, plans, opened)
         except UnsafeFileError:
-            raise _HiddenError from None
-        own = None
-        try:
-            try:
-                own = None if plans is None else open_directory(login, plans, for_listing=False)
-            except UnsafeFileError:
-                raise _HiddenError from None
-            if own is not None and os.fstat(own).st_uid not in (0, uid):
-                yield _Own(None, None)
-                return
-            if own is not None and _is_there(HIDDEN, own) is not False:
-                raise _HiddenError
-            yield _Own(plans, own)
-        finally:
-            for folder in (own, plans):
-                if folder is not None:
-                    os.close(folder)
+            return _Place(Visibility.HIDDEN)
+        if plans is None:
+            return _NO_PLACE
+        if own is None:
+            return _Place(Visibility.SHOWN, plans, {"plan": login})
+        if os.fstat(own).st_uid not in (0, uid):
+            return _NO_PLACE
+        is_shown = entry_exists(NOFINGER, own) is False
+        return _Place(Visibility.SHOWN if is_shown else Visibility.HIDDEN, own, _PUBLISHED)
 
-    def _has_published(self, login: str, uid: int, own: "_Own | None") -> bool:
-        if own is None or own.plans is None:
-            return False
-        if own.folder is None:
-            return _is_told(login, own.plans, uid)
-        return any(_is_told(atom, own.folder, uid) for atom in TEXTS)
-
-    def _published_texts(self, login: str, uid: int, own: "_Own | None", atoms: Sequence[str]) -> dict[str, str]:
-        if own is None or own.plans is None:
-            return {}
-        if own.folder is not None:
-            return self._texts(own.folder, "", uid, atoms)
-        plan = self._text(login, own.plans, uid) if "plan" in atoms else None
-        return {} if plan is None else {"plan": plan}
-
-    def _texts(self, folder: int | None, before: str, uid: int, atoms: Sequence[str]) -> dict[str, str]:
-        if folder is None:
-            return {}
-        texts = {atom: self._text(before + atom, folder, uid) for atom in atoms}
+    def _read_texts(self, place: _Place, uid: int, atoms: Collection[str]) -> dict[str, str]:
+        texts = {atom: self._read(place.names[atom], place, uid) for atom in atoms if atom in place.names}
         return {atom: text for atom, text in texts.items() if text is not None}
 
-    def _text(self, name: str, folder: int, uid: int) -> str | None:
+    def _read(self, name: str, place: _Place, uid: int) -> str | None:
         try:
-            return read_regular(name, folder, self.file_bytes, owner=uid)
+            return read_regular(name, place.directory, self.file_bytes, owner=uid)
         except UnsafeFileError as error:
-            log.debug("not told of uid %d: %s", uid, error)
+            log.debug("file of uid %d ignored: %s", uid, error)
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """Where a person publishes, as descriptors: in a folder of their own, or else in a file of the folder of all."""
-
-    plans: int | None
-    folder: int | None
-
-
-def _is_there(name: str, folder: int) -> bool | None:
-    """Whether there is anything of this name, a broken link too; None where the folder cannot be looked into."""
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        if error.errno in RESOURCE_ERRNOS:
-            raise
-        return None
-    return True
+def _open(path: str, dir_fd: int | None, opened: list[int]) -> int | None:
+    """As ``open_directory``; the caller closes the descriptors in ``opened``."""
+    directory = open_directory(path, dir_fd, for_listing=False)
+    if directory is not None:
+        opened.append(directory)
+    return directory
 
 
-def _is_told(name: str, folder: int, uid: int) -> bool:
-    """Whether there is a file of the person's."""
-    try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in RESOURCE_ERRNOS:
-            raise
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_uid in (0, uid)
+def _is_shown(at_home: _Place, published: _Place, uid: int) -> bool:
+    """Decide for a person whom ``published`` does not hide.
+
+    A home that cannot be searched or does not exist (its disk is not mounted)
+    may contain a ``.nofinger``, so it hides a person without published files.
+    """
+    if at_home.visibility is Visibility.UNKNOWN:
+        return any(is_own_file(name, published.directory, uid) for name in published.names.values())
+    return at_home.visibility is Visibility.SHOWN

@@ -1,7 +1,7 @@
-"""Who is logged in, as systemd-logind tells it over D-Bus, on hosts that keep no utmp; the only importer of jeepney.
+"""Login sessions from systemd-logind over D-Bus, for hosts that keep no utmp; the only importer of jeepney.
 
 The interface is org.freedesktop.login1(5). The files in /run/systemd/sessions
-are quicker to read, but say of themselves that they are private.
+are faster to read, but their headers declare them private.
 """
 
 import itertools
@@ -24,11 +24,12 @@ from jeepney import (
 )
 from jeepney.auth import BEGIN, Authenticator
 
-from fingerd.backends.system.utmp import Login, lives
+from fingerd.backends.system.utmp import Login, is_alive
+from fingerd.net.stream import CHUNK_BYTES, DeadlineSocket, connect
 
 BUS = "/run/dbus/system_bus_socket"
-ANSWER_SECONDS = 2.0  # for all that is asked at one time; what was heard until then is not asked next time
-MOST_RELATIVES = 32  # processes of a session that are looked at for its terminal
+READ_SECONDS = 2.0  # for one reading of all sessions; the next one continues after a timeout
+MAX_PROCESSES = 32  # of a session that are searched for its terminal
 
 _NAME = "org.freedesktop.login1"
 _MANAGER = DBusAddress("/org/freedesktop/login1", _NAME, f"{_NAME}.Manager")
@@ -36,124 +37,118 @@ _GRAPHICAL = ("x11", "wayland", "mir")
 
 
 class LogindError(Exception):
-    """It cannot be asked; the text says why."""
+    """The sessions cannot be read; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """A session: the login that it may be, what it is for, and the process that it began with."""
+    """A session of logind: as a login, with its class, and the pid of its leader, the first process."""
 
     login: Login
     class_: str
     leader: int
 
     @property
-    def is_settled(self) -> bool:
-        """Whether nothing of it changes any more, but for its end."""
+    def is_final(self) -> bool:
+        """Whether its properties no longer change until it ends."""
         return self.class_ != "user-incomplete" and not self.login.graphical
 
 
 class Logind:
-    """A connection to the bus, made when it is needed. One thread at a time may use it."""
+    """Reads the sessions over a connection to the bus, made on demand. Not thread-safe."""
 
     def __init__(self, bus: str = BUS) -> None:
         self._bus = bus
         self._connection: _Bus | None = None
-        self._settled: dict[object, _Session] = {}
+        self._final: dict[object, _Session] = {}  # those that need not be read again
 
     def read(self) -> Sequence[Login]:
-        """Who is logged in; LogindError where that cannot be told."""
-        deadline = time.monotonic() + ANSWER_SECONDS
+        """All login sessions; raises LogindError if they cannot be read."""
+        deadline = time.monotonic() + READ_SECONDS
         try:
             if self._connection is None:
                 self._connection = _Bus(self._bus, deadline)
-            return tuple(self._logins(self._connection, deadline))
+            return tuple(self._read_logins(self._connection, deadline))
         except (OSError, ValueError, LookupError, TypeError, DBusErrorResponse) as error:  # all that jeepney raises
-            self._leave()
+            self._disconnect()
             raise LogindError(f"{type(error).__name__}: {error}") from error
 
-    def _logins(self, bus: "_Bus", deadline: float) -> Iterator[Login]:
-        (listed,) = bus.ask(new_method_call(_MANAGER, "ListSessions"), deadline)
-        self._settled = {key: self._settled[key] for key in map(tuple, listed) if key in self._settled}
+    def _read_logins(self, bus: "_Bus", deadline: float) -> Iterator[Login]:
+        (listed,) = bus.call(new_method_call(_MANAGER, "ListSessions"), deadline)
+        self._final = {key: self._final[key] for key in map(tuple, listed) if key in self._final}
         for key in map(tuple, listed):
-            session = self._settled.get(key)
+            session = self._final.get(key)
             if session is None:
                 session = _with_terminal(_read_session(bus, str(key[-1]), deadline))
             if session is None:
                 continue
-            if session.is_settled:
-                self._settled[key] = session
-            # One that is over may be listed as long as it has processes; managers and greeters are nobody's login.
-            if session.class_.startswith("user") and session.class_ != "user-incomplete" and lives(session.leader):
+            if session.is_final:
+                self._final[key] = session
+            # An ended session is listed while it has processes. The classes manager and greeter are not logins.
+            if session.class_.startswith("user") and session.class_ != "user-incomplete" and is_alive(session.leader):
                 yield session.login
 
     def close(self) -> None:
-        """Leave the bus."""
-        self._settled = {}
-        self._leave()
+        """Disconnect from the bus."""
+        self._final = {}
+        self._disconnect()
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 class _Bus:
-    """A connection to a message bus. jeepney's own would wait for its first word, and for more, without an end."""
+    """A connection to a message bus. jeepney's own has no timeout for its first replies."""
 
     def __init__(self, path: str, deadline: float) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
+        self._stream = DeadlineSocket(connect([(socket.AF_UNIX, path)], deadline), deadline)
         self._parser = Parser()
         self._serials = itertools.count(1)
         try:
-            self._wait_until(deadline)
-            self._socket.connect(path)
-            login = Authenticator()
-            for words in login:
-                self._socket.sendall(words)
-                login.feed(self._hear(deadline))
-            self._socket.sendall(BEGIN)
-            self.ask(message_bus.Hello(), deadline)
+            authenticator = Authenticator()
+            for request in authenticator:
+                self._stream.sendall(request)
+                authenticator.feed(self._receive())
+            self._stream.sendall(BEGIN)
+            self.call(message_bus.Hello(), deadline)
         except BaseException:
             self.close()
             raise
 
-    def ask(self, question: Any, deadline: float) -> Any:
-        """The values of the answer; DBusErrorResponse for one that is an error, OSError where none comes in time."""
+    def call(self, message: Any, deadline: float) -> Any:
+        """The values of the reply; raises DBusErrorResponse for an error reply, OSError if none comes in time."""
         serial = next(self._serials)
-        self._wait_until(deadline)
-        self._socket.sendall(question.serialise(serial))
+        self._stream.start_answer(deadline)
+        self._stream.sendall(message.serialise(serial))
         while True:
-            while (said := self._parser.get_next_message()) is None:
-                self._parser.add_data(self._hear(deadline))
-            if said.header.fields.get(HeaderFields.reply_serial) == serial:
+            while (reply := self._parser.get_next_message()) is None:
+                self._parser.add_data(self._receive())
+            if reply.header.fields.get(HeaderFields.reply_serial) == serial:
                 break
-        if said.header.message_type is MessageType.error:
-            raise DBusErrorResponse(said)
-        return said.body
+        if reply.header.message_type is MessageType.error:
+            raise DBusErrorResponse(reply)
+        return reply.body
 
-    def _hear(self, deadline: float) -> bytes:
-        self._wait_until(deadline)
-        data = self._socket.recv(1 << 16)
+    def _receive(self) -> bytes:
+        data = self._stream.recv(CHUNK_BYTES)
         if not data:
-            raise ConnectionResetError("the bus has hung up")
+            raise ConnectionResetError("the bus closed the connection")
         return data
 
-    def _wait_until(self, deadline: float) -> None:
-        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-
     def close(self) -> None:
-        """Leave it."""
-        self._socket.close()
+        """Close the connection."""
+        self._stream.close()
 
 
 def _read_session(bus: _Bus, path: str, deadline: float) -> _Session | None:
-    """One session; None where it has ended meanwhile."""
+    """One session; None if it has ended meanwhile."""
     try:
-        (said,) = bus.ask(Properties(DBusAddress(path, _NAME, f"{_NAME}.Session")).get_all(), deadline)
+        (properties,) = bus.call(Properties(DBusAddress(path, _NAME, f"{_NAME}.Session")).get_all(), deadline)
     except DBusErrorResponse:
         return None
-    values: Mapping[str, Any] = {name: value for name, (_, value) in said.items()}
+    values: Mapping[str, Any] = {name: value for name, (_, value) in properties.items()}
     since, idle_since = values.get("Timestamp"), values.get("IdleSinceHint")
     graphical = values.get("Type") in _GRAPHICAL
     login = Login(
@@ -168,11 +163,11 @@ def _read_session(bus: _Bus, path: str, deadline: float) -> _Session | None:
 
 
 def _with_terminal(session: _Session | None) -> _Session | None:
-    """The session with its terminal; None for one that has none, and may get one.
+    """The session with its terminal; None if it has none yet.
 
-    logind does not know the terminals of ssh: sshd asks for one after it has
-    told of the session. So it is the first that a process of the session has.
-    Where /proc shows no processes of others, it stays unknown.
+    logind does not know terminals of ssh: sshd opens one after it registers
+    the session. So the first terminal of the session's processes is taken.
+    If /proc hides processes of other users, the terminal is "".
     """
     if session is None or session.login.graphical or session.login.terminal not in ("", "ssh"):
         return session
@@ -187,12 +182,12 @@ def _with_terminal(session: _Session | None) -> _Session | None:
             continue
         if terminal := _terminal_name(int(fields[4])):
             return replace(session, login=replace(session.login, terminal=terminal))
-        processes += map(int, children[: max(MOST_RELATIVES - len(processes), 0)])
+        processes += map(int, children[: max(MAX_PROCESSES - len(processes), 0)])
     return None
 
 
 def _terminal_name(device: int) -> str:
-    """The name of a terminal by the number in /proc/PID/stat, proc(5); empty for none, or an unknown kind.
+    """The name of a terminal by its device number in /proc/PID/stat, proc(5); "" for 0 or an unknown major.
 
     Linux' devices.txt: 136 to 143 are pseudo-terminals, 4 virtual consoles and serial lines.
     """

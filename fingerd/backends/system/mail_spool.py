@@ -1,11 +1,11 @@
-"""The mailbox of each user in a folder of the host: when mail came in, and when it was read."""
+"""The mail spool of the host: when each user last received and read mail."""
 
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.facts import warn_once
 from fingerd.people import Mail
 from fingerd.safe_files import is_safe_name
 
@@ -13,10 +13,10 @@ SPOOL = "/var/mail"
 
 
 def mail_of(login: str, spool: str) -> Mail | None:
-    """The times of the user's mailbox, as finger(1) reads them; None where they cannot be told.
+    """The times of the user's mailbox, as finger(1) reads them; None if they are unknown.
 
-    Mail has come in when the file was written to, and was read when the file
-    was read, to the second. Nothing but its times and its size is looked at.
+    Mail was received at the file's modification time and read at its access
+    time, in whole seconds. The contents are not read.
     """
     if not is_safe_name(login):
         return None
@@ -25,7 +25,7 @@ def mail_of(login: str, spool: str) -> Mail | None:
     except FileNotFoundError:
         return Mail() if os.path.isdir(spool) else None
     except (OSError, ValueError) as error:
-        leave_out(f"mail in {spool}", getattr(error, "strerror", None) or str(error))
+        warn_once(f"mail in {spool}", getattr(error, "strerror", None) or str(error))
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -33,7 +33,7 @@ def mail_of(login: str, spool: str) -> Mail | None:
 
 
 def missing_mail(spool: str, root: Path) -> Iterator[str]:
-    """A complaint where the folder is not there below ``root``."""
-    folder = root / spool.lstrip("/")
-    if not folder.is_dir():
-        yield f"no mail is told: there is no folder {folder}"
+    """A message if the directory does not exist below ``root``."""
+    directory = root / spool.lstrip("/")
+    if not directory.is_dir():
+        yield f"mail is unavailable: there is no directory {directory}"

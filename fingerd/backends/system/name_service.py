@@ -1,4 +1,4 @@
-"""The list of all accounts of the name service. Python's own (``pwd.getpwall``) stops all threads until it is there."""
+"""Iterates over all accounts of the name service, without the GIL: ``pwd.getpwall`` blocks all threads meanwhile."""
 
 import ctypes
 import errno
@@ -7,10 +7,10 @@ import pwd
 import threading
 from collections.abc import Iterator
 
-FIRST_BUFFER, LAST_BUFFER = 1 << 12, 1 << 20  # bytes for one account
+MIN_BUFFER, MAX_BUFFER = 1 << 12, 1 << 20  # bytes for one account
 
-_libc = ctypes.CDLL(None, use_errno=True)  # whose calls let other threads run
-_lock = threading.Lock()  # the place in the list is the process's own
+_libc = ctypes.CDLL(None, use_errno=True)  # its calls release the GIL
+_lock = threading.Lock()  # the position in the list belongs to the process
 
 
 class _Passwd(ctypes.Structure):
@@ -27,22 +27,22 @@ class _Passwd(ctypes.Structure):
     )
 
 
-def everybody() -> Iterator[pwd.struct_passwd]:
-    """All accounts, as far as the name service lists them; OSError where it fails."""
+def iterate_accounts() -> Iterator[pwd.struct_passwd]:
+    """All accounts that the name service enumerates; raises OSError if it fails."""
     with _lock:
         _libc.setpwent()
         try:
-            size = FIRST_BUFFER
+            size = MIN_BUFFER
             entry, found = _Passwd(), ctypes.POINTER(_Passwd)()
             while True:
                 buffer = ctypes.create_string_buffer(size)
-                failure = _libc.getpwent_r(ctypes.byref(entry), buffer, ctypes.c_size_t(size), ctypes.byref(found))
-                if failure == errno.ERANGE and size < LAST_BUFFER:
-                    size *= 2  # and the same account again
-                elif failure == errno.ENOENT:
+                error = _libc.getpwent_r(ctypes.byref(entry), buffer, ctypes.c_size_t(size), ctypes.byref(found))
+                if error == errno.ERANGE and size < MAX_BUFFER:
+                    size *= 2  # the next call returns the same account
+                elif error == errno.ENOENT:
                     return
-                elif failure:
-                    raise OSError(failure, os.strerror(failure))
+                elif error:
+                    raise OSError(error, os.strerror(error))
                 else:
                     name, gecos, home, shell = map(_text, (entry.pw_name, entry.pw_gecos, entry.pw_dir, entry.pw_shell))
                     yield pwd.struct_passwd((name, "x", entry.pw_uid, entry.pw_gid, gecos, home, shell))

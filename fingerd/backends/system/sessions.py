@@ -1,8 +1,7 @@
-"""Who is logged in, where, and for how long nothing was typed: from utmp, or else from systemd-logind.
+"""Login sessions with their idle times, from utmp or else from systemd-logind.
 
-Debian 13 keeps no utmp any more. What either says is read again when the
-file has changed, and once a second otherwise; a terminal is looked at for
-every answer.
+Debian 13 no longer keeps a utmp. Either source is read again after a second,
+and earlier if utmp changes; a terminal's times are read for every answer.
 """
 
 import os
@@ -12,102 +11,101 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fingerd.backends.system.facts import leave_out, signature
+from fingerd.backends.system.facts import signature, warn_once
 from fingerd.backends.system.logind import BUS, Logind, LogindError
 from fingerd.backends.system.utmp import NAME_BYTES, UTMP, Login, read_utmp
 from fingerd.people import Session
 from fingerd.safe_files import RESOURCE_ERRNOS
 
-AGE_SECONDS = 1.0  # after which all is read again, so that who died without a record is seen
-RETRY_SECONDS = 10.0  # after which it is tried again where nobody could tell: a bus that is stuck costs 2 seconds each
+CACHE_SECONDS = 1.0  # for which sessions are cached; a process that ends without a record is noticed after that
+RETRY_SECONDS = 10.0  # after a failure of all sources: each attempt costs 2 seconds if the bus does not answer
 
-_TALKABLE = stat.S_IWUSR | stat.S_IWGRP  # mesg(1): programs of the group tty, as write(1), may write to it
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP  # mesg(1): programs of the group tty, such as write(1), may write to it
 
 
 class Sessions:
-    """Who is logged in now, by logins; shared by all threads."""
+    """The sessions of the host, by login; shared by all threads."""
 
     def __init__(self, utmp: str = UTMP, bus: str = BUS) -> None:
         self._utmp = utmp
         self._logind = Logind(bus)
         self._bus = bus
         self._lock = threading.Lock()
-        self._read: object = None  # the signature of what was read
-        self._until = 0.0  # how long that holds; time.monotonic()
+        self._signature: object = None  # of the utmp that was read
+        self._valid_until = 0.0  # time.monotonic()
         self._by_login: Mapping[str, Sequence[Login]] | None = None
-        self._are_whole = False  # the logins, which utmp cuts
+        self._is_truncated = True  # whether long logins are, as in utmp
 
-    def of(self, login: str, now: float) -> tuple[Session, ...] | None:
-        """The sessions of one user; None where nobody knows who is logged in."""
-        by_login = self._now()
+    def for_login(self, login: str, now: float) -> tuple[Session, ...] | None:
+        """The sessions of one user at ``now``, in ``time.time()`` seconds; None if the host keeps no sessions."""
+        by_login = self._current()
         if by_login is None:
             return None
-        if login not in by_login and len(os.fsencode(login)) > NAME_BYTES and not self._are_whole:
-            return None  # what utmp has of the login may be somebody else's just as well
-        found = by_login.get(login)
-        return tuple(_told(each, now) for each in found) if found else ()
+        if login not in by_login and len(os.fsencode(login)) > NAME_BYTES and self._is_truncated:
+            return None  # several logins may begin with the 32 bytes in utmp
+        return tuple(_to_session(each, now) for each in by_login.get(login, ()))
 
     def logins(self) -> Sequence[str] | None:
-        """Who is logged in, each once; None where nobody knows. utmp has 32 bytes of a longer login."""
-        by_login = self._now()
+        """All users with a session, each once; None if the host keeps no sessions. utmp has 32 bytes of a login."""
+        by_login = self._current()
         return None if by_login is None else tuple(by_login)
 
     def close(self) -> None:
-        """Leave the bus."""
+        """Disconnect from the bus."""
         with self._lock:
             self._logind.close()
 
-    def _now(self) -> Mapping[str, Sequence[Login]] | None:
+    def _current(self) -> Mapping[str, Sequence[Login]] | None:
         utmp = signature(self._utmp)
         if self._is_fresh(utmp):
             return self._by_login
         with self._lock:
             if not self._is_fresh(utmp):
-                found = self._logins()
-                self._by_login = None if found is None else _grouped(found)
-                self._read = utmp
-                self._until = time.monotonic() + (RETRY_SECONDS if found is None else AGE_SECONDS)
+                found = self._read()
+                self._by_login = None if found is None else _group_by_user(found)
+                self._signature = utmp
+                self._valid_until = time.monotonic() + (RETRY_SECONDS if found is None else CACHE_SECONDS)
             return self._by_login
 
     def _is_fresh(self, utmp: object) -> bool:
-        return utmp == self._read and time.monotonic() < self._until
+        return utmp == self._signature and time.monotonic() < self._valid_until
 
-    def _logins(self) -> Sequence[Login] | None:
+    def _read(self) -> Sequence[Login] | None:
         try:
             found = read_utmp(self._utmp)
         except OSError as error:
             if error.errno in RESOURCE_ERRNOS:
                 raise
-            leave_out("sessions of utmp", str(error))
+            warn_once("sessions of utmp", str(error))
             found = None
-        self._are_whole = found is None
+        self._is_truncated = found is not None
         if found is not None or not os.path.exists(self._bus):
             return found
         try:
             return self._logind.read()
         except LogindError as error:
-            leave_out("sessions of systemd-logind", str(error))
+            warn_once("sessions of systemd-logind", str(error))
             return None
 
 
 def missing_sessions(root: Path) -> Iterator[str]:
-    """A complaint where nobody knows below ``root`` who is logged in."""
+    """A message if neither source exists below ``root``."""
     if not any(root.joinpath(path.lstrip("/")).exists() for path in (UTMP, BUS)):
-        yield f"no sessions are told, and no list: there is neither {UTMP} nor systemd-logind at {BUS}"
+        yield f"sessions and the user list are unavailable: there is neither {UTMP} nor systemd-logind at {BUS}"
 
 
-def _grouped(logins: Sequence[Login]) -> Mapping[str, Sequence[Login]]:
+def _group_by_user(logins: Sequence[Login]) -> Mapping[str, Sequence[Login]]:
     by_login: dict[str, list[Login]] = {}
     for login in logins:
         by_login.setdefault(login.user, []).append(login)
     return by_login
 
 
-def _told(login: Login, now: float) -> Session:
-    """The session, with what its terminal says now.
+def _to_session(login: Login, now: float) -> Session:
+    """The session with the current state of its terminal.
 
-    As finger(1) does it: the terminal's time of access is when something was
-    typed last, and who wants no messages takes the right to write to it away.
+    As in finger(1), the terminal's access time is the time of the last input,
+    and ``mesg n`` removes the write permission.
     """
     messages, idle_since = not login.graphical, login.idle_since
     if not login.graphical and login.terminal:
@@ -116,6 +114,6 @@ def _told(login: Login, now: float) -> Session:
         except OSError:
             status = None
         if status is not None and stat.S_ISCHR(status.st_mode):
-            messages, idle_since = status.st_mode & _TALKABLE == _TALKABLE, status.st_atime
+            messages, idle_since = status.st_mode & _WRITABLE == _WRITABLE, status.st_atime
     idle = None if idle_since is None else max(now - idle_since, 0.0)
     return Session(login.terminal, login.host, login.since, idle, messages)

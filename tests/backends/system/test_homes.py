@@ -1,4 +1,4 @@
-"""Files that people write of themselves, as attacks too: nothing of others leaks, and nothing hangs."""
+"""Files that people write about themselves, attacks included: no file of another user is read, and nothing hangs."""
 
 import os
 import stat
@@ -9,32 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends.system.homes import TEXTS, Homes
+from fingerd.backends.system.homes import FILE_ATOMS, Homes
+from tests.helpers.daemons import wait_until
 from tests.helpers.machines import becoming
 from tests.helpers.requirements import need
 
-SECRET = "secret of somebody else"
-UID = 2001  # somebody's who is neither root nor the daemon
+SECRET = "secret of another user"
+UID = 2001  # neither root nor the daemon
 OTHER = 2002
 
 
 class Person:
-    """Somebody with a home, and a place in the folder of plans."""
+    """A person with a home and a path below the directory of published plans."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.chmod(0o755)
+    def __init__(self, directory: Path) -> None:
+        directory.chmod(0o755)
         self.uid = os.getuid()
-        self.home, self.plans = folder / "home", folder / "plans"
+        self.home, self.plans = directory / "home", directory / "plans"
         self.own = self.plans / "ann"
         self.home.mkdir()
         self.plans.mkdir()
 
     def read(self, homes: bool = True, plans: bool = False, limit: int = 1000) -> Mapping[str, str] | None:
         with_plans = str(self.plans) if plans else None
-        return Homes(homes, with_plans, limit).read("ann", self.uid, str(self.home), TEXTS)
+        return Homes(homes, with_plans, limit).read("ann", self.uid, str(self.home), FILE_ATOMS)
 
-    def hand_over(self) -> None:
-        """Give everything to another uid than that of who runs this."""
+    def chown_all(self) -> None:
+        """Give all files to UID, which is not the uid of the tests."""
         self.uid = UID
         for path in (self.home, self.own, *self.home.rglob("*"), *self.own.rglob("*")):
             if os.path.lexists(path):
@@ -43,17 +44,17 @@ class Person:
 
 @pytest.fixture
 def ann() -> Iterator[Person]:
-    with tempfile.TemporaryDirectory() as folder:  # others may look into it, as they may not into pytest's own
-        yield Person(Path(folder))
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own is closed to other users
+        yield Person(Path(directory))
 
 
 def test_every_file_of_a_home(ann: Person) -> None:
     for name in ("plan", "project", "pgpkey", "pubkey", "pronouns", "forward"):
         (ann.home / f".{name}").write_text(f"my {name}\n")
-    (ann.home / ".profile").write_text("not told")
-    (ann.home / "plan").write_text("not told")
-    told = ann.read()
-    assert told == {atom: f"my {atom}\n" for atom in ("plan", "project", "pgpkey", "pubkey", "pronouns", "forward")}
+    (ann.home / ".profile").write_text("not read")
+    (ann.home / "plan").write_text("not read")
+    texts = ann.read()
+    assert texts == {atom: f"my {atom}\n" for atom in ("plan", "project", "pgpkey", "pubkey", "pronouns", "forward")}
     assert Homes(True, None, 1000).read("ann", ann.uid, str(ann.home), ()) == {}
 
 
@@ -64,20 +65,20 @@ def test_an_empty_plan_is_a_plan(ann: Person) -> None:  # cfingerd's #33408
 
 def test_a_long_file_is_cut(ann: Person) -> None:
     (ann.home / ".plan").write_text("line\n" * 1000)
-    told = ann.read(limit=12)
-    assert told == {"plan": "line\nline\n[answer cut]\n"}
+    texts = ann.read(limit=12)
+    assert texts == {"plan": "line\nline\n[answer cut]\n"}
 
 
 @pytest.mark.parametrize("home", ["/absent", "/etc/passwd"])
-def test_a_home_that_is_missing_hides(home: str) -> None:
-    """It may be on a disk that is not there now, and have a .nofinger."""
-    assert Homes(True, None, 1000).read("ann", 0, home, TEXTS) is None
-    assert Homes(False, None, 1000).read("ann", 0, home, TEXTS) == {}
+def test_a_missing_home_hides(home: str) -> None:
+    """It may be on a disk that is not mounted, and have a .nofinger."""
+    assert Homes(True, None, 1000).read("ann", 0, home, FILE_ATOMS) is None
+    assert Homes(False, None, 1000).read("ann", 0, home, FILE_ATOMS) == {}
 
 
 @pytest.mark.parametrize("home", ["", "relative", "/nonexistent", "/nonexistent/home", "/dev/null", "/var/empty"])
-def test_a_home_that_is_none_has_no_files_and_hides_nobody(home: str) -> None:
-    assert Homes(True, None, 1000).read("ann", 0, home, TEXTS) == {}
+def test_a_home_that_means_no_home_has_no_files_and_does_not_hide(home: str) -> None:
+    assert Homes(True, None, 1000).read("ann", 0, home, FILE_ATOMS) == {}
 
 
 def _empty(path: Path) -> None:
@@ -89,35 +90,35 @@ def _unreadable(path: Path) -> None:
 
 
 def _broken_link(path: Path) -> None:
-    path.symlink_to("nowhere")
+    path.symlink_to("absent")
 
 
 def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-def _folder(path: Path) -> None:
+def _directory(path: Path) -> None:
     path.mkdir()
 
 
-KINDS: list[Callable[[Path], None]] = [_empty, _unreadable, _broken_link, _fifo, _folder]
+KINDS: list[Callable[[Path], None]] = [_empty, _unreadable, _broken_link, _fifo, _directory]
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_whatever_is_called_nofinger_hides(ann: Person, make: Callable[[Path], None]) -> None:
+def test_nofinger_of_any_type_hides(ann: Person, make: Callable[[Path], None]) -> None:
     (ann.home / ".plan").write_text("a plan")
     make(ann.home / ".nofinger")
     assert ann.read() is None
     assert ann.read(plans=True) is None
     assert ann.read(homes=False) == {}
     ann.own.mkdir()
-    (ann.own / "plan").write_text("told all the same?")
+    (ann.own / "plan").write_text("must stay hidden")
     assert ann.read(plans=True) is None
     make(ann.own / "nofinger")
     assert ann.read(homes=False, plans=True) is None
 
 
-def test_a_file_or_a_folder_in_the_folder_of_plans(ann: Person) -> None:
+def test_a_published_file_or_directory(ann: Person) -> None:
     assert ann.read(homes=False, plans=True) == {}
     (ann.home / ".plan").write_text("at home")
     (ann.home / ".project").write_text("at home")
@@ -133,18 +134,18 @@ def test_a_file_or_a_folder_in_the_folder_of_plans(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("login", ["..", ".", "", "a/b", ".hidden", "/etc"])
-def test_a_login_is_no_path(ann: Person, login: str) -> None:
+def test_a_login_is_not_a_path(ann: Person, login: str) -> None:
     (ann.plans / ".hidden").write_text(SECRET)
     (ann.plans.parent / "plan").write_text(SECRET)
-    assert Homes(False, str(ann.plans), 1000).read(login, ann.uid, str(ann.home), TEXTS) == {}
+    assert Homes(False, str(ann.plans), 1000).read(login, ann.uid, str(ann.home), FILE_ATOMS) == {}
 
 
 @pytest.mark.parametrize("with_plans", [False, True])
-@pytest.mark.parametrize("kind", ["link", "relative link", "fifo", "socket folder", "loop"])
-def test_what_is_no_plain_file_is_not_read(ann: Person, tmp_path: Path, kind: str, with_plans: bool) -> None:
+@pytest.mark.parametrize("kind", ["link", "relative link", "fifo", "directory", "loop"])
+def test_only_regular_files_are_read(ann: Person, tmp_path: Path, kind: str, with_plans: bool) -> None:
     (tmp_path / "secret").write_text(SECRET)
-    folder, name = (ann.plans, "ann") if with_plans else (ann.home, ".plan")
-    path = folder / name
+    directory, name = (ann.plans, "ann") if with_plans else (ann.home, ".plan")
+    path = directory / name
     match kind:
         case "link":
             path.symlink_to(tmp_path / "secret")
@@ -159,14 +160,14 @@ def test_what_is_no_plain_file_is_not_read(ann: Person, tmp_path: Path, kind: st
     assert ann.read(plans=with_plans) == {}
 
 
-def test_a_linked_folder_of_plans_is_not_followed(ann: Person, tmp_path: Path) -> None:
+def test_a_link_below_the_plans_is_not_followed(ann: Person, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "plan").write_text(SECRET)
     ann.own.symlink_to(tmp_path / "theirs")
     assert ann.read(plans=True) == {}
 
 
-def test_a_file_that_is_swapped_all_the_time_leaks_nothing(ann: Person, tmp_path: Path) -> None:
+def test_a_file_that_is_swapped_continuously_leaks_nothing(ann: Person, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     done = threading.Event()
 
@@ -185,13 +186,13 @@ def test_a_file_that_is_swapped_all_the_time_leaks_nothing(ann: Person, tmp_path
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        told = [ann.read() for _ in range(3000)]
+        found = [ann.read() for _ in range(3000)]
+        wait_until(lambda: ann.read() == {"plan": "mine"})
     finally:
         done.set()
         thread.join()
-    seen = {text for texts in told if texts is not None for text in texts.values()}
-    assert "mine" in seen
-    assert seen <= {"mine", ""}  # which is what is there before it is written to
+    texts = {text for atoms in found if atoms is not None for text in atoms.values()}
+    assert texts <= {"mine", ""}  # it is empty before it is written to
 
 
 @pytest.mark.root
@@ -204,27 +205,27 @@ def test_devices_are_not_read(ann: Person, device: tuple[int, int]) -> None:
 
 
 @pytest.mark.root
-def test_files_of_others_are_not_read_even_by_root(ann: Person, tmp_path: Path) -> None:
+def test_files_of_other_users_are_not_read_even_by_root(ann: Person, tmp_path: Path) -> None:
     ann.own.mkdir()
     for path in (ann.home / ".plan", ann.own / "plan"):
         path.write_text(SECRET)
-    ann.hand_over()
+    ann.chown_all()
     assert ann.read(plans=True) == {"plan": SECRET}
     for path in (ann.home / ".plan", ann.own / "plan"):
         os.chown(path, OTHER, OTHER)
     assert ann.read(plans=True) == {}
-    for path in (ann.home / ".plan", ann.own / "plan"):  # an administrator's
+    for path in (ann.home / ".plan", ann.own / "plan"):  # owned by the administrator
         os.chown(path, 0, 0)
     assert ann.read(plans=True) == {"plan": SECRET}
-    for path in (ann.home / ".plan", ann.own / "plan"):  # a secret of an administrator's, moved to that name
+    for path in (ann.home / ".plan", ann.own / "plan"):  # a secret of the administrator, moved to that name
         path.chmod(0o600)
     assert ann.read(plans=True) == {}
 
 
 @pytest.mark.root
-def test_a_second_name_of_roots_file_is_not_read_even_by_root(ann: Person, tmp_path: Path) -> None:
+def test_a_hard_link_to_a_file_of_root_is_not_read_even_by_root(ann: Person, tmp_path: Path) -> None:
     (tmp_path / "shadow").write_text(SECRET)
-    ann.hand_over()
+    ann.chown_all()
     os.link(tmp_path / "shadow", ann.home / ".plan")
     assert ann.read() == {}
     os.link(tmp_path / "shadow", ann.own)
@@ -232,30 +233,30 @@ def test_a_second_name_of_roots_file_is_not_read_even_by_root(ann: Person, tmp_p
 
 
 @pytest.mark.root
-def test_a_folder_that_a_stranger_made_says_nothing_of_somebody(ann: Person) -> None:
+def test_a_published_directory_of_another_user_is_ignored(ann: Person) -> None:
     ann.own.mkdir()
     (ann.own / "nofinger").touch()
-    ann.hand_over()
+    ann.chown_all()
     assert ann.read(homes=False, plans=True) is None
     os.chown(ann.own, OTHER, OTHER)
     assert ann.read(homes=False, plans=True) == {}
 
 
 @pytest.mark.root
-def test_a_closed_home_hides_whoever_has_published_nothing(ann: Person) -> None:  # Debian's #64915
+def test_a_closed_home_hides_a_person_without_published_files(ann: Person) -> None:  # Debian's #64915
     (ann.home / ".plan").write_text("a plan")
     ann.own.mkdir()
-    ann.hand_over()
+    ann.chown_all()
     ann.home.chmod(0o711)
     with becoming("nobody"):
         assert ann.read() == {"plan": "a plan"}
     ann.home.chmod(0o700)
     with becoming("nobody"):
         assert ann.read() is None
-        assert ann.read(plans=True) is None  # an empty folder may have been made by the administrator
+        assert ann.read(plans=True) is None  # the administrator may have made the empty directory
         assert ann.read(homes=False) == {}
     (ann.own / "pronouns").write_text("they/them")
-    ann.hand_over()
+    ann.chown_all()
     with becoming("nobody"):
         assert ann.read() is None
         assert ann.read(plans=True) == {"pronouns": "they/them"}
@@ -265,10 +266,10 @@ def test_a_closed_home_hides_whoever_has_published_nothing(ann: Person) -> None:
 
 
 @pytest.mark.root
-def test_a_place_among_the_plans_that_cannot_be_looked_into_hides(ann: Person) -> None:
+def test_a_published_directory_that_cannot_be_searched_hides(ann: Person) -> None:
     ann.own.mkdir()
     (ann.own / "plan").write_text("a plan")
-    ann.hand_over()
+    ann.chown_all()
     for closed in (ann.own, ann.plans):
         closed.chmod(0o700)
         with becoming("nobody"):
@@ -277,10 +278,10 @@ def test_a_place_among_the_plans_that_cannot_be_looked_into_hides(ann: Person) -
 
 
 @pytest.mark.root
-def test_files_that_the_daemon_may_not_read_are_as_none(ann: Person) -> None:
+def test_files_without_read_permission_are_ignored(ann: Person) -> None:
     (ann.home / ".plan").write_text("private")
     (ann.home / ".plan").chmod(0o600)
     (ann.home / ".project").write_text("public")
-    ann.hand_over()
+    ann.chown_all()
     with becoming("nobody"):
         assert ann.read() == {"project": "public"}

@@ -1,4 +1,4 @@
-"""Who is logged in: records of utmp, and systemd-logind behind a bus that is made for the test."""
+"""Sessions: records of utmp, and systemd-logind behind a message bus of the test."""
 
 import contextlib
 import logging
@@ -17,18 +17,18 @@ import pytest
 from jeepney import HeaderFields, MessageType, Parser, new_error, new_method_return
 
 from fingerd.backends.system import logind
-from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.facts import warn_once
 from fingerd.backends.system.sessions import Sessions, missing_sessions
 from fingerd.backends.system.utmp import RECORD, USER_PROCESS, Login, read_utmp
 from fingerd.people import Session
 from tests.helpers.daemons import wait_until
 
 NOW = 1_700_000_000.0
-HERE = os.getpid()
+PID = os.getpid()
 
 
 def record(
-    user: bytes = b"ann", line: bytes = b"pts/none", host: bytes = b"client", kind: int = USER_PROCESS, pid: int = HERE
+    user: bytes = b"ann", line: bytes = b"pts/none", host: bytes = b"client", kind: int = USER_PROCESS, pid: int = PID
 ) -> bytes:
     return RECORD.pack(kind, pid, line, user, host, int(NOW) - 60, 500_000)
 
@@ -37,8 +37,8 @@ BOOT = record(b"reboot", b"~", b"6.1", kind=2, pid=0)
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_left_out() -> None:
-    leave_out.cache_clear()
+def forget_warnings() -> None:
+    warn_once.cache_clear()
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def sessions(utmp: Path, tmp_path: Path) -> Iterator[Sessions]:
     sessions.close()
 
 
-def test_a_host_that_keeps_nothing(utmp: Path, sessions: Sessions) -> None:
-    assert sessions.of("ann", NOW) is None
+def test_a_host_without_sources(utmp: Path, sessions: Sessions) -> None:
+    assert sessions.for_login("ann", NOW) is None
     assert sessions.logins() is None
-    utmp.touch()  # an empty one is not kept: it would have a record of the boot
-    assert sessions.of("ann", NOW) is None
+    utmp.touch()  # not in use: it would have a record of the boot
+    assert sessions.for_login("ann", NOW) is None
     utmp.write_bytes(BOOT)
-    assert sessions.of("ann", NOW) == ()
+    assert sessions.for_login("ann", NOW) == ()
     assert sessions.logins() == ()
 
 
@@ -71,20 +71,20 @@ def test_records_of_utmp(utmp: Path, sessions: Sessions) -> None:
     utmp.write_bytes(b"".join([*data, full, half]))
     assert sessions.logins() == ("ann", "bob", "x" * 32)
     since = NOW - 60 + 0.5
-    assert sessions.of("bob", NOW) == (Session(":0", ":0", since, None, messages=False),)  # Debian's #53816
-    assert [session.terminal for session in sessions.of("ann", NOW) or ()] == ["pts/none", "tty9"]
-    assert sessions.of("x" * 32, NOW) == (Session("y" * 32, "z" * 256, since),)
-    assert sessions.of("x" * 40, NOW) is None  # utmp cuts its login, and that of others too
-    assert sessions.of("x" * 31, NOW) == ()
-    assert sessions.of("ghost", NOW) == ()
+    assert sessions.for_login("bob", NOW) == (Session(":0", ":0", since, None, messages=False),)  # Debian's #53816
+    assert [session.terminal for session in sessions.for_login("ann", NOW) or ()] == ["pts/none", "tty9"]
+    assert sessions.for_login("x" * 32, NOW) == (Session("y" * 32, "z" * 256, since),)
+    assert sessions.for_login("x" * 40, NOW) is None  # utmp truncates logins
+    assert sessions.for_login("x" * 31, NOW) == ()
+    assert sessions.for_login("ghost", NOW) == ()
 
 
 def test_times_after_2038(utmp: Path) -> None:
-    utmp.write_bytes(BOOT + RECORD.pack(7, HERE, b"pts/0", b"ann", b"", 2_200_000_000, 0))
+    utmp.write_bytes(BOOT + RECORD.pack(7, PID, b"pts/0", b"ann", b"", 2_200_000_000, 0))
     assert [login.since for login in read_utmp(str(utmp)) or ()] == [2_200_000_000]
 
 
-def test_who_died_without_a_record_is_not_logged_in(utmp: Path, sessions: Sessions) -> None:
+def test_a_session_whose_process_is_gone_is_ignored(utmp: Path, sessions: Sessions) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     with subprocess.Popen(["sleep", "60"]) as lives:
@@ -96,7 +96,7 @@ def test_who_died_without_a_record_is_not_logged_in(utmp: Path, sessions: Sessio
     wait_until(lambda: sessions.logins() == ("init",))
 
 
-def test_idle_times_and_messages_of_a_real_terminal(utmp: Path, sessions: Sessions) -> None:
+def test_idle_time_and_messages_of_a_real_terminal(utmp: Path, sessions: Sessions) -> None:
     master, slave = os.openpty()
     terminal = os.ttyname(slave)
     utmp.write_bytes(BOOT + record(line=terminal.removeprefix("/dev/").encode()))
@@ -104,40 +104,40 @@ def test_idle_times_and_messages_of_a_real_terminal(utmp: Path, sessions: Sessio
     for idle, mode in ((0.0, 0o620), (71 * 60, 0o600), (-100.0, 0o622)):
         os.utime(terminal, (NOW - idle, modified))
         os.fchmod(slave, mode)
-        (session,) = sessions.of("ann", NOW) or ()
+        (session,) = sessions.for_login("ann", NOW) or ()
         assert session.idle == max(idle, 0)
         assert session.messages == (mode != 0o600)
     os.close(slave)
     os.close(master)
-    (session,) = sessions.of("ann", NOW) or ()
+    (session,) = sessions.for_login("ann", NOW) or ()
     assert (session.idle, session.messages) == (None, True)
 
 
 @pytest.mark.parametrize("line", [b"../etc/passwd", b"/etc/passwd", b"", b"null/x", b"shm"])
-def test_a_line_that_is_no_terminal_tells_no_times(utmp: Path, sessions: Sessions, line: bytes) -> None:
+def test_a_line_that_is_not_a_terminal_has_no_idle_time(utmp: Path, sessions: Sessions, line: bytes) -> None:
     utmp.write_bytes(BOOT + record(line=line))
-    (session,) = sessions.of("ann", NOW) or ()
+    (session,) = sessions.for_login("ann", NOW) or ()
     assert session.idle is None
 
 
-def test_a_file_that_cannot_be_read_is_left_out(
+def test_an_unreadable_utmp_is_ignored_and_logged(
     utmp: Path, sessions: Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:
     utmp.mkdir()
     with caplog.at_level(logging.WARNING):
-        assert sessions.of("ann", NOW) is None
+        assert sessions.for_login("ann", NOW) is None
         assert sessions.logins() is None
-    assert [message.partition(":")[0] for message in caplog.messages] == ["sessions of utmp left out"]
+    assert [message.partition(":")[0] for message in caplog.messages] == ["sessions of utmp unavailable"]
 
 
 class Bus:
-    """A system bus with nobody on it but a logind that knows what it is told to."""
+    """A system bus with a logind that has the given sessions."""
 
     def __init__(self, path: Path) -> None:
         self.sessions: dict[str, Mapping[str, Any]] = {}
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self.silent = self.broken = False
-        self.delay = 0.0  # seconds before each answer
+        self.delay = 0.0  # seconds before each reply
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -163,32 +163,32 @@ class Bus:
             serial = 0
             while True:
                 parser.add_data(data)
-                while (question := parser.get_next_message()) is not None:
+                while (call := parser.get_next_message()) is not None:
                     serial += 1
                     time.sleep(self.delay)
                     if not self.silent:
-                        client.sendall(self._answer(question).serialise(serial))
+                        client.sendall(self._reply(call).serialise(serial))
                 data = client.recv(4096)
                 if not data:
                     return
         except OSError:
             return
 
-    def _answer(self, question: Any) -> Any:
-        assert question.header.message_type is MessageType.method_call
-        member = question.header.fields[HeaderFields.member]
-        path = question.header.fields[HeaderFields.path]
-        self.asked.append(member)
+    def _reply(self, call: Any) -> Any:
+        assert call.header.message_type is MessageType.method_call
+        member = call.header.fields[HeaderFields.member]
+        path = call.header.fields[HeaderFields.path]
+        self.calls.append(member)
         if member == "Hello":
-            return new_method_return(question, "s", (":1.7",))
+            return new_method_return(call, "s", (":1.7",))
         if self.broken:
-            return new_error(question, "org.freedesktop.DBus.Error.ServiceUnknown", "s", ("nobody is here",))
+            return new_error(call, "org.freedesktop.DBus.Error.ServiceUnknown", "s", ("no such service",))
         if member == "ListSessions":
-            listed = [(path[1:], 1000, said["Name"][1], "", path) for path, said in self.sessions.items()]
-            return new_method_return(question, "a(susso)", (listed,))
+            listed = [(path[1:], 1000, values["Name"][1], "", path) for path, values in self.sessions.items()]
+            return new_method_return(call, "a(susso)", (listed,))
         if path not in self.sessions:
-            return new_error(question, "org.freedesktop.DBus.Error.UnknownObject", "s", ("gone",))
-        return new_method_return(question, "a{sv}", (dict(self.sessions[path]),))
+            return new_error(call, "org.freedesktop.DBus.Error.UnknownObject", "s", ("gone",))
+        return new_method_return(call, "a{sv}", (dict(self.sessions[path]),))
 
     def close(self) -> None:
         self._listener.close()
@@ -205,8 +205,8 @@ def bus(tmp_path: Path) -> Iterator[Bus]:
     bus.close()
 
 
-def said(name: str, leader: int = HERE, **more: Any) -> dict[str, Any]:
-    """What logind says of a session, and more of it."""
+def properties(name: str, leader: int = PID, **overrides: Any) -> dict[str, Any]:
+    """The properties of a session of logind, some of them overridden."""
     values: dict[str, Any] = {
         "Name": ("s", name),
         "Timestamp": ("t", int(NOW - 60) * 1_000_000),
@@ -220,12 +220,12 @@ def said(name: str, leader: int = HERE, **more: Any) -> dict[str, Any]:
         "IdleSinceHint": ("t", 0),
         "User": ("(uo)", (1000, "/org/freedesktop/login1/user/_1000")),
     }
-    return values | {key: (values[key][0], value) for key, value in more.items()}
+    return values | {key: (values[key][0], value) for key, value in overrides.items()}
 
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, str]]:
-    """A process that has ended up on a terminal below another process, as a shell below sshd, and that terminal."""
+    """The pid of a process whose child has a terminal, as sshd and a shell, and the name of that terminal."""
     code = (
         "import os, pty, sys, time\n"
         "pid, master = pty.fork()\n"
@@ -242,51 +242,53 @@ def terminal() -> Iterator[tuple[int, str]]:
 
 def test_sessions_of_logind(sessions: Sessions, bus: Bus, terminal: tuple[int, str]) -> None:
     leader, name = terminal
-    lonely = subprocess.Popen(["sleep", "60"], start_new_session=True)  # it has no terminal, nor has what it starts
+    sleeper = subprocess.Popen(["sleep", "60"], start_new_session=True)  # neither it nor its children have a terminal
     bus.sessions = {
-        "/ssh": said("ann", leader),
-        "/console": said("bob", TTY="tty5"),
-        "/sftp": said("eve", lonely.pid),
-        "/manager": said("ann", Class="manager", TTY="tty5"),
-        "/greeter": said("gdm", Class="greeter", TTY="tty5"),
-        "/lock": said("gdm", Class="lock-screen", TTY="tty5"),
-        "/almost": said("zoe", Class="user-incomplete", TTY="tty5"),
-        "/early": said("root", Class="user-early", TTY="tty6"),
-        "/x11": said("joe", Type="x11", TTY="tty7", Display=":0", RemoteHost=""),
-        "/wayland": said("joe", Type="wayland", TTY="tty8", IdleHint=True, IdleSinceHint=int(NOW - 90) * 1_000_000),
+        "/ssh": properties("ann", leader),
+        "/console": properties("bob", TTY="tty5"),
+        "/sftp": properties("eve", sleeper.pid),
+        "/manager": properties("ann", Class="manager", TTY="tty5"),
+        "/greeter": properties("gdm", Class="greeter", TTY="tty5"),
+        "/lock": properties("gdm", Class="lock-screen", TTY="tty5"),
+        "/almost": properties("zoe", Class="user-incomplete", TTY="tty5"),
+        "/early": properties("root", Class="user-early", TTY="tty6"),
+        "/x11": properties("joe", Type="x11", TTY="tty7", Display=":0", RemoteHost=""),
+        "/wayland": properties(
+            "joe", Type="wayland", TTY="tty8", IdleHint=True, IdleSinceHint=int(NOW - 90) * 1_000_000
+        ),
     }
     since = NOW - 60
     assert sorted(sessions.logins() or ()) == ["ann", "bob", "joe", "root"]
-    (ssh,) = sessions.of("ann", NOW) or ()
+    (ssh,) = sessions.for_login("ann", NOW) or ()
     assert (ssh.terminal, ssh.host, ssh.since) == (name, "client", since)
     assert ssh.idle is not None
-    assert sessions.of("joe", NOW) == (
+    assert sessions.for_login("joe", NOW) == (
         Session(":0", "", since, None, messages=False),
         Session("tty8", "client", since, 90, messages=False),
     )
-    lonely.kill()
-    lonely.wait()
+    sleeper.kill()
+    sleeper.wait()
 
 
-def test_logind_is_asked_once_a_second_and_about_a_session_once(sessions: Sessions, bus: Bus) -> None:
-    bus.sessions = {"/1": said("ann", TTY="tty5"), "/2": said("bob", Type="wayland", TTY="tty6")}
+def test_logind_is_read_once_a_second_and_each_final_session_once(sessions: Sessions, bus: Bus) -> None:
+    bus.sessions = {"/1": properties("ann", TTY="tty5"), "/2": properties("bob", Type="wayland", TTY="tty6")}
     for _ in range(100):
         assert sorted(sessions.logins() or ()) == ["ann", "bob"]
-    assert bus.asked == ["Hello", "ListSessions", "GetAll", "GetAll"]
+    assert bus.calls == ["Hello", "ListSessions", "GetAll", "GetAll"]
     del bus.sessions["/1"]
     wait_until(lambda: sessions.logins() == ("bob",))
-    assert bus.asked == ["Hello", "ListSessions", "GetAll", "GetAll", "ListSessions", "GetAll"]
+    assert bus.calls == ["Hello", "ListSessions", "GetAll", "GetAll", "ListSessions", "GetAll"]
 
 
-def test_a_session_whose_leader_is_gone_is_over(sessions: Sessions, bus: Bus) -> None:
+def test_a_session_whose_leader_is_gone_is_ignored(sessions: Sessions, bus: Bus) -> None:
     with subprocess.Popen(["sleep", "60"]) as leader:
-        bus.sessions = {"/1": said("ann", leader.pid, TTY="tty5")}
+        bus.sessions = {"/1": properties("ann", leader.pid, TTY="tty5")}
         assert sessions.logins() == ("ann",)
         leader.kill()
     wait_until(lambda: sessions.logins() == ())
 
 
-def test_where_processes_of_others_are_not_seen_the_terminal_is_unknown(sessions: Sessions, bus: Bus) -> None:
+def test_the_terminal_is_unknown_if_proc_hides_processes_of_others(sessions: Sessions, bus: Bus) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     found = logind._with_terminal(logind._Session(Login("ann", "ssh", "", None), "user", gone.pid))
@@ -308,44 +310,44 @@ def test_where_processes_of_others_are_not_seen_the_terminal_is_unknown(sessions
         (5 << 8, ""),
     ],
 )
-def test_terminals_by_number(device: int, name: str) -> None:
+def test_terminal_names_by_device_number(device: int, name: str) -> None:
     assert logind._terminal_name(device) == name
 
 
-def test_a_bus_that_fails_is_left_out_and_tried_again(
+def test_a_failing_bus_is_logged_and_retried(
     sessions: Sessions, bus: Bus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fingerd.backends.system.sessions.RETRY_SECONDS", 0.5)
     bus.broken = True
-    bus.sessions = {"/1": said("ann", TTY="tty5")}
+    bus.sessions = {"/1": properties("ann", TTY="tty5")}
     with caplog.at_level(logging.WARNING):
         assert sessions.logins() is None
-        assert sessions.of("ann", NOW) is None
+        assert sessions.for_login("ann", NOW) is None
     (message,) = caplog.messages
-    assert message.startswith("sessions of systemd-logind left out: DBusErrorResponse: ")
+    assert message.startswith("sessions of systemd-logind unavailable: DBusErrorResponse: ")
     bus.broken = False
     wait_until(lambda: sessions.logins() == ("ann",))
-    for client in bus._clients:  # as when the bus is started anew
+    for client in bus._clients:  # as when the bus restarts
         client.shutdown(socket.SHUT_RDWR)
     wait_until(lambda: sessions.logins() is None)
     wait_until(lambda: sessions.logins() == ("ann",))
 
 
-def test_a_session_that_ends_while_it_is_asked_about_is_left_out(sessions: Sessions, bus: Bus) -> None:
-    class Fading(dict[str, Any]):
+def test_a_session_that_ends_while_it_is_read_is_ignored(sessions: Sessions, bus: Bus) -> None:
+    class Vanishing(dict[str, Any]):
         def __contains__(self, key: object) -> bool:
             return False
 
-    bus.sessions = Fading({"/1": said("ann", TTY="tty5")})
+    bus.sessions = Vanishing({"/1": properties("ann", TTY="tty5")})
     assert sessions.logins() == ()
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_bus_that_is_stuck_holds_up_for_two_seconds_and_is_left_alone_then(
-    sessions: Sessions, bus: Bus, at_once: bool
+@pytest.mark.parametrize("connects", [True, False])
+def test_a_silent_bus_delays_one_lookup_by_two_seconds_and_is_not_retried_at_once(
+    sessions: Sessions, bus: Bus, connects: bool
 ) -> None:
-    bus.sessions = {"/1": said("ann", TTY="tty5")}
-    if not at_once:
+    bus.sessions = {"/1": properties("ann", TTY="tty5")}
+    if connects:
         assert sessions.logins() == ("ann",)
     bus.silent = True
     start = time.monotonic()
@@ -357,39 +359,43 @@ def test_a_bus_that_is_stuck_holds_up_for_two_seconds_and_is_left_alone_then(
     assert time.monotonic() - start < 1
 
 
-def test_a_slow_bus_is_heard_to_the_end_by_and_by(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bus.sessions = {f"/{number}": said(f"user{number}", TTY=f"tty{number}") for number in range(12)}
-    monkeypatch.setattr(logind, "ANSWER_SECONDS", 0.5)
+def test_a_slow_bus_is_read_completely_by_several_attempts(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.sessions = {f"/{number}": properties(f"user{number}", TTY=f"tty{number}") for number in range(12)}
+    monkeypatch.setattr(logind, "READ_SECONDS", 0.5)
     bus.delay = 0.1
-    known = logind.Logind(str(tmp_path / "bus"))
+    reader = logind.Logind(str(tmp_path / "bus"))
     failures = 0
     while True:
         try:
-            found = known.read()
+            found = reader.read()
             break
-        except logind.LogindError:  # and not a part of them, of whom the others would be told as not logged in
+        except logind.LogindError:  # an incomplete list would show the others as not logged in
             failures += 1
-    known.close()
+    reader.close()
     assert len(found) == 12
     assert failures > 0
-    assert bus.asked.count("GetAll") < 12 + 2 * failures
+    assert bus.calls.count("GetAll") < 12 + 2 * failures
 
 
-def test_utmp_comes_first(utmp: Path, sessions: Sessions, bus: Bus) -> None:
-    bus.sessions = {"/1": said("ann", TTY="tty5")}
+def test_utmp_takes_precedence(utmp: Path, sessions: Sessions, bus: Bus) -> None:
+    bus.sessions = {"/1": properties("ann", TTY="tty5")}
     utmp.write_bytes(BOOT)
     assert sessions.logins() == ()
-    assert bus.asked == []
+    assert bus.calls == []
 
 
-def test_missing_is_said_where_nobody_knows(tmp_path: Path) -> None:
-    (complaint,) = missing_sessions(tmp_path)
-    assert complaint.startswith("no sessions are told, and no list: there is neither /run/utmp nor systemd-logind")
+def test_a_missing_requirement_is_reported_if_no_source_exists(tmp_path: Path) -> None:
+    (message,) = missing_sessions(tmp_path)
+    assert message.startswith(
+        "sessions and the user list are unavailable: there is neither /run/utmp nor systemd-logind"
+    )
     (tmp_path / "run").mkdir()
     (tmp_path / "run/utmp").touch()
     assert list(missing_sessions(tmp_path)) == []
 
 
-def test_records_have_the_size_that_the_c_library_gives_them() -> None:
+def test_records_have_the_size_of_the_c_library() -> None:
     assert RECORD.size in (384, 400)
     assert RECORD.size == 384 or struct.calcsize("l") == 8

@@ -1,4 +1,4 @@
-"""The backend ``system`` on hosts with real accounts and real sessions, beside Debian's own finger daemon."""
+"""``type: system`` on hosts with real accounts and sessions, compared with Debian's finger daemon."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ import pytest
 from fingerd.backends import Lookup
 from fingerd.backends.system import System
 from fingerd.backends.system.accounts import Accounts
-from fingerd.backends.system.facts import leave_out
+from fingerd.backends.system.facts import warn_once
 from fingerd.backends.system.last_logins import RECORD
 from fingerd.backends.system.mail_spool import mail_of, missing_mail
 from fingerd.people import Mail
@@ -34,7 +34,7 @@ Serve = Callable[..., "Server"]
 
 
 class Server:
-    """fingerd as nobody on such a host, heard at a unix socket too."""
+    """fingerd as nobody on a host with accounts; it also listens on a unix socket."""
 
     def __init__(self, daemon: Daemon, socket: Path) -> None:
         self.daemon = daemon
@@ -67,10 +67,10 @@ def serve(host: AccountsHost, start: Start, tmp_path: Path) -> Serve:
     return serve
 
 
-def shown(moment: float) -> str:
-    """A time as both daemons write it, but for the year and the zone."""
-    then = time.localtime(moment)
-    return f"{time.strftime('%a %b', then)} {then.tm_mday:2} {time.strftime('%H:%M', then)}"
+def formatted(when: float) -> str:
+    """A time as both daemons write it, without year and zone."""
+    local = time.localtime(when)
+    return f"{time.strftime('%a %b', local)} {local.tm_mday:2} {time.strftime('%H:%M', local)}"
 
 
 def write_lastlog(host: AccountsHost, login: str, when: float, terminal: str, client: str) -> None:
@@ -80,8 +80,8 @@ def write_lastlog(host: AccountsHost, login: str, when: float, terminal: str, cl
 
 
 @pytest.fixture
-def village(host: AccountsHost) -> AccountsHost:
-    """A host with people of all kinds: Ann is logged in twice, Bob was, Cid was long ago, Dot never."""
+def populated(host: AccountsHost) -> AccountsHost:
+    """A host with different users: Ann has two sessions, Bob and Cid have logged out, Dot never logged in."""
     now = time.time()
     home = host.add("ann", "Ann Example,Room 7,555 12,555 34", "--shell", "/bin/bash")
     for name in ("plan", "project", "pgpkey"):
@@ -112,23 +112,23 @@ def debians(host: AccountsHost, query: str) -> str:
     try:
         return host.in_fingerd(f"{query}\r\n".encode())
     except NotHereError as error:
-        pytest.skip(f"Debian's fingerd cannot be had: {error}")
+        pytest.skip(f"Debian's fingerd is not available: {error}")
 
 
 @pytest.mark.root
-def test_ours_tells_every_fact_that_debians_tells(village: AccountsHost, serve: Serve) -> None:
+def test_the_answer_has_every_fact_of_debians(populated: AccountsHost, serve: Serve) -> None:
     server = serve()
     for login in ("ann", "bob", "cid", "dot"):
-        compare(debians(village, f"/W {login}"), server.ask(f"/W {login}"))
+        compare(debians(populated, f"/W {login}"), server.ask(f"/W {login}"))
     ann = server.ask("/W ann")
     assert re.search(r"on pts/0 from client\.example\.org, idle 1:11$", ann, re.MULTILINE)
     assert re.search(r"on pts/1, idle 3d \(messages off\)$", ann, re.MULTILINE)
 
 
 @pytest.mark.root
-def test_the_list_has_a_row_for_each_session_as_debians_has(village: AccountsHost, serve: Serve) -> None:
+def test_the_list_has_a_row_for_each_session_like_debians(populated: AccountsHost, serve: Serve) -> None:
     server = serve()
-    theirs, ours = debians(village, ""), server.ask("")
+    theirs, ours = debians(populated, ""), server.ask("")
     print(f"--- Debian's in.fingerd\n{theirs}--- ours\n{ours}")
     rows = theirs.splitlines()[1:]
     assert len(rows) == 2
@@ -139,48 +139,50 @@ def test_the_list_has_a_row_for_each_session_as_debians_has(village: AccountsHos
         assert ("*" in row) == ("*" in our_row)
         assert ("client.example.org" in row) == ("client.example.org" in our_row)
         assert ("1:11" if terminal == "pts/0" else "3d") in our_row
-        assert "Room 7" in our_row  # which theirs has only where there is no client
+        assert "Room 7" in our_row  # theirs has it only for a session without a remote host
 
 
 @pytest.mark.root
 @needs("namespaces", "ip", "finger")
-def test_the_finger_client_is_told_here_what_it_tells_locally(village: AccountsHost, serve: Serve) -> None:
+def test_the_finger_client_gets_what_it_shows_locally(populated: AccountsHost, serve: Serve) -> None:
     serve()
     for login in ("ann", "bob", "cid", "dot"):
-        remote = village.run("finger", "-l", f"{login}@localhost").replace("\r", "")
-        compare(village.run("finger", login), remote)
-        short = village.run("finger", f"{login}@localhost").replace("\r", "")
+        remote = populated.run("finger", "-l", f"{login}@localhost").replace("\r", "")
+        compare(populated.run("finger", login), remote)
+        short = populated.run("finger", f"{login}@localhost").replace("\r", "")
         assert [line for line in short.splitlines()[1:] if line not in remote] == []
         assert "Directory" not in short
-    assert village.run("finger", "@localhost").count("Ann Example") == village.run("finger").count("Ann Example") == 2
+    assert (
+        populated.run("finger", "@localhost").count("Ann Example") == populated.run("finger").count("Ann Example") == 2
+    )
 
 
 @pytest.mark.root
-def test_the_standard_policy_hides_what_it_should(village: AccountsHost, serve: Serve) -> None:
-    told = serve(policy="policy: [{from: any, list: true}]").ask("/W ann")
+def test_the_standard_policy_hides_what_it_should(populated: AccountsHost, serve: Serve) -> None:
+    answer = serve(policy="policy: [{from: any, list: true}]").ask("/W ann")
     for hidden in ("/home/ann", "/bin/bash", "555 34", "Mail", "elsewhere.example"):
-        assert hidden not in told
+        assert hidden not in answer
     for fact in ("Ann Example", "Room 7", "On since", "Ann's plan", "Ann's project", "Ann's pgpkey"):
-        assert fact in told
+        assert fact in answer
 
 
 @pytest.mark.root
-def test_where_sessions_are_hidden_the_list_has_everybody_once(village: AccountsHost, serve: Serve) -> None:
-    told = serve(policy="policy: [{from: any, list: true, show: [name, login]}]").ask("")
-    assert told == "Login       Name\nann      Ann Example\n"
+def test_a_list_without_sessions_has_each_user_once(populated: AccountsHost, serve: Serve) -> None:
+    answer = serve(policy="policy: [{from: any, list: true, show: [name, login]}]").ask("")
+    assert answer == "Login       Name\nann      Ann Example\n"
 
 
 @pytest.mark.root
-def test_other_files_that_people_write(village: AccountsHost, serve: Serve) -> None:
-    village.write("/home/ann/.pubkey", "ssh-ed25519 AAAA ann\n", "ann")
-    village.write("/home/ann/.pronouns", "she/her\n", "ann")
-    told = serve().ask("/W ann")
-    assert "Pronouns: she/her\n" in told
-    assert "Public key:\nssh-ed25519 AAAA ann\n" in told
+def test_pubkey_and_pronouns(populated: AccountsHost, serve: Serve) -> None:
+    populated.write("/home/ann/.pubkey", "ssh-ed25519 AAAA ann\n", "ann")
+    populated.write("/home/ann/.pronouns", "she/her\n", "ann")
+    answer = serve().ask("/W ann")
+    assert "Pronouns: she/her\n" in answer
+    assert "Public key:\nssh-ed25519 AAAA ann\n" in answer
 
 
 @pytest.mark.root
-def test_hidden_people_are_told_apart_from_absent_ones_by_nothing(host: AccountsHost, serve: Serve) -> None:
+def test_hidden_people_cannot_be_distinguished_from_absent_ones(host: AccountsHost, serve: Serve) -> None:
     for login in ("shy", "closed"):
         host.add(login, "Hidden Person")
         host.write(f"/home/{login}/.plan", "a plan", login)
@@ -202,7 +204,7 @@ def test_hidden_people_are_told_apart_from_absent_ones_by_nothing(host: Accounts
 
 
 @pytest.mark.root
-def test_a_chroot_without_homes_hides_whoever_may_have_a_nofinger(host: AccountsHost, serve: Serve) -> None:
+def test_a_missing_home_hides_because_it_may_have_a_nofinger(host: AccountsHost, serve: Serve) -> None:
     host.add("ann", "Ann")
     host.add("none", "None")
     host.run("usermod", "--home", "/nonexistent", "none")
@@ -213,7 +215,9 @@ def test_a_chroot_without_homes_hides_whoever_may_have_a_nofinger(host: Accounts
     assert "In real life: None" in server.ask("none")
 
 
-def test_who_is_hidden_costs_the_calls_that_the_absent_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hidden_person_costs_the_same_system_calls_as_an_absent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passwd = tmp_path / "passwd"
     logins = ["shy", "low", "far_shy", "far_low", "absent"]
     homes = {login: tmp_path / login for login in logins[:4]}
@@ -233,13 +237,13 @@ def test_who_is_hidden_costs_the_calls_that_the_absent_cost(tmp_path: Path, monk
 
     monkeypatch.setattr(pwd, "getpwnam", directory)
     backend = System()
-    object.__setattr__(backend, "_accounts", Accounts(1000, (), str(passwd)))
-    backend.find(Lookup("first", False, "unix", LATER))  # which reads passwd
+    backend._sources.accounts = Accounts(1000, (), str(passwd))
+    backend.find(Lookup("first", False, "unix", LATER))  # reads passwd
 
     def counted(name: str, call: Callable[..., object]) -> Callable[..., object]:
-        def counting(*args: object, **more: object) -> object:
+        def counting(*args: object, **kwargs: object) -> object:
             calls.append(name)
-            return call(*args, **more)
+            return call(*args, **kwargs)
 
         return counting
 
@@ -267,32 +271,32 @@ def test_min_uid_and_also(host: AccountsHost, serve: Serve) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("user", ["nobody", "root"])
-def test_plans_that_are_attacks_leak_nothing(host: AccountsHost, serve: Serve, user: str) -> None:
+def test_plans_as_attacks_leak_nothing(host: AccountsHost, serve: Serve, user: str) -> None:
     home = host.add("eve", "Eve")
     host.add("ann", "Ann")
-    secret = host.write("/home/ann/secret", "text of somebody else", "ann")
+    secret = host.write("/home/ann/secret", "text of another user", "ann")
     server = serve(user=user)
     attacks: dict[str, Callable[[Path], None]] = {
         "link": lambda path: path.symlink_to("/etc/shadow"),
-        "link to others": lambda path: path.symlink_to("/home/ann/secret"),
-        "file of others": lambda path: path.hardlink_to(secret),
+        "link to another user's file": lambda path: path.symlink_to("/home/ann/secret"),
+        "hard link to another user's file": lambda path: path.hardlink_to(secret),
         "fifo": os.mkfifo,
         "device": lambda path: os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5)),
-        "folder": Path.mkdir,
+        "directory": Path.mkdir,
     }
     for attack in attacks.values():
         for name in (".plan", ".project", ".pgpkey", ".forward"):
             attack(home / name)
-        told = server.ask("/W eve")
-        assert "In real life: Eve" in told
-        assert "No Plan." in told
-        assert not re.search("root:|text of somebody else|Project|forwarded", told)
+        answer = server.ask("/W eve")
+        assert "In real life: Eve" in answer
+        assert "No Plan." in answer
+        assert not re.search("root:|text of another user|Project|forwarded", answer)
         for name in (".plan", ".project", ".pgpkey", ".forward"):
             (home / name).rmdir() if (home / name).is_dir() else (home / name).unlink()
 
 
 @pytest.mark.root
-def test_the_lines_that_crashed_others(host: AccountsHost, serve: Serve) -> None:
+def test_passwd_lines_that_crashed_other_daemons(host: AccountsHost, serve: Serve) -> None:
     host.add("ann", "Ann Example")
     host.add("empty", "")
     long = "x" * 32
@@ -313,9 +317,9 @@ def test_the_lines_that_crashed_others(host: AccountsHost, serve: Serve) -> None
     assert "Login name: commas" in server.ask("commas")
     assert "In real life: Zoë" in server.ask("zoë")
     assert "In real life: Ann Example" in server.ask("example")
-    told = server.ask(long)
-    assert f"Login name: {long}" in told
-    assert " on pts/0 from client.example.org" in told  # its login in utmp runs up to the host behind it
+    answer = server.ask(long)
+    assert f"Login name: {long}" in answer
+    assert " on pts/0 from client.example.org" in answer  # its login fills the whole field in utmp
     rows = server.ask("").splitlines()[1:]
     assert [row.split()[0] for row in rows] == ["empty", long]
 
@@ -331,39 +335,39 @@ def test_sessions_without_a_terminal_or_a_process(host: AccountsHost, serve: Ser
     no_device = f"[7] [{pid}] [/99 ] [ann     ] [pts/99      ] [tmux(7).%0          ] {when}"
     server = serve()
     host.write_utmp(*utmp, x11, no_device)
-    told = server.ask("/W ann")
-    assert re.findall(r"on (\S+) from (\S+?)(?:, idle .*)?( \(messages off\))?$", told, re.MULTILINE) == [
+    answer = server.ask("/W ann")
+    assert re.findall(r"on (\S+) from (\S+?)(?:, idle .*)?( \(messages off\))?$", answer, re.MULTILINE) == [
         (gone.terminal, "client", " (messages off)"),
         (":0", ":0", " (messages off)"),
         ("pts/99", "tmux(7).%0", ""),
     ]
-    gone.hang_up()  # which login(1) leaves to init to write down
+    gone.hang_up()  # login(1) leaves the utmp record to init
     wait_until(lambda: server.ask("ann").count("On since") == 2)
-    assert f"Last login {shown(time.time())[:10]}" in server.ask("ann")  # later than one that lasts
+    assert f"Last login {formatted(time.time())[:10]}" in server.ask("ann")  # newer than an open session
     assert server.ask("").count("ann ") == 2
 
 
 @pytest.mark.root
-def test_a_host_that_keeps_no_sessions_refuses_the_list_and_tells_the_rest(host: AccountsHost, serve: Serve) -> None:
+def test_a_host_without_sessions_refuses_the_list_and_shows_accounts(host: AccountsHost, serve: Serve) -> None:
     host.add("ann", "Ann")
     for path in ("/run/utmp", "/var/log/lastlog"):
         host.path(path).unlink()
     host.path("/var/mail").rmdir()
     server = serve()
     for what in (
-        "no sessions are told, and no list: there is neither /run/utmp nor systemd-logind at /run/dbus/system_bus",
-        "no last logins are told: there is none of /var/log/lastlog",
-        "no mail is told: there is no folder /var/mail",
+        "sessions and the user list are unavailable: there is neither /run/utmp nor systemd-logind at /run/dbus/",
+        "last logins are unavailable: there is none of /var/log/lastlog",
+        "mail is unavailable: there is no directory /var/mail",
     ):
         assert sum(what in line for line in server.daemon.log) == 1
     assert server.ask("") == "Finger online user list denied\n"
-    told = server.ask("/W ann")
-    assert "In real life: Ann" in told
-    assert not re.search("logged|login \\w{3} |mail", told)
+    answer = server.ask("/W ann")
+    assert "In real life: Ann" in answer
+    assert not re.search("logged|login \\w{3} |mail", answer)
 
 
 @pytest.mark.root
-def test_sources_that_are_not_wanted_are_not_missed(host: AccountsHost, serve: Serve) -> None:
+def test_disabled_sources_are_not_reported_as_missing(host: AccountsHost, serve: Serve) -> None:
     host.add("ann", "Ann")
     host.write("/home/ann/.plan", "a plan", "ann")
     host.write("/home/ann/.nofinger", "", "ann")
@@ -376,87 +380,86 @@ def test_sources_that_are_not_wanted_are_not_missed(host: AccountsHost, serve: S
     assert not [line for line in server.daemon.log if "WARNING" in line]
 
 
-def test_a_chroot_must_hold_what_is_wanted(tmp_path: Path) -> None:
+def test_a_chroot_must_contain_the_enabled_sources(tmp_path: Path) -> None:
     config = tmp_path / "fingerd.yaml"
-    jail = tmp_path / "jail"
-    (jail / "etc").mkdir(parents=True)
+    chroot = tmp_path / "chroot"
+    (chroot / "etc").mkdir(parents=True)
 
-    def complaints(options: str) -> list[str]:
-        config.write_text(f"backend: {{type: system, {options}}}\nprocess: {{chroot: {jail}}}\n")
+    def messages(options: str) -> list[str]:
+        config.write_text(f"backend: {{type: system, {options}}}\nprocess: {{chroot: {chroot}}}\n")
         done = subprocess.run([*FINGERD, "--check", "-c", config], capture_output=True, text=True, check=False)
         assert done.returncode == (78 if done.stderr else 0)
         return [line.split(": ", 2)[2] for line in done.stderr.splitlines()]
 
-    told = complaints("plans: /plans")
-    assert {what.partition(": ")[0] for what in told} == {
-        f"there is no {jail}/etc/passwd",
-        f"there is no folder {jail}/plans",
-        f"there is no folder {jail}/home",
-        "no last logins are told",
-        "no mail is told",
-        "no sessions are told, and no list",
+    assert {message.partition(": ")[0] for message in messages("plans: /plans")} == {
+        f"there is no file {chroot}/etc/passwd",
+        f"there is no directory {chroot}/plans",
+        f"there is no directory {chroot}/home",
+        "last logins are unavailable",
+        "mail is unavailable",
+        "sessions and the user list are unavailable",
     }
-    (jail / "etc/passwd").touch()
-    assert complaints("homes: false, mail: null, sessions: false, last_login: false") == []
+    (chroot / "etc/passwd").touch()
+    assert messages("homes: false, mail: null, sessions: false, last_login: false") == []
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
-        ("also: [nobody]", "backend.also: the account nobody is nobody's"),
+        ("also: [nobody]", "backend.also: the account nobody is never shown"),
         ("min_uid: -1", "backend.min_uid: must be from 0 to"),
         ("plans: no", "backend.plans: YAML reads no as"),
         ("homes: maybe", "backend.homes: must be true or false"),
         ("minuid: 5", "backend.minuid: unknown option (did you mean min_uid?)"),
     ],
 )
-def test_bad_options(tmp_path: Path, options: str, complaint: str) -> None:
+def test_bad_options(tmp_path: Path, options: str, message: str) -> None:
     config = tmp_path / "fingerd.yaml"
     config.write_text(f"backend: {{type: system, {options}}}\n")
     done = subprocess.run([*FINGERD, "--check", "-c", config], capture_output=True, text=True, check=False)
     assert done.returncode == 78
-    assert complaint in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.root
 def test_the_example_and_its_programs(host: AccountsHost, start: Start, tmp_path: Path) -> None:
-    folder = "/var/lib/fingerd/plans"
+    plans = "/var/lib/fingerd/plans"
     host.add("ann", "Ann Example")
     host.add("bob", "Bob Example")
     for login in ("ann", "bob"):
         host.path(f"/home/{login}").chmod(0o700)
     for name in ("make-plan-folders", "publish-plan"):
         host.write(f"/run/{name}", (EXAMPLES / "plans" / name).read_text(), mode=0o755)
-    host.run("/run/make-plan-folders", folder)
+    host.run("/run/make-plan-folders", plans)
     as_ann = ("setpriv", "--reuid=ann", "--regid=ann", "--clear-groups", "env", "HOME=/home/ann")
-    publish = (*as_ann, "/run/publish-plan", folder)
+    publish = (*as_ann, "/run/publish-plan", plans)
     config = (EXAMPLES / "system.yaml").read_text()
     socket = tmp_path / "socket"
     daemon = start(re.sub(r"(?m)^listen:.*", f'listen: "unix:{socket}"', config), inside=host.inside)
     server = Server(daemon, socket)
     assert server.ask("ann") == server.ask("absent") == "No such user\n"
-    host.write("/home/ann/.plan", "To be read\n", "ann", 0o600)
-    host.write("/home/ann/.project", "Being read\n", "ann", 0o600)
+    host.write("/home/ann/.plan", "Published plan\n", "ann", 0o600)
+    host.write("/home/ann/.project", "Published project\n", "ann", 0o600)
     host.run(*publish)
-    told = server.ask("ann")
-    assert "In real life: Ann Example" in told
-    assert "Plan:\nTo be read\n" in told
-    assert "Project: Being read" in told
+    answer = server.ask("ann")
+    assert "In real life: Ann Example" in answer
+    assert "Plan:\nPublished plan\n" in answer
+    assert "Project: Published project" in answer
     assert server.ask("bob") == "No such user\n"
     host.path("/home/ann/.nofinger").symlink_to("/dev/null")
     host.run(*publish)
     assert server.ask("ann") == "No such user\n"
     host.path("/home/ann/.nofinger").unlink()
     host.run(*publish)
-    assert "To be read" in server.ask("ann")
+    assert "Published plan" in server.ask("ann")
     host.path("/home/ann/.plan").unlink()
     host.path("/home/ann/.project").unlink()
     host.run(*publish)
     assert server.ask("ann") == "No such user\n"
-    host.run("/run/make-plan-folders", folder)  # again, for accounts that are new
+    host.run("/run/make-plan-folders", plans)  # a second run, for new accounts
 
 
-def test_mail_by_the_times_of_the_spool(tmp_path: Path) -> None:
+def test_mail_times_are_those_of_the_spool(tmp_path: Path) -> None:
     spool = str(tmp_path)
     box = tmp_path / "ann"
     assert mail_of("ann", spool) == Mail()
@@ -467,15 +470,15 @@ def test_mail_by_the_times_of_the_spool(tmp_path: Path) -> None:
     assert mail_of("ann", spool) == Mail(2000.0, 1000.0)
     assert mail_of("ann", str(tmp_path / "absent")) is None
     (tmp_path / "link").symlink_to("/etc/shadow")
-    (tmp_path / "folder").mkdir()
-    for login in ("link", "folder", "..", ".", "a/b", ""):
+    (tmp_path / "directory").mkdir()
+    for login in ("link", "directory", "..", ".", "a/b", ""):
         assert mail_of(login, spool) is None, login
     assert mail_of("a" * 300, spool) is None  # a name too long for a file
-    assert list(missing_mail("/absent", tmp_path)) == [f"no mail is told: there is no folder {tmp_path}/absent"]
+    assert list(missing_mail("/absent", tmp_path)) == [f"mail is unavailable: there is no directory {tmp_path}/absent"]
 
 
-def test_many_threads_ask_at_once() -> None:
-    leave_out.cache_clear()
+def test_concurrent_lookups() -> None:
+    warn_once.cache_clear()
     backend = System(min_uid=0, homes=False)
     found: list[object] = []
 
@@ -497,7 +500,7 @@ def test_many_threads_ask_at_once() -> None:
     assert {str(each) for each in found} == {"['/root']", "[]"}
 
 
-def test_asking_imports_nothing() -> None:
+def test_lookups_import_nothing() -> None:
     code = """if True:
         import sys, time
         from fingerd.backends import Lookup, load_type
