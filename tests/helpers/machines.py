@@ -47,7 +47,7 @@ os.waitpid(pid, 0)
 
 
 class AccountsHost:
-    """A host with accounts, in a mount and a network namespace. The test is skipped where that needs what is missing."""
+    """A host with accounts, in a mount and a network namespace. Tests are skipped where these cannot be made."""
 
     def __init__(self, directory: Path) -> None:
         need("root", "namespaces", "ip")
