@@ -804,14 +804,14 @@ def test_18_no_more_descriptors(start: Start) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(target.connect())
-        target.daemon.logged("no more clients for the moment: Too many open files")
+        target.daemon.logged("accept failed, pausing: Too many open files")
         before = processor_seconds(target.pid)
         time.sleep(1)
         assert processor_seconds(target.pid) - before < 0.3
     assert {line.outcome for line in target.survive(40)} == {"hung-up"}
     told = [line.partition("fingerd.server.acceptor: ")[2] for line in target.daemon.log if "clients" in line]
-    assert told[::2] == ["no more clients for the moment: Too many open files"] * (len(told) // 2)
-    assert told[1::2] == ["clients are welcome again"] * (len(told) // 2)
+    assert told[::2] == ["accept failed, pausing: Too many open files"] * (len(told) // 2)
+    assert told[1::2] == ["accepting again"] * (len(told) // 2)
     assert len(told) <= 10  # not one for each try
 
 
@@ -855,7 +855,7 @@ def test_18_no_more_threads(start: Start) -> None:
             clients = [connect_from(f"127.0.0.{number}", daemon, stack) for number in range(2, 10)]
             for client in clients:
                 client.sendall(b"alice\r\n")
-            daemon.logged("can't start new thread: 2 threads answer for now")
+            daemon.logged("can't start new thread: going on with 2 threads")
             server.settimeout(TIMEOUT)
             served = [stack.enter_context(server.accept()[0]) for _ in range(2)]
             assert status(pid, "Threads") == ["5"]

@@ -265,12 +265,12 @@ def test_when_all_connections_are_taken_the_one_that_is_silent_longest_goes(star
             talker.sendall(said)
         with daemon.connect():
             assert daemon.ask(b"alice\r\n") == b"Happy and well\r\n"
-            daemon.logged("3 connections: full")
+            daemon.logged("connection limit (3) reached")
             assert hear(silent) == b""
             assert "outcome=dropped" in daemon.logged("client=")
             talker.sendall(b"ice\r\n")
             assert hear(talker) == b"Happy and well\r\n"
-    daemon.logged("no longer full")
+    daemon.logged("below the limit again")
 
 
 def test_who_is_denied_hears_nothing_else(start: Start) -> None:

@@ -13,14 +13,14 @@ ACCESS = re.compile(
 MESSAGE = re.compile(STAMP + r" ([A-Z]+) ([\w.]+): (.*)", re.ASCII)
 
 RELOADED, REFUSED = "configuration reloaded", "not reloaded: "
-FAILED, FULL = "backend failed: ", "connections: full, "
+FAILED, FULL = "backend failed: ", "connection limit "
 EXPECTED = (  # all that a sound daemon tells under this load
     r"INFO fingerd: (listening on 127\.0\.0\.1:\d+|stopped)",
     r"WARNING fingerd: running as root: .*",
-    r"INFO fingerd\.reload: configuration reloaded",
-    r"ERROR fingerd\.reload: not reloaded: .*",
-    r"WARNING fingerd\.door: \d+ connections: (full, .*|no longer full)",
-    r"WARNING fingerd\.ruip: backend failed: (web|command) .*",
+    r"INFO fingerd\.daemon\.reload: configuration reloaded",
+    r"ERROR fingerd\.daemon\.reload: not reloaded: .*",
+    r"WARNING fingerd\.server\.acceptor: (connection limit .*|\d+ connections: below the limit again)",
+    r"WARNING fingerd\.ruip\.ruip: backend failed: (web|command) .*",
 )
 _EXPECTED = re.compile("|".join(EXPECTED))
 
