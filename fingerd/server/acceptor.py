@@ -6,10 +6,10 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from fingerd.server.connection import Connection
 from fingerd.server.loop import EventLoop
+from fingerd.server.steps import ServerSteps
 
 log = logging.getLogger(__name__)
 
@@ -18,37 +18,20 @@ RETRY_SECONDS = 0.25  # between two looks while it is paused
 RECOVERED_SECONDS = 5.0  # below the limit, after which the log says so
 
 
-class AcceptorEvents(Protocol):
-    """What the acceptor asks of its server; the steps are those of ``socketserver``."""
-
-    socket: socket.socket  # the listener that is ready
-    connected: int  # open connections
-
-    def get_request(self) -> tuple[Connection, tuple[str, int]]: ...
-    def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...
-    def shutdown_request(self, request: Connection) -> None: ...
-
-
 class Acceptor:
     """The listening sockets of one server. While it is paused, clients wait in the kernel's queue.
 
-    ``on_accepted`` takes the connections that may stay; ``evict`` closes one
+    ``admit`` is called with every connection; ``evict`` closes one
     to make room, or returns false.
     """
 
     def __init__(
-        self,
-        server: AcceptorEvents,
-        loop: EventLoop,
-        on_accepted: Callable[[Connection], None],
-        evict: Callable[[], bool],
-        max_connections: int,
+        self, server: ServerSteps, loop: EventLoop, admit: Callable[[Connection], None], evict: Callable[[], bool]
     ) -> None:
         self._server = server
         self._loop = loop
-        self._on_accepted = on_accepted
+        self._admit = admit
         self._evict = evict
-        self.max_connections = max_connections
         self._listeners: dict[int, socket.socket] = {}  # by descriptor
         self._is_running = False
         self.resume_below = 0  # connections; paused until there are fewer, 0 for not paused by the limit
@@ -83,7 +66,7 @@ class Acceptor:
         """Accept the clients that wait at this listener, up to ACCEPT_BATCH."""
         server = self._server
         for number in range(ACCEPT_BATCH):
-            if server.connected >= self.max_connections:
+            if server.connected >= server.active.limits.connections:
                 if number:  # clients waited at first, but perhaps none does any more
                     return
                 self._warn_at_limit()
@@ -91,7 +74,7 @@ class Acceptor:
                     return self._pause(below=server.connected)
             server.socket = self._listeners[descriptor]
             try:
-                request, address = server.get_request()
+                request = server.get_request()[0]
             except BlockingIOError:
                 return
             except OSError as error:
@@ -102,10 +85,7 @@ class Acceptor:
             if self._accept_failing:
                 self._accept_failing = False
                 log.warning("accepting again")
-            if server.verify_request(request, address):
-                self._on_accepted(request)
-            else:
-                server.shutdown_request(request)
+            self._admit(request)
 
     def _pause(self, below: int = 0) -> None:
         """Accept no client until fewer than ``below`` are connected, or for RETRY_SECONDS."""
@@ -124,7 +104,7 @@ class Acceptor:
 
     def _on_timer(self) -> None:
         now = time.monotonic()
-        if self._at_limit and self._server.connected >= self.max_connections:
+        if self._at_limit and self._server.connected >= self._server.active.limits.connections:
             self._last_at_limit = now
         elif self._at_limit and now >= self._last_at_limit + RECOVERED_SECONDS:
             self._at_limit = False

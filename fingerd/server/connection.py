@@ -31,6 +31,10 @@ class State(enum.IntEnum):
     CLOSED = 7
 
 
+# Python 3.11 takes longer to find an attribute of an enumeration than a name.
+NEW, READING, HELD, ANSWERING, WRITING, HALF_CLOSED, LINGERING, CLOSED = State
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
     """A client and its one request. Times are ``time.monotonic()`` seconds.
@@ -45,7 +49,7 @@ class Connection:
     client: str  # its address in one spelling, or "unix"
     limit_key: str  # what the client is counted by
     config: "ActiveConfig"  # by which it is answered: the active one when its request is complete
-    state: State = State.NEW
+    state: State = NEW
     deadline: float = 0.0  # of its state
     received: bytes = b""  # as far as it is there
     line: bytes = b""  # the request, with its line end

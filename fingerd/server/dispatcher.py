@@ -9,32 +9,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
 
 from fingerd.errors import QueryError
 from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
-from fingerd.ruip.ruip import Answer, AnswerContext
-from fingerd.server.active_config import ActiveConfig
+from fingerd.ruip.policy import Rule
+from fingerd.ruip.ruip import AnswerContext
 from fingerd.server.answer_memory import Key
 from fingerd.server.connection import Connection
 from fingerd.server.limits import ClientCounter
 from fingerd.server.loop import EventLoop
 from fingerd.server.queues import DeadlineQueue
+from fingerd.server.steps import ServerSteps
 from fingerd.server.workers import WorkerPool
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
 TIMER_SECONDS = 0.25  # between two looks at the deadlines
-
-
-class Answering(Protocol):
-    """What the dispatcher asks of its server; the steps are those of ``socketserver``."""
-
-    active: ActiveConfig
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None: ...
-    def complete(self, request: Connection, answer: Answer) -> bool: ...
-    def shutdown_request(self, request: Connection) -> None: ...
 
 
 class Dispatcher:
@@ -42,7 +32,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        server: Answering,
+        server: ServerSteps,
         loop: EventLoop,
         clients: ClientCounter,
         pool: WorkerPool,
@@ -67,33 +57,35 @@ class Dispatcher:
         request.rule = rule
         if active.reads == "query" and not rule.deny:
             if active.limits.rate and not self._clients.take_token(request.limit_key, active.limits.rate, now):
-                self._server.complete(
-                    request, active.ruip.text_answer("limited", TOO_MANY_QUERIES, self.context_of(request))
-                )
+                answer = active.ruip.text_answer("limited", TOO_MANY_QUERIES, self.context_of(request))
+                self._server.complete(request, answer)
                 return self._server.shutdown_request(request)
-            try:
-                parse = parse_short_query if len(request.line) <= SHORT_QUERY_BYTES else parse_query
-                query = request.query = parse(request.line, active.limits.query_bytes)
-            except QueryError as error:
-                request.query = error
-            else:
-                if query.hosts:
-                    must_wait = bool(rule.forward)
-                else:
-                    must_wait = active.blocking
-                    if active.remembers:
-                        key = number, query.username, query.verbose
-                        entry = active.memory.get(key)
-                        if entry and now < entry.expires:
-                            active.memory.move_to_end(key)
-                            request.answer, must_wait = entry.answer, False
-                        else:
-                            request.key = key
-                if must_wait:
-                    return self._submit(request)
+            if self._must_wait(request, number, rule):
+                return self._submit(request)
         self._server.process_request_thread(request, request.address)
         if request.key:
             self._remember(request)
+
+    def _must_wait(self, request: Connection, number: int, rule: Rule) -> bool:
+        """Parse the request, and recall its answer; true where a worker has to work it out."""
+        active = request.config
+        parse = parse_short_query if len(request.line) <= SHORT_QUERY_BYTES else parse_query
+        try:
+            query = request.query = parse(request.line, active.limits.query_bytes)
+        except QueryError as error:
+            request.query = error
+            return False
+        if query.hosts:
+            return bool(rule.forward)
+        if active.remembers:
+            key = number, query.username, query.verbose
+            entry = active.memory.get(key)
+            if entry and request.received_at < entry.expires:
+                active.memory.move_to_end(key)
+                request.answer = entry.answer
+                return False
+            request.key = key
+        return active.blocking
 
     def _submit(self, request: Connection) -> None:
         """Leave the request to a worker, or to one that looks up the same already."""

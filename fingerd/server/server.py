@@ -28,7 +28,7 @@ from fingerd.server.connection import Connection
 from fingerd.server.dispatcher import Dispatcher
 from fingerd.server.framing import LineFraming
 from fingerd.server.handler import FingerHandler
-from fingerd.server.limits import ClientCounter, Limits, identify
+from fingerd.server.limits import ClientCounter, identify
 from fingerd.server.listeners import BACKLOG, close_listener, open_listeners
 from fingerd.server.loop import EventLoop
 from fingerd.server.transport import Transport
@@ -68,15 +68,14 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.workers = WorkerPool(config.limits.threads)
         clients = ClientCounter()
         self._connect = clients.connect
-        self._transport = transport = Transport(
-            self, self.loop, LineFraming(), limits=self.limits, reads=self.active.reads, disconnect=clients.disconnect
-        )
-        self._acceptor = Acceptor(self, self.loop, transport.on_accepted, transport.evict, self.limits.connections)
+        self._transport = transport = Transport(self, self.loop, LineFraming(), clients.disconnect)
+        self._acceptor = Acceptor(self, self.loop, self._admit, transport.evict)
         self._dispatcher = Dispatcher(self, self.loop, clients, self.workers, transport.flush_chunks)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
-        self._stop_requested = self._closing = False
+        self.is_stopping = False  # by a signal
+        self._closing = False
         self._stopped = threading.Event()
         if bind_and_activate:
             try:
@@ -85,8 +84,6 @@ class FingerServer(socketserver.ThreadingTCPServer):
             except BaseException:
                 self.server_close()
                 raise
-
-    # Listeners
 
     def server_bind(self) -> None:
         """Bind every address; ``server_address`` is the first one's."""
@@ -130,8 +127,6 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """All descriptors that must stay open when the process detaches."""
         return (*(listener.fileno() for listener in self.listeners), *self.loop.descriptors())
 
-    # Serving and stopping
-
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until ``shutdown`` or ``stop``. Nothing is polled, whatever the interval."""
         self._serve(None)
@@ -158,16 +153,16 @@ class FingerServer(socketserver.ThreadingTCPServer):
                 if single is None:
                     loop.run_forever()
                 else:
-                    self._accept(single)
+                    self._admit(single)
                     loop.run_forever(lambda: transport.is_occupied)
             finally:
                 self._acceptor.stop()
                 self.on_draining()
-                if self._stop_requested:
+                if self.is_stopping:
                     self._close_listeners()
             loop.run_while(lambda: transport.queues.reading, FINAL_READ_SECONDS)
             transport.expiry.drop_unasked()
-            loop.run_while(lambda: transport.is_occupied, self.limits.drain_seconds)
+            loop.run_while(lambda: transport.is_occupied, self.active.limits.drain_seconds)
             self._dispatcher.expire()
             loop.run_while(lambda: transport.answering, FINAL_ANSWER_SECONDS)
             transport.expiry.close_all()
@@ -180,12 +175,6 @@ class FingerServer(socketserver.ThreadingTCPServer):
                 loop.close()
             self._stopped.set()
 
-    def _accept(self, request: Connection) -> None:
-        if self.verify_request(request, request.address):
-            self._transport.on_accepted(request)
-        else:
-            self.shutdown_request(request)
-
     def shutdown(self) -> None:
         """Stop, from another thread: running answers get ``drain_seconds``; returns when ``serve_forever`` did."""
         self.loop.stop()
@@ -193,20 +182,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def stop(self) -> None:
         """Stop, from a signal handler, where ``shutdown`` would wait for itself; the listeners are closed at once."""
-        self._stop_requested = True
+        self.is_stopping = True
         self.loop.stop()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether a signal has said to stop."""
-        return self._stop_requested
-
-    @property
-    def limits(self) -> Limits:
-        """The limits that hold now."""
-        return self.active.limits
-
-    # The configuration
 
     def reload(self, config: ServerConfig) -> None:
         """Answer by these settings from now on: backend, policy, limits, reply, in one step. From any thread.
@@ -235,8 +212,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def _swap_config(self, active: ActiveConfig) -> None:
         old, self.active = self.active, active
         self._retired = [other for other in (*self._retired, old) if not other.closed]
-        self._transport.change_config(active.limits, active.reads)
-        self._acceptor.max_connections = active.limits.connections
+        self._transport.use_config(active)
         self.workers.resize(active.limits.threads)
         if active.needs_workers:
             self.workers.start()
@@ -246,8 +222,6 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """The process ends: close the backends of all configurations, even where a query still uses them."""
         for active in (*self._retired, self.active):
             active.close()
-
-    # The steps of socketserver
 
     def get_request(self) -> tuple[Connection, tuple[str, int]]:  # type: ignore[override]
         """Accept a client of the listener that is ready, which ``socket`` is."""
@@ -260,6 +234,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.connected += 1
         address = peer.client, port
         return Connection(sock, sock.fileno(), address, peer.client, peer.limit_key, self.active), address
+
+    def _admit(self, request: Connection) -> None:
+        if self.verify_request(request, request.address):
+            self._transport.on_accepted(request)
+        else:
+            self.shutdown_request(request)
 
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
         """Whether the client may ask: false where it has too many connections, or is denied silently."""

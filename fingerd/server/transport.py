@@ -11,14 +11,14 @@ import socket
 import time
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_MORE
-from typing import Protocol
 
-from fingerd.server.connection import Connection, State
+from fingerd.server.active_config import ActiveConfig
+from fingerd.server.connection import ANSWERING, HALF_CLOSED, HELD, LINGERING, NEW, READING, WRITING, Connection, State
 from fingerd.server.expiry import TIMER_SECONDS, Expiry
 from fingerd.server.framing import Framing
-from fingerd.server.limits import Limits
 from fingerd.server.loop import EventLoop
 from fingerd.server.queues import Queues
+from fingerd.server.steps import ServerSteps
 
 # One-shot: a connection is not watched while its request is answered.
 READ_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
@@ -28,52 +28,32 @@ READ_BYTES = 1 << 16
 FIN_GRACE_SECONDS = 0.005  # in which nearly every client sends its FIN after ours; to be woken by each costs more
 LINGER_SECONDS = 2.0  # for the FIN of all others
 
-# As plain names: an attribute of an enumeration takes Python 3.11 longer.
-NEW, READING, HELD, ANSWERING, WRITING, HALF_CLOSED, LINGERING, CLOSED = State
 # As plain numbers: joining two flags of an enumeration takes longer than the rest of a send.
 _RECEIVE = int(MSG_DONTWAIT)
 _SEND = int(MSG_DONTWAIT | MSG_MORE)  # the FIN goes out with the last bytes
 _SEND_NOW = int(MSG_DONTWAIT)
 
 
-class TransportEvents(Protocol):
-    """What the transport asks of its server: the steps of ``socketserver``."""
-
-    def process_request(self, request: Connection, client_address: tuple[str, int]) -> None: ...
-    def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None: ...
-    def shutdown_request(self, request: Connection) -> None: ...
-    def close_request(self, request: Connection) -> None: ...
-
-
 class Transport:
     """All connections of one server, on the loop's thread.
 
-    ``reads`` says how much of a client is read: a query, a line, anything or
-    nothing. ``disconnect`` is called with the limit key of each connection
-    that is counted, once its client has the whole answer.
+    ``disconnect`` is called with the limit key of each connection that is
+    counted, once its client has the whole answer.
     """
 
     def __init__(
-        self,
-        server: TransportEvents,
-        loop: EventLoop,
-        framing: Framing,
-        *,
-        limits: Limits,
-        reads: str,
-        disconnect: Callable[[str], None],
+        self, server: ServerSteps, loop: EventLoop, framing: Framing, disconnect: Callable[[str], None]
     ) -> None:
         self._server = server
         self._loop = loop
         self._framing = framing
-        self._limits = limits
-        self._reads = reads
         self._disconnect = disconnect
         self.queues = Queues()
         self.expiry = Expiry(self.queues, self.finish, self._close, _drain)
         self.answering = 0  # requests whose answer is not complete
         self._find_end = framing.find_end
-        self._request_bytes = framing.max_bytes(limits)
+        self._limits = server.active.limits
+        self.use_config(server.active)
         self._watched: dict[int, Connection] = {}  # by descriptor
         self._expiry_timer = loop.add_timer(self._on_expiry_timer)
         self._grace_timer = loop.add_timer(self._on_grace_timer)
@@ -84,18 +64,11 @@ class Transport:
         """Whether there is any connection."""
         return self.answering > 0 or bool(self.queues)
 
-    def change_config(self, limits: Limits, reads: str) -> None:
-        """Let new limits hold, also for the connections that are here."""
-        self.queues.shift_deadlines(self._limits, limits)
-        self._request_bytes = self._framing.max_bytes(limits)
-        self._limits, self._reads = limits, reads
-
-    def _on_expiry_timer(self) -> None:
-        more = self.expiry.close_expired(time.monotonic())
-        if self.queues:
-            self._expiry_timer.start(0 if more else TIMER_SECONDS)
-
-    # Reading
+    def use_config(self, active: ActiveConfig) -> None:
+        """Let its limits hold, also for the connections that are here."""
+        self.queues.shift_deadlines(self._limits, active.limits)
+        self._limits, self._reads = active.limits, active.reads
+        self._request_bytes = self._framing.max_bytes(active.limits)
 
     def on_accepted(self, request: Connection) -> None:
         """Take over a connection that was accepted and may stay."""
@@ -147,8 +120,7 @@ class Transport:
 
     def _on_event(self, descriptor: int, events: int) -> None:
         request = self._watched[descriptor]
-        state = request.state
-        if state is READING:
+        if (state := request.state) is READING:
             if self._receive(request):
                 self._leave(request)
                 self._dispatch(request)
@@ -171,8 +143,6 @@ class Transport:
                 return self._loop.modify_reader(request.descriptor, 0)
             request.outcome = "hung-up"
         self._close(request)
-
-    # Sending and closing
 
     def flush_chunks(self, request: Connection) -> None:
         """Send the parts that are there of an answer that is still coming, as fast as the client takes them."""
@@ -242,9 +212,7 @@ class Transport:
             self._enter(request, HALF_CLOSED, FIN_GRACE_SECONDS)
             if self._grace_timer.when == math.inf:
                 self._grace_timer.when = request.deadline
-        if request.is_counted:
-            request.is_counted = False
-            self._disconnect(request.limit_key)
+        self._uncount(request)
 
     def _linger(self, request: Connection) -> None:
         self._enter(request, LINGERING, LINGER_SECONDS)
@@ -274,16 +242,17 @@ class Transport:
     def _close(self, request: Connection) -> None:
         request.closing = True
         self._leave(request)
-        request.state = CLOSED
+        request.state = State.CLOSED
         if request.watched:
             del self._watched[request.descriptor]
             self._loop.forget_reader(request.descriptor)
+        self._uncount(request)
+        self._server.close_request(request)
+
+    def _uncount(self, request: Connection) -> None:
         if request.is_counted:
             request.is_counted = False
             self._disconnect(request.limit_key)
-        self._server.close_request(request)
-
-    # States
 
     def _enter(self, request: Connection, state: State, seconds: float) -> None:
         request.state = state
@@ -301,6 +270,11 @@ class Transport:
         self.queues.of[state].pop(request, None)
         if state is READING:
             del self.queues.by_last_read[request]
+
+    def _on_expiry_timer(self) -> None:
+        more = self.expiry.close_expired(time.monotonic())
+        if self.queues:
+            self._expiry_timer.start(0 if more else TIMER_SECONDS)
 
     def _watch(self, request: Connection, events: int) -> None:
         if request.watched:
