@@ -67,7 +67,7 @@ def _postgresql() -> Iterator[Ready]:
     with contextlib.closing(postgresql.Postgresql()) as server:
         rows = ", ".join(f"('{login}', '{NAME}', '{PLAN}')" for login in _logins())
         server.run(f"CREATE TABLE people ({COLUMNS}); INSERT INTO people VALUES {rows}; ANALYZE people")
-        yield _sql(server.address())
+        yield _sql(server.url())
 
 
 def _sql(url: str) -> Ready:

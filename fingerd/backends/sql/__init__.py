@@ -1,14 +1,14 @@
-"""``type: sql``: a database is asked for every query.
+"""``type: sql``: queries a database for every lookup.
 
-The user's name is the value of a parameter, and never a part of the
-statement. The rows are the people, and their columns the atoms.
+The username is the value of a bound parameter, never a part of the
+statement. Each row is a person, and its columns are the atoms.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 from fingerd.backends import Backend, Lookup
@@ -21,26 +21,25 @@ from fingerd.people import Person
 from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, check_fields, person_of
 from fingerd.text import is_text
 
-MOST = 100  # people that one name means
+MAX_ROWS = 100  # for one username
 
 
 @dataclass(frozen=True)
 class Sql(Backend):
-    """Asks a database: one SELECT, in which ``:user`` stands for the name that was asked for.
+    """Queries a database with one SELECT, in which the parameter ``:user`` is the username.
 
-    Each row is somebody. Its columns are called as the atoms, or ``fields``
-    tells for an atom the column.
+    Each row is a person. The name of a column is that of its atom, unless
+    ``fields`` maps atoms to columns.
     """
 
-    url: str = field(repr=False)  # may hold a password
+    url: str = field(repr=False)  # may contain a password
     query: str
     list_query: str | None = None
-    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fields: Mapping[str, str] = field(default_factory=dict)
     password_file: SecretFile | None = None
     password_env: str | None = None
-    timeout: Annotated[float, Seconds(0.1)] = 10  # for the whole look-up, waiting for a connection included
-    connections: Annotated[int, Integer(1, 1000)] = 32  # at most; limits.threads' default
-    _database: Database = field(init=False, repr=False, compare=False)
+    timeout: Annotated[float, Seconds(0.1)] = 10  # for the whole lookup, the wait for a connection included
+    connections: Annotated[int, Integer(1, 1000)] = 32  # the maximum; as many as limits.threads by default
 
     def __post_init__(self) -> None:
         check_fields(self.fields)
@@ -49,58 +48,61 @@ class Sql(Backend):
         if self.list_query is not None:
             with option_errors("list_query"):
                 check_statement(self.list_query, frozenset())
-        password = self._password()
+        _ = self._database  # created now: a chroot may lack the modules that it imports
+
+    @cached_property
+    def _database(self) -> Database:
+        password = self._read_password()
         with option_errors("url"):
-            database = Database(self.url, password, self.timeout, self.connections)
-        object.__setattr__(self, "_database", database)
+            return Database(self.url, password, self.timeout, self.connections)
+
+    def _read_password(self) -> str | None:
+        if not self.password_env:
+            return self.password_file.text if self.password_file else None
+        if self.password_file:
+            raise OptionError("cannot be combined with password_env", "password_file")
+        if password := os.environ.get(self.password_env):
+            return password
+        raise OptionError(f"environment variable {self.password_env} is not set", "password_env")
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Everyone in the rows, the exact login first; BackendError where the database cannot tell."""
-        if "\0" in lookup.username or not is_text(lookup.username):  # which no database can hold
+        """The person of each row, the exact login first; BackendError if the query fails or the deadline passes."""
+        if "\0" in lookup.username or not is_text(lookup.username):  # no database can store it
             return ()
-        rows = self._database.select(self.query, lookup.username, lookup.deadline, MOST)
+        rows = self._database.select(self.query, lookup.username, lookup.deadline, MAX_ROWS)
         people = [person_of(lookup.username, values) for values in self._atoms(rows)]
         return sorted(people, key=lambda person: person.login != lookup.username)
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
-        """Everybody in the rows of ``list_query``, as they come; BackendError where the database cannot tell."""
-        return None if self.list_query is None else self._everybody(self.list_query, lookup.deadline)
+        """The person of each row of ``list_query``, or None without that; BackendError as in find()."""
+        return None if self.list_query is None else self._people(self.list_query, lookup.deadline)
 
     def close(self) -> None:
-        """Close the connections that are kept for the next query."""
+        """Close the connections."""
         self._database.close()
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
-        """SQLite's file, or the way to the server."""
-        return self._database.missing_requirements(root, self.list_query)
+        """SQLite's file, or what a connection to the server needs."""
+        return self._database.driver.missing_requirements(root, self.list_query)
 
-    def _password(self) -> str | None:
-        if self.password_file and self.password_env:
-            raise OptionError("is given, and password_env too", "password_file")
-        if self.password_env and not os.environ.get(self.password_env):
-            raise OptionError(f"there is no variable {self.password_env} in the environment", "password_env")
-        if self.password_env:
-            return os.environ[self.password_env]
-        return self.password_file.text if self.password_file else None
-
-    def _everybody(self, query: str, deadline: float) -> Iterator[Person]:
-        for rows in self._database.stream(query, deadline):
+    def _people(self, list_query: str, deadline: float) -> Iterator[Person]:
+        for rows in self._database.stream(list_query, deadline):
             for values in self._atoms(rows):
                 if LOGIN not in values:
-                    raise BackendError(f"sql {self._database.name}: list_query gives no logins")
+                    raise BackendError(f"sql {self._database.name}: list_query returns no column for login")
                 person = person_of("", values)
-                if person.login.strip():  # the policy knows nobody without a login
+                if person.login.strip():  # the policy redacts only people with a login
                     yield person
 
     def _atoms(self, rows: Rows) -> Iterator[Mapping[str, object]]:
-        """The atoms of each row; BackendError where the rows have none, or not those that ``fields`` names."""
+        """The atoms of each row; BackendError if a column of ``fields``, or every column for an atom, is missing."""
         if not rows.columns:
             return
-        places = {name: number for number, name in reversed(list(enumerate(rows.columns)))}
-        wanted = self.fields or {atom: atom for atom in MAPPABLE_ATOMS if atom in places}
-        lacking = [column for column in wanted.values() if column not in places]
-        if lacking or not wanted:
-            what = f"no column {lacking[0]}" if lacking else "no column that is an atom"
-            raise BackendError(f"sql {self._database.name}: the query gives {what}, but {', '.join(rows.columns)}")
+        indexes = {name: index for index, name in reversed(list(enumerate(rows.columns)))}  # the first of a name wins
+        columns = self.fields or {atom: atom for atom in MAPPABLE_ATOMS if atom in indexes}
+        missing = [column for column in columns.values() if column not in indexes]
+        if missing or not columns:
+            what = f"no column {missing[0]}" if missing else "no column named after an atom"
+            raise BackendError(f"sql {self._database.name}: the query returns {what}, only {', '.join(rows.columns)}")
         for row in rows.rows:
-            yield {atom: row[places[column]] for atom, column in wanted.items()}
+            yield {atom: row[indexes[column]] for atom, column in columns.items()}

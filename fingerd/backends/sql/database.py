@@ -1,8 +1,8 @@
-"""A database, asked by many threads: its address, its connections, and rows by a deadline.
+"""A database that many threads query: its engine, its connection pool, and rows by a deadline.
 
-It is set up at the start, and first connected to by the first query, when the
-process is what it is going to be. A connection that turns out to be broken,
-as all are after the server's restart, is replaced once without a word.
+Everything is loaded at start-up; the first query connects, after root is
+dropped. A broken connection, as all are after a restart of the server, is
+replaced once without an error.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence, Sized
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy
@@ -20,25 +19,24 @@ from sqlalchemy import create_engine, exc, text
 from sqlalchemy.engine import URL, Connection, CursorResult, make_url
 from sqlalchemy.pool import QueuePool
 
-from fingerd.backends.sql.drivers import Driver, Sqlite, until
+from fingerd.backends.sql.driver import Driver, within
 from fingerd.backends.sql.postgresql import Postgresql
+from fingerd.backends.sql.sqlite import Sqlite
 from fingerd.config.values import did_you_mean
 from fingerd.errors import BackendError
-from fingerd.net.deadline import DEADLINE_PASSED
+from fingerd.net.deadline import DEADLINE_PASSED, remaining
 from fingerd.text import one_line
 
-BATCH = 20  # rows that are fetched together at first
-MOST_ROWS = 320  # that are fetched together where they are small
-SMALL_BYTES = 1 << 16  # of a batch after which the next one may be larger; an answer is seldom more than a few of them
-KINDS: Mapping[str, type[Driver]] = {"sqlite": Sqlite, "postgresql": Postgresql}
-DRIVERS = {"postgresql": "postgresql+psycopg2"}  # SQLAlchemy's own choice depends on its version
-PACKAGES = {  # that bring a module which is missing
-    "psycopg2": "pip install 'fingerd[postgresql]', or Debian's python3-psycopg2",
-}
+MIN_BATCH_ROWS = 20  # of the first batch of a list
+MAX_BATCH_ROWS = 320
+SMALL_BATCH_BYTES = 1 << 16  # below this the next batch is larger; an answer is seldom more than a few of them
+DRIVER_TYPES: Mapping[str, type[Driver]] = {"sqlite": Sqlite, "postgresql": Postgresql}
+DEFAULT_DRIVERS = {"postgresql": "postgresql+psycopg2"}  # SQLAlchemy's own default depends on its version
+PACKAGES = {"psycopg2": "pip install 'fingerd[postgresql]', or Debian's python3-psycopg2"}
 
-_STREAMED: Mapping[str, Any] = {"stream_results": True, "max_row_buffer": BATCH}  # what is not fetched is not loaded
+_STREAMED: Mapping[str, Any] = {"stream_results": True, "max_row_buffer": MIN_BATCH_ROWS}  # load only fetched rows
 
-# The pool's own words about connections that break while they are given back: with a traceback, and told by us before.
+# The pool logs with a traceback each connection that breaks when it is returned. The BackendError reports it already.
 _POOL_NAME = "fingerd"
 logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL + 1)
 
@@ -50,117 +48,108 @@ class Rows(NamedTuple):
     rows: Sequence[Sequence[object]]
 
 
-def parameters_of(query: str) -> frozenset[str]:
-    """The names that stand for values in a query, as ``:user``; in quotes and comments too."""
-    return frozenset(text(query).compile().params)
-
-
 class Database:
-    """A database that can be asked by all threads, over at most so many connections."""
+    """A database with at most ``connections`` connections, shared by all threads.
 
-    def __init__(self, address: str, password: str | None, seconds: float, connections: int) -> None:
-        self._seconds = seconds
-        self._free = threading.BoundedSemaphore(connections)  # waiting for it has a deadline, for the pool's it has not
+    ``timeout`` is for a whole lookup, in seconds. ValueError for a URL that cannot be used.
+    """
+
+    def __init__(self, url: str, password: str | None, timeout: float, connections: int) -> None:
+        self._timeout = timeout
+        self._free = threading.BoundedSemaphore(connections)  # its wait has a deadline; the pool's has none
         self._closed = False
         try:
-            url = _read_address(address, password)
-            self._driver = KINDS.get(url.get_backend_name(), Driver)(url)
-            self.name = self._driver.address
+            parsed = _parse_url(url, password)
+            self.driver = DRIVER_TYPES.get(parsed.get_backend_name(), Driver)(parsed)
+            self.name = self.driver.address
             self._engine = create_engine(
-                url,
-                future=True,  # what SQLAlchemy 2 does anyway
+                parsed,
+                future=True,  # the behaviour of SQLAlchemy 2 in 1.4
                 poolclass=QueuePool,
                 pool_size=connections,
                 max_overflow=0,
                 pool_use_lifo=True,
                 pool_logging_name=_POOL_NAME,
-                **self._driver.options(seconds),
+                **self.driver.engine_options(timeout),
             )
         except ModuleNotFoundError as error:
-            package = PACKAGES.get(error.name or "")
-            raise ValueError(
-                f"needs {error.name}, which is not installed{f' ({package})' if package else ''}"
-            ) from None
-        except ImportError as error:  # as where a library of the system is not there, which the driver is linked with
-            raise ValueError(f"needs a driver that does not load: {one_line(str(error))}") from None
+            hint = f" ({PACKAGES[error.name]})" if error.name in PACKAGES else ""
+            raise ValueError(f"needs {error.name}, which is not installed{hint}") from None
+        except ImportError as error:  # e.g. a shared library of the driver is missing
+            raise ValueError(f"its driver cannot be loaded: {one_line(str(error))}") from None
         except (exc.ArgumentError, TypeError):
-            raise ValueError("this is no address of a database that can be asked") from None
+            raise ValueError("is not a database URL that SQLAlchemy can use") from None
         if self._engine.dialect.is_async:
-            raise ValueError(f"the driver {self._engine.dialect.driver} is for programs of another kind")
-        self._driver.attach(self._engine)
-        _warm_up()
+            raise ValueError(f"{self._engine.dialect.driver} is an asyncio driver: use a synchronous one")
+        self.driver.attach(self._engine)
+        _import_lazy_modules()
 
-    def select(self, query: str, user: str, deadline: float, most: int) -> Rows:
-        """At most this many rows about a user; BackendError where the database cannot tell by then."""
-        deadline = min(deadline, time.monotonic() + self._seconds)
-        query = self._driver.limited(query, most)
-        with contextlib.ExitStack() as left, self._told(deadline):
-            left.enter_context(self._turn(deadline))
+    def select(self, query: str, user: str, deadline: float, max_rows: int) -> Rows:
+        """The first rows of the query for a user; BackendError if it fails or the deadline passes."""
+        deadline = min(deadline, time.monotonic() + self._timeout)
+        query = self.driver.with_limit(query, max_rows)
+        with contextlib.ExitStack() as cleanup, self._translated_errors(deadline):
+            cleanup.enter_context(self._slot(deadline))
             try:
-                connection, result = self._ask(query, {"user": user}, deadline)
+                connection, result = self._execute(query, {"user": user}, deadline)
             except Exception as error:
-                if not user.isascii() and self._driver.is_untranslatable(getattr(error, "orig", None) or error):
-                    return Rows((), ())  # a name that no row can hold
+                if not user.isascii() and self.driver.is_untranslatable(getattr(error, "orig", None) or error):
+                    return Rows((), ())  # no row can hold this name
                 raise
-            left.callback(self._give_back, connection, result, deadline)
-            return Rows(tuple(result.keys()), result.fetchmany(most))
+            cleanup.callback(self._release, connection, result, deadline)
+            return Rows(tuple(result.keys()), result.fetchmany(max_rows))
 
     def stream(self, query: str, deadline: float) -> Generator[Rows, None, None]:
-        """All rows, some at a time; what is left when nobody wants more is not loaded."""
-        deadline = min(deadline, time.monotonic() + self._seconds)
-        with contextlib.ExitStack() as left:
-            with self._told(deadline):
-                left.enter_context(self._turn(deadline))
-                connection, result = self._ask(query, {}, deadline)
-                left.callback(self._give_back, connection, result, deadline)
+        """All rows in batches; BackendError as in select(). Closing the generator leaves the rest unloaded."""
+        deadline = min(deadline, time.monotonic() + self._timeout)
+        with contextlib.ExitStack() as cleanup:
+            with self._translated_errors(deadline):
+                cleanup.enter_context(self._slot(deadline))
+                connection, result = self._execute(query, {}, deadline)
+                cleanup.callback(self._release, connection, result, deadline)
                 columns = tuple(result.keys())
-            size = BATCH
+            size = MIN_BATCH_ROWS
             while True:
-                with self._told(deadline):
+                with self._translated_errors(deadline):
                     rows = result.fetchmany(size)
                 yield Rows(columns, rows)
-                if len(rows) < size:  # these are the last ones
+                if len(rows) < size:  # the last batch
                     return
-                size = min(2 * size, MOST_ROWS) if _bytes_of(rows) < SMALL_BYTES else max(size // 4, 1)
+                size = min(2 * size, MAX_BATCH_ROWS) if _size_of(rows) < SMALL_BATCH_BYTES else max(size // 4, 1)
 
     def close(self) -> None:
-        """Close the connections that wait for the next query, and whatever is given back later."""
+        """Close all idle connections now, and those in use when they are released."""
         self._closed = True
         self._engine.dispose()
 
-    def missing_requirements(self, root: Path, listing: str | None) -> Iterator[str]:
-        """What is not there for it when ``root`` is the root directory; ``listing`` is the query for many rows."""
-        return self._driver.missing_requirements(root, listing)
-
-    def _ask(self, query: str, values: Mapping[str, str], deadline: float) -> "tuple[Connection, CursorResult[Any]]":
-        """A connection, to be closed by the caller, and what comes over it; once more where it was broken before."""
-        for again in (True, False):
+    def _execute(
+        self, query: str, values: Mapping[str, str], deadline: float
+    ) -> "tuple[Connection, CursorResult[Any]]":
+        """A connection, which the caller closes, and the result; tries twice if the first connection is broken."""
+        options = {} if values else _STREAMED
+        for may_retry in (True, False):
             connection = self._engine.connect()
             try:
-                self._driver.prepare(connection, max(deadline - time.monotonic(), 0.001), streaming=not values)
-                return connection, connection.execute(
-                    text(query), values, execution_options={} if values else _STREAMED
-                )
+                self.driver.prepare(connection, max(deadline - time.monotonic(), 0.001), streaming=not values)
+                return connection, connection.execute(text(query), values, execution_options=options)
             except BaseException as error:
                 connection.close()
                 broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-                if not (broken and again and time.monotonic() < deadline):
+                if not (broken and may_retry and time.monotonic() < deadline):
                     raise
-        raise AssertionError  # the second time has ended in one way or the other
+        raise AssertionError  # the second attempt returns or raises
 
-    def _give_back(self, connection: Connection, result: "CursorResult[Any]", deadline: float) -> None:
-        with until(deadline), contextlib.suppress(Exception), connection:
+    def _release(self, connection: Connection, result: "CursorResult[Any]", deadline: float) -> None:
+        with within(deadline), contextlib.suppress(Exception), connection:
             if self._closed:
-                connection.invalidate()  # the pool that it goes back to is nobody's any more
+                connection.invalidate()  # dispose() has replaced the pool that it would return to
             else:
                 result.close()
 
     @contextlib.contextmanager
-    def _turn(self, deadline: float) -> Iterator[None]:
-        """One of the connections that there may be; TimeoutError where none is free by then."""
-        if time.monotonic() >= deadline:
-            raise TimeoutError(DEADLINE_PASSED)
-        if not self._free.acquire(timeout=max(deadline - time.monotonic(), 0)):
+    def _slot(self, deadline: float) -> Iterator[None]:
+        """The right to use one connection; TimeoutError if none is free by the deadline."""
+        if not self._free.acquire(timeout=remaining(deadline)):
             raise TimeoutError("all connections are in use")
         try:
             yield
@@ -168,49 +157,49 @@ class Database:
             self._free.release()
 
     @contextlib.contextmanager
-    def _told(self, deadline: float) -> Iterator[None]:
-        """Keep to the deadline, and make every failure one that tells the database and the cause, and nothing else."""
+    def _translated_errors(self, deadline: float) -> Iterator[None]:
+        """Apply the deadline, and turn every exception into a BackendError with the database and the cause only."""
         try:
-            with until(deadline):
+            with within(deadline):
                 yield
-        except Exception as error:  # drivers fail in any way at values that Python does not have
+        except Exception as error:  # drivers raise anything for values that Python cannot represent
             raise BackendError(f"sql {self.name}: {_cause_of(error)}") from error
 
 
-def _read_address(address: str, password: str | None) -> URL:
-    """The address; ValueError, which shows nothing of it, for one that is none."""
+def _parse_url(address: str, password: str | None) -> URL:
+    """The database URL with the password; ValueError, which shows no part of it, if it is invalid."""
     try:
         url = make_url(address)
-        kind = url.get_backend_name()
-        url = url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+        database_type = url.get_backend_name()
+        url = url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername))
         url.get_dialect()
     except exc.NoSuchModuleError:
-        hint = did_you_mean(kind, sqlalchemy.dialects.__all__)
-        raise ValueError(f"there is no kind of database called {url.drivername}{hint}") from None
+        hint = did_you_mean(database_type, sqlalchemy.dialects.__all__)
+        raise ValueError(f"unknown database type {url.drivername}{hint}") from None
     except (exc.ArgumentError, ValueError):
-        raise ValueError("must be the address of a database, as postgresql://user@host/database") from None
+        raise ValueError("must be a database URL such as postgresql://user@host/database") from None
     if "@" in (url.host or ""):
-        raise ValueError("a @ in a password is written as %40, better put it into password_file")
-    if password is not None:
-        if url.password is not None:
-            raise ValueError("has a password already")
-        url = url.set(password=password)
-    return url
+        raise ValueError("write @ in a password as %40, or use password_file")
+    if password is None:
+        return url
+    if url.password is not None:
+        raise ValueError("already contains a password")
+    return url.set(password=password)
 
 
 def _cause_of(error: BaseException) -> str:
-    """What the database or its driver said, in one line, without the statement and its values."""
-    said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    return DEADLINE_PASSED if said == "interrupted" else re.sub(r"\s+", " ", said) or type(error).__name__
+    """The error message of the database or its driver on one line, without the statement and its values."""
+    message = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return DEADLINE_PASSED if message == "interrupted" else re.sub(r"\s+", " ", message) or type(error).__name__
 
 
-def _bytes_of(rows: Sequence[Sequence[object]]) -> int:
-    """About how much memory the rows fill, beyond what every row does."""
+def _size_of(rows: Sequence[Sequence[object]]) -> int:
+    """The approximate size of the values, in bytes or characters."""
     return sum(len(value) for row in rows for value in row if isinstance(value, Sized))
 
 
-def _warm_up() -> None:
-    """Ask something once, in memory: SQLAlchemy loads some of its modules when it needs them first."""
+def _import_lazy_modules() -> None:
+    """Run one query in memory: SQLAlchemy imports some modules at first use, which would be too late in a chroot."""
     engine = create_engine("sqlite://", future=True)
     with engine.connect() as connection:
         connection.execute(text("SELECT :user AS login"), {"user": ""}, execution_options=_STREAMED).all()

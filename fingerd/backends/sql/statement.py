@@ -1,46 +1,47 @@
-"""Statements of SQL as the configuration gives them: one SELECT, whose parameters are known to be values."""
+"""Checks of the SQL statements in the configuration: one SELECT, whose parameters can only be values."""
 
 import re
 
-from fingerd.backends.sql.database import parameters_of
+from sqlalchemy import text
 
-# What a database does not read as a part of the statement; what is not closed is left to be found.
+# What databases do not parse as a part of the statement. An unterminated one is left for _UNTERMINATED.
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
-_LOOSE = re.compile(r"""['"`]|/\*|\*/""")
+_UNTERMINATED = re.compile(r"""['"`]|/\*|\*/""")
 _SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
 
 def check_statement(query: str, parameters: frozenset[str]) -> None:
-    """ValueError for a query that is not one SELECT with exactly these parameters.
+    """ValueError unless the query is one SELECT with exactly these parameters.
 
-    A parameter in quotes would be a name that is put into the statement, with
-    quotes of its own: it is looked for in everything that any database may
-    read as quoted, and what databases read differently is refused.
+    A parameter in quotes would insert the name into the statement, between
+    quotes of its own. So no parameter may be in anything that any database
+    parses as quoted, and what databases parse differently is refused.
     """
     if re.search(r"""\\['"`]""", query):
-        raise ValueError(
-            "a backslash before a quote means different things to different databases: write '' for a quote"
-        )
+        raise ValueError("databases read a backslash before a quote differently: write '' for a quote")
     if re.search(r"\$\w*\$", query):
-        raise ValueError("texts between $$ are not read: write them in single quotes")
+        raise ValueError("dollar-quoted text is not supported: use single quotes")
     if "\0" in query:
-        raise ValueError("holds a NUL")
-    for part in _QUOTED.findall(query):
-        if found := parameters_of(part):
-            raise ValueError(
-                f"has :{min(found)} in quotes or in a comment; a colon that is only a colon is written \\:"
-            )
-    bare = _QUOTED.sub(" ", query)
-    if _LOOSE.search(bare):
-        raise ValueError("has a quote or a comment that does not end")
-    if not _SELECT.match(bare):
-        raise ValueError("must begin with SELECT, or with WITH")
-    if ";" in bare.rstrip("; \t\r\n"):
-        raise ValueError("must be one statement only")
-    found = parameters_of(bare)
+        raise ValueError("contains a NUL")
+    for quoted in _QUOTED.findall(query):
+        if found := _parameters(quoted):
+            raise ValueError(f"has :{min(found)} in quotes or in a comment: write \\: for a literal colon")
+    unquoted = _QUOTED.sub(" ", query)
+    if _UNTERMINATED.search(unquoted):
+        raise ValueError("has an unterminated quote or comment")
+    if not _SELECT.match(unquoted):
+        raise ValueError("must begin with SELECT or WITH")
+    if ";" in unquoted.rstrip("; \t\r\n"):
+        raise ValueError("must be a single statement")
+    found = _parameters(unquoted)
     if missing := parameters - found:
-        if f":{min(missing)}::" in bare:
-            raise ValueError(f"a cast is written CAST(:{min(missing)} AS …), not with ::")
-        raise ValueError(f"has no :{min(missing)} in it, which stands for the name that was asked for")
-    if strange := found - parameters:
-        raise ValueError(f"has the parameter :{min(strange)}, which stands for nothing")
+        if f":{min(missing)}::" in unquoted:
+            raise ValueError(f"write the cast as CAST(:{min(missing)} AS …), not with ::")
+        raise ValueError(f"must contain :{min(missing)}, the name to look up")
+    if unknown := found - parameters:
+        raise ValueError(f"has an unknown parameter :{min(unknown)}")
+
+
+def _parameters(query: str) -> frozenset[str]:
+    """The names of the parameters, such as ``:user``, also of those in quotes and comments."""
+    return frozenset(text(query).compile().params)

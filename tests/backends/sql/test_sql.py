@@ -1,4 +1,4 @@
-"""``type: sql``, against files of SQLite and a real server of PostgreSQL: slow, locked, frozen, killed, and large."""
+"""``type: sql`` with SQLite files and a real PostgreSQL server: slow, locked, frozen, killed, and large."""
 
 import contextlib
 import gc
@@ -20,7 +20,7 @@ sqlalchemy = pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy (pip ins
 from fingerd import load_config  # noqa: E402
 from fingerd.backends import Lookup  # noqa: E402
 from fingerd.backends.sql import Sql  # noqa: E402
-from fingerd.backends.sql.drivers import LOOK  # noqa: E402
+from fingerd.backends.sql.sqlite import RECHECK_SECONDS  # noqa: E402
 from fingerd.backends.sql.statement import check_statement  # noqa: E402
 from fingerd.config.system_options import Secret  # noqa: E402
 from fingerd.errors import BackendError, ConfigError  # noqa: E402
@@ -56,16 +56,16 @@ def find(backend: Sql, username: str, seconds: float = 10) -> Sequence[Person]:
     return backend.find(Lookup(username, False, "192.0.2.1", time.monotonic() + seconds))
 
 
-def listed(backend: Sql, seconds: float = 10) -> Iterator[Person]:
+def list_users(backend: Sql, seconds: float = 10) -> Iterator[Person]:
     people = backend.list_users(Lookup("", False, "192.0.2.1", time.monotonic() + seconds))
     assert people is not None
     return people
 
 
-def write(path: Path, statements: str) -> str:
-    """Make what is in a file of SQLite; its address."""
-    with contextlib.closing(sqlite3.connect(path)) as file:
-        file.executescript(statements)
+def create(path: Path, statements: str) -> str:
+    """Execute the statements in an SQLite file, and return its URL."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(statements)
     return f"sqlite:///{path}"
 
 
@@ -85,16 +85,16 @@ def server() -> Iterator[Postgresql]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database with some people in it."""
+    """The URL of a database with some people."""
     if request.param == "sqlite":
-        return write(tmp_path / "people.db", PEOPLE)
+        return create(tmp_path / "people.db", PEOPLE)
     server: Postgresql = request.getfixturevalue("server")
-    return server.address("finger", "a secret")
+    return server.url("finger", "a secret")
 
 
 @contextlib.contextmanager
-def asking(url: str, query: str = QUERY, list_query: str | None = LIST, **options: Any) -> Iterator[Sql]:
-    """A backend that is closed afterwards."""
+def opened(url: str, query: str = QUERY, list_query: str | None = LIST, **options: Any) -> Iterator[Sql]:
+    """A backend, closed after the block."""
     backend = Sql(url, query, list_query, **options)
     try:
         yield backend
@@ -105,54 +105,54 @@ def asking(url: str, query: str = QUERY, list_query: str | None = LIST, **option
 # People
 
 
-def test_rows_are_people_and_their_columns_are_atoms(url: str) -> None:
-    with asking(url) as backend:
+def test_each_row_is_a_person_and_its_columns_are_atoms(url: str) -> None:
+    with opened(url) as backend:
         assert find(backend, "alice") == [Person("alice", name="Alice Archer", plan="Back on Monday")]
         assert find(backend, "bob") == [Person("bob", plan="")]
         assert find(backend, "Zoë") == [Person("Zoë", name="Zoë 日本", plan="100%")]
         assert find(backend, "ALICE") == find(backend, "nobody") == []
-        assert {person.login for person in listed(backend)} == {"alice", "bob", "Zoë", "it's", ":user"}
-    with asking(url, list_query=None) as backend:
+        assert {person.login for person in list_users(backend)} == {"alice", "bob", "Zoë", "it's", ":user"}
+    with opened(url, list_query=None) as backend:
         assert backend.list_users(Lookup("", False, "unix", time.monotonic() + 1)) is None
 
 
-def test_fields_name_the_columns_of_atoms(url: str) -> None:
+def test_fields_maps_atoms_to_columns(url: str) -> None:
     query = "SELECT id AS nr, name AS called, 1 AS plan FROM people WHERE login = :user"
-    with asking(url, query, fields={"name": "called", "office": "nr"}) as backend:
+    with opened(url, query, fields={"name": "called", "office": "nr"}) as backend:
         assert find(backend, "alice") == [Person("alice", name="Alice Archer", office="1", plan="")]
-        with pytest.raises(BackendError, match="the query gives no column called, but login, name"):
-            list(listed(backend))
+        with pytest.raises(BackendError, match="the query returns no column called, only login, name"):
+            list(list_users(backend))
 
 
-def test_several_rows_are_several_people_the_exact_login_first_and_no_more_than_a_hundred(url: str) -> None:
-    with asking(url, "SELECT * FROM people WHERE login = :user OR id < 4 ORDER BY id") as backend:
+def test_several_rows_are_several_people_with_the_exact_login_first_and_at_most_100(url: str) -> None:
+    with opened(url, "SELECT * FROM people WHERE login = :user OR id < 4 ORDER BY id") as backend:
         assert [person.login for person in find(backend, "bob")] == ["bob", "alice", "Zoë"]
     many = "SELECT 'u' || a.id || b.id || c.id AS login FROM people a, people b, people c WHERE :user <> ''"
-    with asking(url, many) as backend:
+    with opened(url, many) as backend:
         assert len(find(backend, "bob")) == 100
 
 
-def test_columns_that_are_no_atoms_are_left_out_but_not_all_of_them(url: str) -> None:
-    with asking(url, "SELECT id, id AS nick, name, id AS name FROM people WHERE login = :user") as backend:
+def test_columns_that_are_not_atoms_are_ignored_but_one_atom_is_required(url: str) -> None:
+    with opened(url, "SELECT id, id AS nick, name, id AS name FROM people WHERE login = :user") as backend:
         assert find(backend, "alice") == [Person("alice", name="Alice Archer", plan="")]
-    with asking(url, "SELECT id, 1 AS x FROM people WHERE login = :user", "SELECT name, id FROM people") as backend:
-        with pytest.raises(BackendError, match=r"the query gives no column that is an atom, but id, x$"):
+    with opened(url, "SELECT id, 1 AS x FROM people WHERE login = :user", "SELECT name, id FROM people") as backend:
+        with pytest.raises(BackendError, match=r"the query returns no column named after an atom, only id, x$"):
             find(backend, "alice")
-        with pytest.raises(BackendError, match=r"list_query gives no logins$"):
-            next(listed(backend))
+        with pytest.raises(BackendError, match=r"list_query returns no column for login$"):
+            next(list_users(backend))
 
 
-def test_nobody_without_a_login_is_listed(url: str) -> None:
+def test_rows_without_a_login_are_not_listed(url: str) -> None:
     secret = (
         "SELECT '' AS login, 'a secret' AS name UNION ALL SELECT NULL, 'a secret' UNION ALL SELECT '  ', 'a secret'"
         " UNION ALL SELECT 'bob', 'Bob'"
     )
-    with asking(url, list_query=secret) as backend:
-        assert [person.login for person in listed(backend)] == ["bob"]
+    with opened(url, list_query=secret) as backend:
+        assert [person.login for person in list_users(backend)] == ["bob"]
     empty = "SELECT CAST('{}' AS text[]) AS login, 'a secret' AS name UNION ALL SELECT ARRAY[NULL], 'a secret'"
     if url.startswith("postgresql"):
-        with asking(url, list_query=empty) as backend:
-            assert list(listed(backend)) == []
+        with opened(url, list_query=empty) as backend:
+            assert list(list_users(backend)) == []
 
 
 VALUES = {
@@ -168,19 +168,19 @@ VALUES = {
 }
 
 
-def test_values_of_every_kind_are_told_as_text(url: str) -> None:
+def test_values_of_every_type_become_text(url: str) -> None:
     query, job = VALUES[url.partition(":")[0]]
-    with asking(url, query) as backend:
+    with opened(url, query) as backend:
         (person,) = find(backend, "alice")
     assert (person.name, person.office.rstrip("0"), person.plan, person.job) == ("5", "1.5", "Bä", job)
     assert person.project == ("" if url.startswith("sqlite") else "a\nb\nc")
 
 
-def test_percent_signs_colons_and_casts_mean_what_they_mean_to_the_database(url: str) -> None:
+def test_percent_signs_colons_and_casts_reach_the_database_unchanged(url: str) -> None:
     query = r"SELECT login, '\:x 100%' AS plan FROM people WHERE login = :user AND name LIKE '%e A%'"
-    with asking(url, query, "SELECT login FROM people WHERE name LIKE '%e A%' OR plan LIKE '100%';\n") as backend:
+    with opened(url, query, "SELECT login FROM people WHERE name LIKE '%e A%' OR plan LIKE '100%';\n") as backend:
         assert find(backend, "alice") == [Person("alice", plan=":x 100%")]
-        assert sorted(person.login for person in listed(backend)) == ["Zoë", "alice"]
+        assert sorted(person.login for person in list_users(backend)) == ["Zoë", "alice"]
 
 
 # Names
@@ -246,23 +246,23 @@ HOSTILE = [
 ]
 
 
-def test_a_name_is_a_value_and_nothing_else(url: str) -> None:
-    with asking(url) as backend:
+def test_a_username_is_only_a_value(url: str) -> None:
+    with opened(url) as backend:
         for username in HOSTILE:
             assert list(find(backend, username)) == [], username
         assert [person.name for name in ("it's", ":user") for person in find(backend, name)] == ["Quote", "Colon"]
-        assert len(list(listed(backend))) == 5
+        assert len(list(list_users(backend))) == 5
 
 
-def test_a_name_that_the_database_s_charset_does_not_have_is_nobody(server: Postgresql) -> None:
+def test_a_username_that_the_charset_of_the_database_lacks_is_unknown(server: Postgresql) -> None:
     server.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     server.run("CREATE TABLE people (login text); INSERT INTO people VALUES ('Zoë')", "latin")
     query = "SELECT login FROM people WHERE login = :user"
-    for options in ("", "?client_encoding=latin1"):  # the server's word for it, and the driver's
-        with asking(server.address(database="latin") + options, query) as backend:
+    for options in ("", "?client_encoding=latin1"):  # the server reports it, or the driver
+        with opened(server.url(database="latin") + options, query) as backend:
             assert find(backend, "Zoë") == [Person("Zoë", plan="")]
             assert list(find(backend, "日本")) == []
-    with asking(server.address(database="latin"), query.replace("WHERE", "WHERE '日本' = login OR")) as backend:
+    with opened(server.url(database="latin"), query.replace("WHERE", "WHERE '日本' = login OR")) as backend:
         with pytest.raises(BackendError, match="has no equivalent"):
             find(backend, "alice")
 
@@ -270,29 +270,29 @@ def test_a_name_that_the_database_s_charset_does_not_have_is_nobody(server: Post
 # Statements and options
 
 BAD = {
-    "SELECT login FROM people": "has no :user in it",
+    "SELECT login FROM people": "must contain :user",
     "SELECT login FROM people WHERE login = ':user'": "has :user in quotes or in a comment",
     'SELECT login AS ":user", :user': "has :user in quotes or in a comment",
     "SELECT :user -- not :user": "has :user in quotes or in a comment",
     "SELECT :user /* :user */": "has :user in quotes or in a comment",
-    r"SELECT '\', :user, '": "a backslash before a quote",
-    "SELECT $$ :user $$, :user": r"texts between \$\$",
-    "SELECT :user, :other": "the parameter :other",
-    "SELECT :user::text": r"a cast is written CAST\(:user AS …\)",
-    "SELECT :user; SELECT 1": "one statement only",
-    "SELECT :user; DROP TABLE people; --": "one statement only",
-    "SELECT ':user": "a quote or a comment that does not end",
-    "SELECT :user /* /* */ */": "a quote or a comment that does not end",
-    "DELETE FROM people WHERE login = :user": "must begin with SELECT",
+    r"SELECT '\', :user, '": "a backslash before a quote differently",
+    "SELECT $$ :user $$, :user": "dollar-quoted text is not supported",
+    "SELECT :user, :other": "unknown parameter :other",
+    "SELECT :user::text": r"write the cast as CAST\(:user AS …\)",
+    "SELECT :user; SELECT 1": "must be a single statement",
+    "SELECT :user; DROP TABLE people; --": "must be a single statement",
+    "SELECT ':user": "an unterminated quote or comment",
+    "SELECT :user /* /* */ */": "an unterminated quote or comment",
+    "DELETE FROM people WHERE login = :user": "must begin with SELECT or WITH",
     "-- SELECT :user": "has :user in quotes or in a comment",
-    "selection :user": "must begin with SELECT",
-    "": "must begin with SELECT",
+    "selection :user": "must begin with SELECT or WITH",
+    "": "must begin with SELECT or WITH",
     "SELECT :user\0": "NUL",
 }
 
 
 @pytest.mark.parametrize(("query", "what"), BAD.items(), ids=BAD)
-def test_a_query_is_one_select_whose_only_parameter_is_the_name(query: str, what: str) -> None:
+def test_a_query_must_be_one_select_with_user_as_its_only_parameter(query: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         check_statement(query, frozenset({"user"}))
 
@@ -305,13 +305,13 @@ def test_a_query_is_one_select_whose_only_parameter_is_the_name(query: str, what
         r"WITH a AS (SELECT :user) SELECT x::text, '\:b', to_char(d, 'HH24:MI') FROM a WHERE c = ARRAY[:user]",
     ],
 )
-def test_what_a_query_may_be(query: str) -> None:
+def test_accepted_queries(query: str) -> None:
     check_statement(query, frozenset({"user"}))
 
 
-def configured(folder: Path, options: str) -> str:
-    """What is wrong with a backend with these options, without the place."""
-    path = folder / "fingerd.yaml"
+def problem_of(directory: Path, options: str) -> str:
+    """The error message for a backend with these options, without its location."""
+    path = directory / "fingerd.yaml"
     given = "" if "  query:" in options else '\n  query: "SELECT :user AS login"'
     path.write_text(f"backend:\n  type: sql{given}\n  {options}\n")
     with pytest.raises(ConfigError) as caught:
@@ -321,89 +321,91 @@ def configured(folder: Path, options: str) -> str:
 
 
 PROBLEMS = {
-    "url: people.db": "url: must be the address of a database",
-    "url: 'postgresql://u:a secret@h:x/db'": "url: must be the address of a database",
-    "url: 'postgresql://u:a@secret@h/db'": "url: a @ in a password is written as %40",
-    "url: 'postgres://h/db'": "url: there is no kind of database called postgres (did you mean postgresql?)",
-    "url: 'sqlite://'": "url: a file of SQLite is given as sqlite:/// and its path",
-    "url: 'sqlite://people.db'": "url: a file of SQLite is given as sqlite:/// and its path",
-    "url: 'sqlite:///:memory:'": "url: a file of SQLite is given as sqlite:/// and its path",
-    "url: 'sqlite:///people.db?mode=rwc'": "url: a file of SQLite is given as sqlite:/// and its path",
+    "url: people.db": "url: must be a database URL such as postgresql://",
+    "url: 'postgresql://u:a secret@h:x/db'": "url: must be a database URL such as postgresql://",
+    "url: 'postgresql://u:a@secret@h/db'": "url: write @ in a password as %40",
+    "url: 'postgres://h/db'": "url: unknown database type postgres (did you mean postgresql?)",
+    "url: 'sqlite://'": "url: must be sqlite:/// and the path of a file",
+    "url: 'sqlite://people.db'": "url: must be sqlite:/// and the path of a file",
+    "url: 'sqlite:///:memory:'": "url: must be sqlite:/// and the path of a file",
+    "url: 'sqlite:///people.db?mode=rwc'": "url: must be sqlite:/// and the path of a file",
     "url: 'oracle://secret@h'": "url: needs ",
-    "url: 'postgresql+pg8000://u:secret@h/db'": "url: PostgreSQL is asked by psycopg2: write postgresql://, and not",
-    "url: 'postgresql://u:secret@h/db?async=1'": "url: async is no option of libpq",
-    "url: 'postgresql://u:secret@h/db?connection_factory=x'": "url: connection_factory is no option of libpq",
-    "url: 'postgresql://u:secret@h/db?client_encoding=none'": "url: client_encoding: there is no charset none",
-    "url: 'sqlite:///p.db'\n  query: SELECT 1": "query: has no :user in it",
-    "url: 'sqlite:///p.db'\n  list_query: 'SELECT :user'": "list_query: has the parameter :user",
+    "url: 'postgresql+pg8000://u:secret@h/db'": "url: PostgreSQL needs psycopg2: write postgresql:// instead of",
+    "url: 'postgresql://u:secret@h/db?async=1'": "url: async is not a libpq option",
+    "url: 'postgresql://u:secret@h/db?connection_factory=x'": "url: connection_factory is not a libpq option",
+    "url: 'postgresql://u:secret@h/db?client_encoding=none'": "url: client_encoding: unknown charset none",
+    "url: 'sqlite:///p.db'\n  query: SELECT 1": "query: must contain :user",
+    "url: 'sqlite:///p.db'\n  list_query: 'SELECT :user'": "list_query: has an unknown parameter :user",
     "url: 'sqlite:///p.db'\n  fields: {nam: x}": "fields.nam: there is no atom nam (did you mean name?)",
     "url: 'sqlite:///p.db'\n  connections: 0": "connections: must be from 1 to 1,000",
-    "url: 'sqlite:///p.db'\n  password_env: NO_SUCH": "password_env: there is no variable NO_SUCH",
+    "url: 'sqlite:///p.db'\n  password_env: NO_SUCH": "password_env: environment variable NO_SUCH is not set",
     "url: 'sqlite:///p.db'\n  password_file: none": "password_file: ",
-    "url: 'sqlite:///p.db'\n  password_env: PATH": "url: SQLite knows no users and no passwords",
-    "url: 'postgresql://u:secret@h/db'\n  password_env: PATH": "url: has a password already",
+    "url: 'sqlite:///p.db'\n  password_env: PATH": "url: SQLite has no users and no passwords",
+    "url: 'postgresql://u:secret@h/db'\n  password_env: PATH": "url: already contains a password",
 }
 
 
 @pytest.mark.parametrize(("options", "what"), PROBLEMS.items(), ids=PROBLEMS)
-def test_what_makes_no_sense_is_a_problem_that_tells_no_secret(
+def test_invalid_options_are_reported_without_secrets(
     options: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_SUCH", raising=False)
-    said = configured(tmp_path, options)
-    assert said.startswith(what)
-    assert "secret" not in said
+    message = problem_of(tmp_path, options)
+    assert message.startswith(what)
+    assert "secret" not in message
 
 
-def test_a_password_is_given_once(tmp_path: Path) -> None:
+def test_only_one_password_option_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x\n")
     options = f"url: 'postgresql://h/db'\n  password_env: PATH\n  password_file: {tmp_path}/secret"
-    assert configured(tmp_path, options) == "password_file: is given, and password_env too"
+    assert problem_of(tmp_path, options) == "password_file: cannot be combined with password_env"
 
 
-def test_a_missing_driver_or_library_is_named_with_its_packages(tmp_path: Path) -> None:
+def test_a_missing_library_is_reported_with_its_packages(tmp_path: Path) -> None:
     config = tmp_path / "fingerd.yaml"
     config.write_text('backend:\n  type: sql\n  url: postgresql://h/db\n  query: "SELECT :user AS login"\n')
-    said = {}
+    errors = {}
     for module in ("psycopg2", "sqlalchemy"):
         code = f"import sys; sys.modules['{module}'] = None; from fingerd.daemon.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "--check", "-c", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-        assert done.returncode == 78
-        said[module] = done.stderr
-    assert "backend.url: needs psycopg2, which is not installed (pip install 'fingerd[postgresql]'" in said["psycopg2"]
-    assert "the backend sql needs something that is not installed" in said["sqlalchemy"]
-    assert "(pip install 'fingerd[sql]', or Debian's python3-sqlalchemy)" in said["sqlalchemy"]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert result.returncode == 78
+        errors[module] = result.stderr
+    assert (
+        "backend.url: needs psycopg2, which is not installed (pip install 'fingerd[postgresql]'" in errors["psycopg2"]
+    )
+    assert "the backend sql needs something that is not installed" in errors["sqlalchemy"]
+    assert "(pip install 'fingerd[sql]', or Debian's python3-sqlalchemy)" in errors["sqlalchemy"]
 
 
-def test_a_driver_that_does_not_load_is_a_problem(tmp_path: Path) -> None:
+def test_a_driver_that_cannot_be_loaded_is_reported(tmp_path: Path) -> None:
     (tmp_path / "psycopg2.py").write_text("raise ImportError('libpq.so.5: cannot open shared object file')\n")
     config = tmp_path / "fingerd.yaml"
     config.write_text('backend:\n  type: sql\n  url: postgresql://h/db\n  query: "SELECT :user AS login"\n')
     command = [*FINGERD, "--check", "-c", str(config)]
     path = os.pathsep.join((str(tmp_path), str(ROOT)))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
-    what = "backend.url: needs a driver that does not load: libpq.so.5: cannot open shared object file\n"
-    assert (done.returncode, done.stderr) == (78, f"{config}:3:8: {what}")
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+    what = "backend.url: its driver cannot be loaded: libpq.so.5: cannot open shared object file\n"
+    assert (result.returncode, result.stderr) == (78, f"{config}:3:8: {what}")
 
 
-def test_what_the_system_or_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path) -> None:
+def test_requirements_that_a_chroot_lacks_are_reported(tmp_path: Path) -> None:
     def missing(url: str) -> list[str]:
-        with asking(url) as backend:
+        with opened(url) as backend:
             return [what.replace(str(tmp_path), "ROOT") for what in backend.missing_requirements(tmp_path)]
 
     assert missing("sqlite:////people.db") == ["there is no file ROOT/people.db"]
-    write(tmp_path / "people.db", PEOPLE)
+    create(tmp_path / "people.db", PEOPLE)
     assert missing("sqlite:////people.db") == []
     pytest.importorskip("psycopg2")
     assert missing("postgresql://127.0.0.1/db") == missing("postgresql://[::1]/db") == []
     names = "without etc/resolv.conf or etc/hosts in ROOT no host name can be looked up"
     assert missing("postgresql://db.example.org/db") == [names]
-    socket = "there is no folder ROOT/run/postgresql with the server's socket"
+    socket = "there is no directory ROOT/run/postgresql with the server's socket"
     assert missing("postgresql:///db") == missing("postgresql:///db?host=/run/postgresql") == [socket]
     (tmp_path / "run" / "postgresql").mkdir(parents=True)
     assert missing("postgresql:///db") == []
-    unknown = "sslmode=verify-full needs an sslrootcert in ROOT: nobody has a home there"
+    unknown = "sslmode=verify-full needs an sslrootcert in ROOT, where there is no home directory with root.crt"
     assert missing("postgresql://127.0.0.1/db?sslmode=verify-full") == [unknown]
     for name in ("sslrootcert", "sslcert", "sslkey", "passfile"):
         path = f"postgresql://127.0.0.1/db?sslmode=verify-ca&sslrootcert=/people.db&{name}=/etc/a"
@@ -412,22 +414,20 @@ def test_what_the_system_or_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path
         ]
     assert missing("postgresql://127.0.0.1/db?sslmode=verify-full&sslrootcert=/people.db") == []
     two = "postgresql:///db?host=/nowhere:5432&host=127.0.0.1:5432"
-    assert missing(two) == ["there is no folder ROOT/nowhere with the server's socket"]
+    assert missing(two) == ["there is no directory ROOT/nowhere with the server's socket"]
     assert missing("postgresql://db.example.org/db?hostaddr=127.0.0.1") == []
 
 
-def test_a_list_that_is_sorted_by_no_index_wants_a_folder_for_that(tmp_path: Path) -> None:
-    url = write(tmp_path / "people.db", PEOPLE).replace(str(tmp_path), "")
+def test_a_list_sorted_without_an_index_requires_a_temporary_directory(tmp_path: Path) -> None:
+    url = create(tmp_path / "people.db", PEOPLE).replace(str(tmp_path), "")
 
     def missing(list_query: str | None) -> list[str]:
-        with asking(url, list_query=list_query) as backend:
+        with opened(url, list_query=list_query) as backend:
             return [what.replace(str(tmp_path), "ROOT") for what in backend.missing_requirements(tmp_path)]
 
     sorted_by_name = "SELECT login, name || '\\:' AS name FROM people ORDER BY name"
     assert missing(None) == missing(LIST) == missing("SELECT login FROM nothing ORDER BY login") == []
-    assert missing(sorted_by_name) == [
-        "there is no folder ROOT/tmp, nor var/tmp, for sorting the list: make one, or an index"
-    ]
+    assert missing(sorted_by_name) == ["list_query sorts without an index: add an index, or the directory ROOT/tmp"]
     (tmp_path / "tmp").mkdir()
     assert missing(sorted_by_name) == []
 
@@ -435,29 +435,29 @@ def test_a_list_that_is_sorted_by_no_index_wants_a_folder_for_that(tmp_path: Pat
 # Passwords and failures
 
 
-def test_a_password_comes_from_a_file_or_the_environment(
+def test_the_password_comes_from_a_file_or_the_environment(
     server: Postgresql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = server.address("finger", "")
+    address = server.url("finger", "")
     (tmp_path / "secret").write_text("a secret\nand more\n")
     path = tmp_path / "fingerd.yaml"
     path.write_text(
         f"backend:\n  type: sql\n  url: {address}\n  password_file: {tmp_path}/secret\n  query: {QUERY!r}\n"
     )
     monkeypatch.setenv("FINGER_SECRET", "a secret")
-    from_file = load_config(str(path)).backend
-    assert isinstance(from_file, Sql)
-    assert "a secret" not in repr(from_file)
-    for backend in (from_file, Sql(address, QUERY, password_env="FINGER_SECRET")):
+    backend_with_file = load_config(str(path)).backend
+    assert isinstance(backend_with_file, Sql)
+    assert "a secret" not in repr(backend_with_file)
+    for backend in (backend_with_file, Sql(address, QUERY, password_env="FINGER_SECRET")):
         assert len(find(backend, "alice")) == 1
         backend.close()
 
 
-def test_another_password_counts_when_it_is_read_again(server: Postgresql, start: Start, tmp_path: Path) -> None:
+def test_a_changed_password_is_used_after_a_reload(server: Postgresql, start: Start, tmp_path: Path) -> None:
     server.run("CREATE ROLE changing LOGIN PASSWORD 'old'; GRANT SELECT ON people TO changing")
     secret = tmp_path / "secret"
     secret.write_text("old\n")
-    address = server.address("changing", "")
+    address = server.url("changing", "")
     options = f"type: sql, url: '{address}', query: '{QUERY}', password_file: {secret}"
     daemon = start(f'listen: "127.0.0.1:0"\nbackend: {{{options}}}\n')
     good = daemon.ask(b"alice\r\n")
@@ -489,114 +489,116 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("options", "what"), WRONG.values(), ids=WRONG)
-def test_a_failure_tells_the_cause_in_one_line_and_no_secret(
+def test_a_failure_is_one_line_with_the_cause_and_no_secret(
     options: dict[str, Any], what: str, server: Postgresql
 ) -> None:
     server.run("CREATE SEQUENCE IF NOT EXISTS s; GRANT ALL ON s TO finger")
     secret = "a wrong one" if "password_file" in options else "a secret"
-    address = server.address("finger", "" if "password_file" in options else secret)
-    with asking(address, **options) as backend, pytest.raises(BackendError) as caught:
+    address = server.url("finger", "" if "password_file" in options else secret)
+    with opened(address, **options) as backend, pytest.raises(BackendError) as caught:
         find(backend, "mallory")
-    said = str(caught.value)
-    assert said.startswith(f"sql postgresql://127.0.0.1:{server.port}/postgres: ")
-    assert what in said
-    assert not [word for word in ("\n", secret, "sqlalche.me", "mallory", "SELECT", "finger:") if word in said]
+    message = str(caught.value)
+    assert message.startswith(f"sql postgresql://127.0.0.1:{server.port}/postgres: ")
+    assert what in message
+    assert not [word for word in ("\n", secret, "sqlalche.me", "mallory", "SELECT", "finger:") if word in message]
 
 
-def test_a_file_of_sqlite_is_neither_made_nor_written_to(tmp_path: Path) -> None:
+def test_an_sqlite_file_is_never_created_or_written(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
-    with asking(f"sqlite:///{path}") as backend:
+    with opened(f"sqlite:///{path}") as backend:
         with pytest.raises(BackendError, match="unable to open database file"):
             find(backend, "alice")
         assert not path.exists()
         path.write_text("no database, but long enough to be looked at" * 50)
         with pytest.raises(BackendError, match="file is not a database"):
             find(backend, "alice")
-        write(path.with_suffix(".new"), PEOPLE)
+        create(path.with_suffix(".new"), PEOPLE)
         path.with_suffix(".new").replace(path)
-        time.sleep(2 * LOOK)
+        time.sleep(2 * RECHECK_SECONDS)
         assert len(find(backend, "alice")) == 1
-        write(path.with_suffix(".new"), PEOPLE.replace("Archer", "Baker"))
+        create(path.with_suffix(".new"), PEOPLE.replace("Archer", "Baker"))
         path.with_suffix(".new").replace(path)
-        time.sleep(2 * LOOK)  # a file in the place of another is seen by the next query, but not within milliseconds
+        time.sleep(2 * RECHECK_SECONDS)  # a replaced file is detected by the next query, but not within milliseconds
         assert find(backend, "alice")[0].name == "Alice Baker"
         path.unlink()
-        time.sleep(2 * LOOK)
+        time.sleep(2 * RECHECK_SECONDS)
         with pytest.raises(BackendError):
             find(backend, "alice")
-    write(path, PEOPLE)
-    with asking(f"sqlite:///{path}") as backend:
+    create(path, PEOPLE)
+    with opened(f"sqlite:///{path}") as backend:
         connection = backend._database._engine.connect()
         with connection, pytest.raises(sqlalchemy.exc.OperationalError, match="readonly"):
             connection.exec_driver_sql("DELETE FROM people")
 
 
-def test_a_relative_path_begins_where_the_daemon_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_starts_at_the_working_directory_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a b?#%41").mkdir()
     monkeypatch.chdir(tmp_path / "a b?#%41")
-    write(Path("people.db").absolute(), PEOPLE)
-    with asking("sqlite:///people.db") as backend:
+    create(Path("people.db").absolute(), PEOPLE)
+    with opened("sqlite:///people.db") as backend:
         monkeypatch.chdir("/")
         assert len(find(backend, "alice")) == 1
 
 
-# Time
+# Deadlines
 
 
-def failing_within(seconds: float, backend: Sql, allowed: float = 10) -> str:
-    """The failure, which has come within the time."""
-    begun = time.monotonic()
+def failure_within(seconds: float, backend: Sql, lookup_seconds: float = 10) -> str:
+    """The message of the failure, which must come within these seconds."""
+    started = time.monotonic()
     with pytest.raises(BackendError) as caught:
-        find(backend, "alice", allowed)
-    assert time.monotonic() - begun < seconds
+        find(backend, "alice", lookup_seconds)
+    assert time.monotonic() - started < seconds
     return str(caught.value)
 
 
-def test_a_lock_is_waited_for_until_the_deadline(server: Postgresql, tmp_path: Path) -> None:
+def test_a_lock_is_awaited_until_the_deadline(server: Postgresql, tmp_path: Path) -> None:
     psycopg2 = pytest.importorskip("psycopg2")
-    with asking(server.address(), timeout=0.6) as backend:
+    with opened(server.url(), timeout=0.6) as backend:
         assert len(find(backend, "alice")) == 1
-        with contextlib.closing(psycopg2.connect(server.address())) as writer:
+        with contextlib.closing(psycopg2.connect(server.url())) as writer:
             writer.cursor().execute("LOCK TABLE people")
-            assert "statement timeout" in failing_within(3, backend)
-            assert "statement timeout" in failing_within(3, backend, 0.3)
+            assert "statement timeout" in failure_within(3, backend)
+            assert "statement timeout" in failure_within(3, backend, 0.3)
             assert server.run("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fingerd'") == "1"
             with pytest.raises(BackendError, match="statement timeout"):
-                next(listed(backend))
+                next(list_users(backend))
         assert len(find(backend, "alice")) == 1
-    with asking(write(tmp_path / "people.db", PEOPLE), timeout=0.5) as backend:
+    with opened(create(tmp_path / "people.db", PEOPLE), timeout=0.5) as backend:
         assert len(find(backend, "alice")) == 1
         with contextlib.closing(sqlite3.connect(tmp_path / "people.db", isolation_level=None)) as file:
             file.execute("BEGIN EXCLUSIVE")
-            assert "database is locked" in failing_within(3, backend)
-            assert "database is locked" in failing_within(3, backend, 0.2)
+            assert "database is locked" in failure_within(3, backend)
+            assert "database is locked" in failure_within(3, backend, 0.2)
             file.execute("ROLLBACK")
         assert len(find(backend, "alice")) == 1
 
 
-def test_a_long_statement_is_ended_at_the_deadline(url: str) -> None:
+def test_a_long_statement_is_cancelled_at_the_deadline(url: str) -> None:
     endless = f"SELECT login FROM ({ENDLESS}) x WHERE login = :user"
-    with asking(url, endless, ENDLESS, timeout=0.5) as backend:
-        assert failing_within(3, backend).endswith(("statement timeout", "not done in time"))
+    with opened(url, endless, ENDLESS, timeout=0.5) as backend:
+        assert failure_within(3, backend).endswith(("statement timeout", "not done in time"))
         with pytest.raises(BackendError, match="not done in time"):
-            for _ in listed(backend, 0.3):
+            for _ in list_users(backend, 0.3):
                 pass
         with pytest.raises(BackendError):
             find(backend, "alice", -1)
-    with asking(url) as backend:
+    with opened(url) as backend:
         assert len(find(backend, "alice")) == 1
 
 
-def test_a_server_that_stands_still_is_given_up_at_the_deadline(server: Postgresql) -> None:
-    with asking(server.address(), timeout=0.5) as backend, asking(server.address(), timeout=0.5) as fresh:
+def test_a_frozen_server_is_abandoned_at_the_deadline(server: Postgresql) -> None:
+    with opened(server.url(), timeout=0.5) as backend, opened(server.url(), timeout=0.5) as fresh:
         assert len(find(backend, "alice")) == 1
         before = descriptors(os.getpid())
         gc.collect()
-        gc.disable()  # nothing may wait for it
+        gc.disable()  # no connection may wait for a collection to be closed
         server.freeze(True)
         try:
-            for each in (backend, fresh, backend):  # by its connection, and by a new one
-                assert failing_within(3, each).endswith("not done in time")
+            for each in (backend, fresh, backend):  # with an idle connection, and with a new one
+                assert failure_within(3, each).endswith("not done in time")
             assert descriptors(os.getpid()) <= before
         finally:
             server.freeze(False)
@@ -604,29 +606,29 @@ def test_a_server_that_stands_still_is_given_up_at_the_deadline(server: Postgres
         wait_until(lambda: len(find(backend, "alice")) == 1)
 
 
-def test_a_list_that_nobody_wants_any_more_is_given_up_in_time(server: Postgresql) -> None:
-    with asking(server.address(), list_query=ENDLESS, timeout=1) as backend:
-        people = listed(backend)
+def test_closing_an_unfinished_list_does_not_wait_for_a_frozen_server(server: Postgresql) -> None:
+    with opened(server.url(), list_query=ENDLESS, timeout=1) as backend:
+        people = list_users(backend)
         next(people)
-        ending = threading.Thread(target=people.close, daemon=True)  # type: ignore[attr-defined]
+        closing = threading.Thread(target=people.close, daemon=True)  # type: ignore[attr-defined]
         server.freeze(True)
         try:
-            ending.start()
-            ending.join(TIMEOUT)
-            assert not ending.is_alive()
+            closing.start()
+            closing.join(TIMEOUT)
+            assert not closing.is_alive()
         finally:
             server.freeze(False)
-            ending.join(TIMEOUT)
+            closing.join(TIMEOUT)
         wait_until(lambda: len(find(backend, "alice")) == 1)
 
 
-def test_what_is_given_back_after_the_end_is_closed(server: Postgresql) -> None:
+def test_a_connection_released_after_close_is_closed(server: Postgresql) -> None:
     before = descriptors(os.getpid())
     gc.collect()
     gc.disable()
     try:
-        with asking(server.address()) as backend:
-            people = listed(backend)
+        with opened(server.url()) as backend:
+            people = list_users(backend)
             next(people)
         assert descriptors(os.getpid()) == before + 1
         assert len(list(people)) == 4
@@ -635,34 +637,34 @@ def test_what_is_given_back_after_the_end_is_closed(server: Postgresql) -> None:
         gc.enable()
 
 
-def test_the_name_of_a_host_is_looked_up(server: Postgresql) -> None:
-    by_name = server.address().replace("127.0.0.1", "localhost")
-    several = f"{server.address().partition('@')[0]}@/postgres?host=nowhere.invalid:1&host=LOCALHOST:{server.port}"
-    for address in (by_name, several, f"{several}&host={server.folder}:{server.port}"):
-        with asking(address) as backend:
+def test_host_names_are_resolved(server: Postgresql) -> None:
+    by_name = server.url().replace("127.0.0.1", "localhost")
+    several = f"{server.url().partition('@')[0]}@/postgres?host=nowhere.invalid:1&host=LOCALHOST:{server.port}"
+    for address in (by_name, several, f"{several}&host={server.directory}:{server.port}"):
+        with opened(address) as backend:
             assert len(find(backend, "alice")) == 1
     for host, what in {"nowhere.invalid": "nowhere.invalid: ", "a..b": "a..b: is no name of a host"}.items():
-        with asking(f"postgresql://u@{host}/db") as backend, pytest.raises(BackendError) as caught:
+        with opened(f"postgresql://u@{host}/db") as backend, pytest.raises(BackendError) as caught:
             find(backend, "alice")
         assert f"sql postgresql://{host}/db: {what}" in str(caught.value)
 
 
-def test_a_restart_of_the_server_is_not_noticed(server: Postgresql) -> None:
-    with asking(server.address()) as backend:
-        people = listed(backend)
+def test_a_lookup_after_a_restart_of_the_server_succeeds(server: Postgresql) -> None:
+    with opened(server.url()) as backend:
+        people = list_users(backend)
         assert next(people).login
         server.kill()
         try:
-            assert failing_within(3, backend)
+            assert failure_within(3, backend)
         finally:
             server.start()
-        assert len(list(people)) == 4  # which had been fetched already
+        assert len(list(people)) == 4  # already fetched
         assert len(find(backend, "alice")) == 1
         server.kill()
         server.start()
         assert len(find(backend, "alice")) == 1
-    with asking(server.address(), list_query=ENDLESS) as backend:
-        people = listed(backend)
+    with opened(server.url(), list_query=ENDLESS) as backend:
+        people = list_users(backend)
         next(people)
         server.kill()
         server.start()
@@ -671,12 +673,12 @@ def test_a_restart_of_the_server_is_not_noticed(server: Postgresql) -> None:
         assert len(find(backend, "alice")) == 1
 
 
-# Many at once
+# Concurrency
 
 
-def test_threads_share_no_more_connections_than_allowed(url: str) -> None:
+def test_threads_share_at_most_the_configured_connections(url: str) -> None:
     found: list[int] = []
-    with asking(url, connections=4) as backend:
+    with opened(url, connections=4) as backend:
         before = descriptors(os.getpid())
 
         def work() -> None:
@@ -689,32 +691,32 @@ def test_threads_share_no_more_connections_than_allowed(url: str) -> None:
             thread.join()
         assert found == [1] * 640
         assert before < descriptors(os.getpid()) <= before + 4
-        people = [listed(backend) for _ in range(4)]
+        people = [list_users(backend) for _ in range(4)]
         assert all(next(each).login for each in people)
-        assert "all connections are in use" in failing_within(2, backend, 0.2)
-        people.clear()  # who stops asking gives back the connection
+        assert "all connections are in use" in failure_within(2, backend, 0.2)
+        people.clear()  # an abandoned list releases its connection
         assert len(find(backend, "alice")) == 1
     assert descriptors(os.getpid()) == before
 
 
-def test_clients_are_answered_in_time_while_the_server_is_killed_and_started_again(
+def test_clients_are_answered_in_time_while_the_server_is_killed_and_restarted(
     server: Postgresql, start: Start, tmp_path: Path
 ) -> None:
     daemon = start(
         f'listen: "127.0.0.1:0"\nlimits: {{answer_seconds: 3, threads: 8}}\nprocess: {{umask: "022"}}\n'
-        f"backend: {{type: sql, url: '{server.address()}', query: '{QUERY}', timeout: 2}}\n"
+        f"backend: {{type: sql, url: '{server.url()}', query: '{QUERY}', timeout: 2}}\n"
     )
     address, good, failed = daemon.address, daemon.ask(b"alice\r\n"), b"Internal error in server\r\n"
     assert b"Alice Archer" in good
     answers: list[bytes] = []
     slowest = [0.0]
-    over = threading.Event()
+    stop = threading.Event()
 
     def client() -> None:
-        while not over.is_set():
-            begun = time.monotonic()
+        while not stop.is_set():
+            started = time.monotonic()
             answers.append(ask(address, b"alice\r\n"))
-            slowest.append(time.monotonic() - begun)
+            slowest.append(time.monotonic() - started)
 
     threads = [threading.Thread(target=client) for _ in range(8)]
     for thread in threads:
@@ -727,32 +729,32 @@ def test_clients_are_answered_in_time_while_the_server_is_killed_and_started_aga
             server.start()
         wait_until(lambda: answers[-20:].count(good) == 20)
     finally:
-        over.set()
+        stop.set()
         for thread in threads:
             thread.join()
     assert set(answers) == {good, failed}
     assert max(slowest) < 4
     assert int(status(daemon.process.pid, "Threads")[0]) <= 3 + 8
-    connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fingerd'"
-    assert 1 <= int(server.run(connected)) <= 8
+    count_connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fingerd'"
+    assert 1 <= int(server.run(count_connections)) <= 8
     daemon.stop()
     assert not [line for line in daemon.log if "Traceback" in line or PASSWORD in line]
     assert [
         line for line in daemon.log if f"backend failed: sql postgresql://127.0.0.1:{server.port}/postgres: " in line
     ]
-    wait_until(lambda: server.run(connected) == "0")
+    wait_until(lambda: server.run(count_connections) == "0")
 
 
-def test_a_frozen_server_costs_no_client_more_than_its_time(server: Postgresql, start: Start) -> None:
+def test_a_frozen_server_delays_no_client_beyond_the_deadline(server: Postgresql, start: Start) -> None:
     daemon = start(
         f'listen: "127.0.0.1:0"\nlimits: {{answer_seconds: 2, threads: 4, per_client: 100}}\n'
-        f"backend: {{type: sql, url: '{server.address()}', query: '{QUERY}', timeout: 1}}\n"
+        f"backend: {{type: sql, url: '{server.url()}', query: '{QUERY}', timeout: 1}}\n"
     )
     good = daemon.ask(b"alice\r\n")
     server.freeze(True)
     answers: list[bytes] = []
     threads = [threading.Thread(target=lambda: answers.append(daemon.ask(b"alice\r\n"))) for _ in range(12)]
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         for thread in threads:
             thread.start()
@@ -760,12 +762,12 @@ def test_a_frozen_server_costs_no_client_more_than_its_time(server: Postgresql, 
             thread.join()
     finally:
         server.freeze(False)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     assert set(answers) <= {b"Internal error in server\r\n", b"Finger service is busy, try again later\r\n"}
     wait_until(lambda: daemon.ask(b"alice\r\n") == good)
 
 
-# A million
+# Large tables
 
 
 LARGE = {
@@ -787,7 +789,7 @@ MEASURED = """if True:
     from tests.helpers.daemons import status
     url, list_query = sys.argv[1:]
     backend = Sql(url, "SELECT * FROM people WHERE login = :user", list_query)
-    everybody = Sql(url, "SELECT login FROM people WHERE :user <> ''")
+    unfiltered = Sql(url, "SELECT login FROM people WHERE :user <> ''")
     ruip = Ruip(backend, Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 262144)
     answer = lambda line: ruip.answer_line(line, AnswerContext("unix", time.monotonic() + 20, time.time())).reply
     assert b"Name 777777\\r\\n" in answer(b"u0777777"), answer(b"u0777777")
@@ -795,29 +797,28 @@ MEASURED = """if True:
     answer(b"")
     before = int(status("self", "VmHWM")[0])
     for _ in range(5):
-        told = answer(b"")
-        assert len(everybody.find(Lookup("u", False, "unix", time.monotonic() + 20))) == 100
-    assert told.endswith(b"[answer cut]\\r\\n") and b"u0000001" in told and 250_000 < len(told) <= 262144, told[-500:]
+        reply = answer(b"")
+        assert len(unfiltered.find(Lookup("u", False, "unix", time.monotonic() + 20))) == 100
+    assert reply.endswith(b"[answer cut]\\r\\n"), reply[-500:]
+    assert b"u0000001" in reply and 250_000 < len(reply) <= 262144
     print(int(status("self", "VmHWM")[0]) - before)
 """
 
 
 @pytest.mark.parametrize("kind", LARGE)
-def test_a_million_people_are_neither_loaded_nor_gone_through(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_million_rows_are_not_loaded(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if kind == "sqlite":
-        url = write(tmp_path / "large.db", LARGE[kind])
+        url = create(tmp_path / "large.db", LARGE[kind])
     else:
         server: Postgresql = request.getfixturevalue("server")
         server.run(LARGE[kind])
-        url = server.address(database="large")
+        url = server.url(database="large")
     for list_query in ("SELECT login, name FROM people ORDER BY login", ENDLESS.replace("'u'", "'u000000'")):
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", MEASURED, url, list_query], capture_output=True, text=True, cwd=ROOT, check=False
         )
-        assert done.stderr == ""
-        assert int(done.stdout) < 4096  # KiB
+        assert result.stderr == ""
+        assert int(result.stdout) < 4096  # KiB
 
 
 WIDE = {
@@ -833,24 +834,24 @@ WIDE_MEASURED = """if True:
     from tests.helpers.daemons import status
     url, query = sys.argv[1:]
     backend = Sql(url, query + "' || :user", query + "x'")
-    ask = Lookup("u", False, "unix", time.monotonic() + 60)
+    lookup = Lookup("u", False, "unix", time.monotonic() + 60)
     before = int(status("self", "VmHWM")[0])
-    assert sum(1 for person in backend.list_users(ask)) == 600
+    assert sum(1 for person in backend.list_users(lookup)) == 600
     print(int(status("self", "VmHWM")[0]) - before)
-    assert len(backend.find(ask)) == 100
+    assert len(backend.find(lookup)) == 100
 """
 
 
-def test_rows_that_are_wide_are_not_held_by_the_hundreds(url: str) -> None:
+def test_wide_rows_are_fetched_in_small_batches(url: str) -> None:
     query = WIDE[url.partition(":")[0]]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", WIDE_MEASURED, url, query], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    assert done.stderr == ""
-    assert int(done.stdout) < 200 * 1024  # KiB: a third of them all
+    assert result.stderr == ""
+    assert int(result.stdout) < 200 * 1024  # KiB: a third of them all
 
 
-# Jails
+# Chroot
 
 
 WITHOUT_IMPORTS = """if True:
@@ -859,35 +860,35 @@ WITHOUT_IMPORTS = """if True:
     from fingerd.backends.sql import Sql
     from fingerd.errors import BackendError
     url, query, list_query = sys.argv[1:]
-    made = [Sql(url, query, list_query), Sql(url, "SELECT FROM nothing WHERE :user"), Sql(url, query, list_query)]
+    backends = [Sql(url, query, list_query), Sql(url, "SELECT FROM nothing WHERE :user"), Sql(url, query, list_query)]
     class Refuse:
         def find_spec(self, name, *_):
             os.write(2, f"late import of {name}".encode())
             os._exit(1)
     sys.meta_path.insert(0, Refuse())
-    ask = lambda name: Lookup(name, False, "unix", time.monotonic() + 5)
-    assert len(made[0].find(ask("alice"))) == 1 and len(list(made[0].list_users(ask("")))) == 5
-    assert not made[0].find(ask("Zo\\u00eb2\\ud800")) and not made[0].find(ask("nobody\\u65e5"))
-    for backend, seconds in ((made[1], 5), (made[2], -1)):
+    lookup = lambda name: Lookup(name, False, "unix", time.monotonic() + 5)
+    assert len(backends[0].find(lookup("alice"))) == 1 and len(list(backends[0].list_users(lookup("")))) == 5
+    assert not backends[0].find(lookup("Zo\\u00eb2\\ud800")) and not backends[0].find(lookup("nobody\\u65e5"))
+    for backend, seconds in ((backends[1], 5), (backends[2], -1)):
         try:
             backend.find(Lookup("alice", False, "unix", time.monotonic() + seconds))
             os._exit(2)
         except BackendError:
             pass
-    for backend in made:
+    for backend in backends:
         backend.close()
     del sys.meta_path[0]
 """
 
 
-def test_asking_imports_nothing(url: str) -> None:
+def test_lookups_import_nothing(url: str) -> None:
     command = [sys.executable, "-c", WITHOUT_IMPORTS, url, QUERY, LIST]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 @pytest.mark.root
-def test_people_are_told_in_a_jail(url: str, start: Start, tmp_path: Path) -> None:
+def test_people_are_found_in_a_chroot(url: str, start: Start, tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
     path = url.removeprefix("sqlite:///")
     inside = url.replace(path, "/people.db") if url.startswith("sqlite") else url
@@ -903,46 +904,48 @@ def test_people_are_told_in_a_jail(url: str, start: Start, tmp_path: Path) -> No
 # The examples
 
 
-def test_the_example_of_sqlite_is_made_and_told(tmp_path: Path) -> None:
-    made = subprocess.run([sys.executable, EXAMPLES / "people-db", "people.db"], cwd=tmp_path, check=False)
-    assert made.returncode == 0
+def test_the_sqlite_example_works(tmp_path: Path) -> None:
+    created = subprocess.run([sys.executable, EXAMPLES / "people-db", "people.db"], cwd=tmp_path, check=False)
+    assert created.returncode == 0
     config = EXAMPLES / "sql.yaml"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
-    def told(*arguments: str) -> str:
+    def output(*arguments: str) -> str:
         command = [*FINGERD, "-c", str(config), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
 
-    assert told("--check") == f"{config}: no problem found\n"
-    told_to_members = told("--query", "brindle")
-    assert "Brindle Oakenshaw" in told_to_members
-    assert "555-0102" in told_to_members
-    assert "555-0102" not in told("--query", "brindle", "--from", "203.0.113.9")
-    assert "zoe" in told("--query", "")
-    assert told("--query", "tansy") == told("--query", "nobody") == "No such user\n"
+    assert output("--check") == f"{config}: no problem found\n"
+    member_output = output("--query", "brindle")
+    assert "Brindle Oakenshaw" in member_output
+    assert "555-0102" in member_output
+    assert "555-0102" not in output("--query", "brindle", "--from", "203.0.113.9")
+    assert "zoe" in output("--query", "")
+    assert output("--query", "tansy") == output("--query", "nobody") == "No such user\n"
 
 
-def test_the_example_of_postgresql_is_made_and_told(server: Postgresql, tmp_path: Path) -> None:
+def test_the_postgresql_example_works(server: Postgresql, tmp_path: Path) -> None:
     server.run("CREATE DATABASE people")
     server.run((EXAMPLES / "postgresql.sql").read_text(), "people")
     server.run("ALTER ROLE fingerd PASSWORD 'a secret'")
     text = (EXAMPLES / "postgresql.yaml").read_text()
     assert "url: postgresql://fingerd@/people?host=/run/postgresql" in text
     path = tmp_path / "fingerd.yaml"
-    path.write_text(text.replace("host=/run/postgresql", f"host={server.folder}&port={server.port}&password=a+secret"))
+    path.write_text(
+        text.replace("host=/run/postgresql", f"host={server.directory}&port={server.port}&password=a+secret")
+    )
     backend = load_config(str(path)).backend
     assert isinstance(backend, Sql)
     ruip = Ruip(backend, Policy((Rule(from_=("any",), show=("everything",), list=True),)), ReplyOptions(), 1024, 65536)
 
-    def told(line: str) -> str:
+    def output(line: str) -> str:
         return ruip.answer_line(line.encode(), AnswerContext("unix", time.monotonic() + 5, time.time())).reply.decode()
 
-    assert "Brindle Oakenshaw" in told("brindle")
-    assert "zoe" in told("")
-    assert told("tansy") == told("nobody") == "No such user\r\n"
+    assert "Brindle Oakenshaw" in output("brindle")
+    assert "zoe" in output("")
+    assert output("tansy") == output("nobody") == "No such user\r\n"
     backend.close()
-    with asking(server.address("fingerd", "a secret", "people"), "SELECT * FROM people WHERE login = :user") as direct:
-        with pytest.raises(BackendError, match="permission denied"):  # who is hidden, and what is not to be told
+    with opened(server.url("fingerd", "a secret", "people"), "SELECT * FROM people WHERE login = :user") as direct:
+        with pytest.raises(BackendError, match="permission denied"):  # the view hides people and columns
             find(direct, "brindle")
