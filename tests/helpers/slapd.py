@@ -1,4 +1,4 @@
-"""A directory server of the tests' own: OpenLDAP's slapd, on free ports of loopback, with a certificate to show."""
+"""An LDAP server for tests: OpenLDAP's slapd on free loopback ports, with a certificate."""
 
 import shutil
 import signal
@@ -22,9 +22,9 @@ include /etc/ldap/schema/inetorgperson.schema
 include /etc/ldap/schema/nis.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
-TLSCACertificateFile FOLDER/ca.pem
-TLSCertificateFile FOLDER/server.pem
-TLSCertificateKeyFile FOLDER/server.key
+TLSCACertificateFile DIRECTORY/ca.pem
+TLSCertificateFile DIRECTORY/server.pem
+TLSCertificateKeyFile DIRECTORY/server.key
 sizelimit size.soft=500 size.hard=500 size.prtotal=unlimited
 OPTIONS
 database mdb
@@ -32,7 +32,7 @@ maxsize 67108864
 suffix {SUFFIX}
 rootdn {READER}
 rootpw "{PASSWORD}"
-directory FOLDER
+directory DIRECTORY
 index uid eq
 access to attrs=homePhone by users read by * none
 access to dn.subtree=ou=closed,{SUFFIX} by users read by * none
@@ -41,32 +41,32 @@ access to * by * read
 
 
 class Slapd:
-    """A server that knows what an LDIF says. ``ldap``, ``ldaps`` and ``ldapi`` are its addresses."""
+    """A server with the entries of an LDIF. ``ldap``, ``ldaps`` and ``ldapi`` are its URLs."""
 
-    def __init__(self, folder: Path, ldif: str, options: str = "") -> None:
+    def __init__(self, directory: Path, ldif: str, options: str = "") -> None:
         assert SLAPD
-        folder.mkdir(exist_ok=True)
-        # A copy: where AppArmor is on, it keeps the program in /usr/sbin to folders of its own.
-        self._program = folder / "slapd"
+        directory.mkdir(exist_ok=True)
+        # A copy: AppArmor restricts the program in /usr/sbin to its own directories.
+        self._program = directory / "slapd"
         shutil.copy(SLAPD, self._program)
-        self.ca = folder / "ca.pem"
-        make_authority(folder)
-        self._config = folder / "slapd.conf"
-        self._config.write_text(CONFIG.replace("FOLDER", str(folder)).replace("OPTIONS", options))
-        (folder / "people.ldif").write_text(ldif)
-        run([f"{self._program}", "-T", "add", "-q", "-f", f"{self._config}", "-l", f"{folder}/people.ldif"])
+        self.ca = directory / "ca.pem"
+        make_authority(directory)
+        self._config = directory / "slapd.conf"
+        self._config.write_text(CONFIG.replace("DIRECTORY", str(directory)).replace("OPTIONS", options))
+        (directory / "people.ldif").write_text(ldif)
+        run([f"{self._program}", "-T", "add", "-q", "-f", f"{self._config}", "-l", f"{directory}/people.ldif"])
         self.port, self.tls_port = free_port(), free_port()
         self.ldap, self.ldaps = f"ldap://127.0.0.1:{self.port}", f"ldaps://127.0.0.1:{self.tls_port}"
-        self.ldapi = f"ldapi://{folder}/socket"
+        self.ldapi = f"ldapi://{directory}/socket"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        """Start it, again where it has been stopped, at the same addresses; it answers then."""
+        """Start or restart the server at the same URLs, and wait until it accepts connections."""
         escaped = self.ldapi.removeprefix("ldapi://").replace("/", "%2F")
-        addresses = f"{self.ldap} {self.ldaps} ldaps://127.0.0.2:{self.tls_port} ldapi://{escaped}"
+        urls = f"{self.ldap} {self.ldaps} ldaps://127.0.0.2:{self.tls_port} ldapi://{escaped}"
         self._process = subprocess.Popen(
-            [self._program, "-d", "0", "-f", self._config, "-h", addresses],
+            [self._program, "-d", "0", "-f", self._config, "-h", urls],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ class Slapd:
 
     def _listens(self) -> bool:
         assert self._process
-        assert self._process.poll() is None, "slapd has ended"
+        assert self._process.poll() is None, "slapd has exited"
         try:
             socket.create_connection(("127.0.0.1", self.tls_port), timeout=TIMEOUT).close()
         except OSError:
@@ -87,12 +87,12 @@ class Slapd:
         return True
 
     def send(self, number: int) -> None:
-        """Have a signal sent to it."""
+        """Send a signal to the server."""
         assert self._process
         self._process.send_signal(number)
 
     def stop(self, number: int = signal.SIGKILL) -> None:
-        """End it."""
+        """End the server."""
         if self._process:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(number)
@@ -101,22 +101,22 @@ class Slapd:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens at."""
+    """An unused loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
-def make_authority(folder: Path) -> None:
-    """Make ca.pem, and server.pem with server.key for 127.0.0.1 and localhost, which it has signed."""
+def make_authority(directory: Path) -> None:
+    """Create a CA in ca.pem, and in server.pem with server.key a certificate by it for 127.0.0.1 and localhost."""
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    key = ["-subj", "/CN=test authority", "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.pem"]
+    key = ["-subj", "/CN=test authority", "-keyout", f"{directory}/ca.key", "-out", f"{directory}/ca.pem"]
     run([*make, *key])
-    signed = ["-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key", "-subj", "/CN=server"]
+    signed = ["-CA", f"{directory}/ca.pem", "-CAkey", f"{directory}/ca.key", "-subj", "/CN=server"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
-    run([*make, *signed, *names, "-keyout", f"{folder}/server.key", "-out", f"{folder}/server.pem"])
+    run([*make, *signed, *names, "-keyout", f"{directory}/server.key", "-out", f"{directory}/server.pem"])
 
 
 def run(command: list[str]) -> None:
-    """Run a command that must do well."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    """Run a command that must succeed."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""Connections to several servers that know the same: each is used by one thread at a time, and kept for the next."""
+"""A pool of connections to several equivalent servers; a connection is used by one thread at a time."""
 
 import threading
 import time
@@ -10,106 +10,111 @@ from typing import Generic, Protocol, TypeVar
 from fingerd.errors import BackendError
 from fingerd.net.deadline import split_deadline
 
-KEPT_SECONDS = 60.0  # that a connection is kept without use: a firewall may have forgotten it after that
-DOWN_SECONDS = 30.0  # that a server which has failed is asked after all others
+IDLE_SECONDS = 60.0  # after which an unused connection is closed: a firewall may have dropped it
+DOWN_SECONDS = 30.0  # for which a failed server is tried after all others
 
 
-class LostError(BackendError):
-    """A connection, or its server, is of no use any more; another one may be."""
+class ConnectionLostError(BackendError):
+    """A connection, or its server, failed; another one may work."""
 
 
-class Link(Protocol):
-    """One connection."""
+class Connection(Protocol):
+    """What the pool needs of a connection."""
 
     def close(self) -> None:
-        """Close it; does not wait, and does not fail."""
+        """Close it; never blocks, never fails."""
 
 
-L = TypeVar("L", bound=Link)
+C = TypeVar("C", bound=Connection)
 T = TypeVar("T")
+Operation = Callable[[C, float], T]  # what is done with a connection by a deadline; may raise ConnectionLostError
 
 
-class _Server(Generic[L]):
-    """How to connect to one server, what is kept of its connections, and until when it counts as down."""
+class _Server(Generic[C]):
+    """One server: how to connect to it, its idle connections, and until when it counts as down."""
 
-    def __init__(self, connect: Callable[[float], L]) -> None:
+    def __init__(self, connect: Callable[[float], C]) -> None:
         self.connect = connect
-        self.kept: deque[tuple[L, float]] = deque()  # the one used last, and when, is at the right
+        self.idle: deque[tuple[C, float]] = deque()  # with the time of the last use; the latest is at the right
         self.down_until = 0.0  # time.monotonic() seconds; 0 for a server that has not failed
 
 
-class Pool(Generic[L]):
-    """Up to ``most`` connections in use at once. None is made before it is needed.
+class Pool(Generic[C]):
+    """At most ``max_connections`` connections in use at once, made when they are needed.
 
-    Servers are tried in their order; who has failed is tried last for a
-    while. Every one that is tried has an equal share of the time that is left.
+    The servers are tried in order, those that failed recently last. Each has
+    an equal share of the remaining time.
     """
 
-    def __init__(self, name: str, connects: Sequence[Callable[[float], L]], most: int) -> None:
+    def __init__(self, name: str, connects: Sequence[Callable[[float], C]], max_connections: int) -> None:
         self._name = name
         self._servers = [_Server(connect) for connect in connects]
-        self._free = threading.Semaphore(most)
+        self._free = threading.Semaphore(max_connections)
         self._lock = threading.Lock()
         self._closed = False
 
-    @contextmanager
-    def borrowed(self, begin: Callable[[L, float], T], due: float) -> Iterator[tuple[L, T]]:
-        """A connection that works, and what ``begin`` has made with it until its own deadline, at most ``due``.
+    def run(self, operation: Operation[C, T], deadline: float) -> T:
+        """The result of an operation; raises as checkout()."""
+        with self.checkout(operation, deadline) as (_, result):
+            return result
 
-        ``begin`` raises LostError for a connection that does not work, which
-        makes another one be tried; LostError where there is none left. The
-        connection is kept where the block ends well, and closed otherwise.
+    @contextmanager
+    def checkout(self, operation: Operation[C, T], deadline: float) -> Iterator[tuple[C, T]]:
+        """A connection, and the result of its first operation, which is tried until a connection works.
+
+        ConnectionLostError if no server works by the deadline. The connection
+        returns to the pool after the block, or is closed if the block raises.
         """
-        if not self._free.acquire(timeout=max(due - time.monotonic(), 0)):
-            raise LostError(f"{self._name}: no connection was free in time")
+        if not self._free.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            raise ConnectionLostError(f"{self._name}: no connection was free in time")
         try:
-            server, link, made = self._begin(begin, due)
+            server, connection, result = self._run_on_any(operation, deadline)
             try:
-                yield link, made
-            except BaseException:  # also where whoever reads page by page has enough
-                link.close()
+                yield connection, result
+            except BaseException:  # GeneratorExit too: a list that is not read to its end
+                connection.close()
                 raise
-            self._keep(server, link)
+            self._return(server, connection)
         finally:
             self._free.release()
 
     def close(self) -> None:
-        """Close what is kept, and whatever is given back later."""
+        """Close the idle connections now, and those in use when they are returned."""
         with self._lock:
             self._closed = True
         for server in self._servers:
-            self._forget(server)
+            self._drop_idle(server)
 
-    def _begin(self, begin: Callable[[L, float], T], due: float) -> tuple[_Server[L], L, T]:
+    def _run_on_any(self, operation: Operation[C, T], deadline: float) -> tuple[_Server[C], C, T]:
         causes = []
-        for server, share in split_deadline(self._in_turn(), due):
+        for server, server_deadline in split_deadline(self._by_preference(), deadline):
             try:
-                link, made = self._begin_at(server, begin, share)
-            except LostError as error:
+                connection, result = self._run_on(server, operation, server_deadline)
+            except ConnectionLostError as error:
                 server.down_until = time.monotonic() + DOWN_SECONDS
                 causes.append(str(error))
                 continue
-            except BackendError:  # a server that refuses is there
+            except BackendError:  # a server that refuses is up
                 server.down_until = 0.0
                 raise
             server.down_until = 0.0
-            return server, link, made
-        raise LostError("; ".join(causes))
+            return server, connection, result
+        raise ConnectionLostError("; ".join(causes))
 
-    def _begin_at(self, server: _Server[L], begin: Callable[[L, float], T], due: float) -> tuple[L, T]:
-        link = self._take(server)
-        if link is not None:
+    def _run_on(self, server: _Server[C], operation: Operation[C, T], deadline: float) -> tuple[C, T]:
+        connection = self._take_idle(server)
+        if connection is not None:
             try:
-                return link, _begun(link, begin, due)
-            except LostError:
-                if time.monotonic() >= due:
+                return connection, _run_or_close(connection, operation, deadline)
+            except ConnectionLostError:
+                if time.monotonic() >= deadline:
                     raise
-                self._forget(server)  # it has been restarted, or closes who is silent: the others are lost, too
-        link = server.connect(due)
-        return link, _begun(link, begin, due)
+                self._drop_idle(server)  # a restart or an idle timeout of the server: the others are lost as well
+        connection = server.connect(deadline)
+        return connection, _run_or_close(connection, operation, deadline)
 
-    def _in_turn(self) -> list[_Server[L]]:
-        """All servers, those that are down last. Only one thread at a time looks whether such a one is back."""
+    def _by_preference(self) -> list[_Server[C]]:
+        """All servers, those that are down last. After DOWN_SECONDS a single thread at a time tries one again."""
         now = time.monotonic()
         with self._lock:
             up = [server for server in self._servers if server.down_until <= now]
@@ -119,42 +124,42 @@ class Pool(Generic[L]):
                     server.down_until = now + DOWN_SECONDS
         return [*up, *down]
 
-    def _take(self, server: _Server[L]) -> L | None:
-        """The kept connection that was used last, if any."""
-        self._sweep()
+    def _take_idle(self, server: _Server[C]) -> C | None:
+        """The idle connection that was used last, if any."""
+        self._drop_expired()
         with self._lock:
-            return server.kept.pop()[0] if server.kept else None
+            return server.idle.pop()[0] if server.idle else None
 
-    def _keep(self, server: _Server[L], link: L) -> None:
-        self._sweep()
+    def _return(self, server: _Server[C], connection: C) -> None:
+        self._drop_expired()
         with self._lock:
             if not self._closed:
-                server.kept.append((link, time.monotonic()))
+                server.idle.append((connection, time.monotonic()))
                 return
-        link.close()
+        connection.close()
 
-    def _sweep(self) -> None:
-        """Close the connections that were kept for too long: of all servers, also of one that has only stood in."""
-        old = time.monotonic() - KEPT_SECONDS
-        stale = []
+    def _drop_expired(self) -> None:
+        """Close the connections to all servers, those that are no longer used included, that were idle for too long."""
+        oldest = time.monotonic() - IDLE_SECONDS
+        expired = []
         with self._lock:
             for server in self._servers:
-                while server.kept and server.kept[0][1] < old:
-                    stale.append(server.kept.popleft()[0])
-        for link in stale:
-            link.close()
+                while server.idle and server.idle[0][1] < oldest:
+                    expired.append(server.idle.popleft()[0])
+        for connection in expired:
+            connection.close()
 
-    def _forget(self, server: _Server[L]) -> None:
+    def _drop_idle(self, server: _Server[C]) -> None:
         with self._lock:
-            links = [link for link, _ in server.kept]
-            server.kept.clear()
-        for link in links:
-            link.close()
+            connections = [connection for connection, _ in server.idle]
+            server.idle.clear()
+        for connection in connections:
+            connection.close()
 
 
-def _begun(link: L, begin: Callable[[L, float], T], due: float) -> T:
+def _run_or_close(connection: C, operation: Operation[C, T], deadline: float) -> T:
     try:
-        return begin(link, due)
+        return operation(connection, deadline)
     except BaseException:
-        link.close()
+        connection.close()
         raise

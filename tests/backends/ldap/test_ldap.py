@@ -1,4 +1,4 @@
-"""``type: ldap``, against a real slapd that is encrypted, limited, stuck, killed, started again; and against worse."""
+"""``type: ldap`` with a real slapd: encrypted, limited, frozen, killed, restarted; and with misbehaving servers."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
 
 from fingerd.backends import Lookup
-from fingerd.backends.ldap import NAMESAKES, Ldap
+from fingerd.backends.ldap import MAX_MATCHES, Ldap
 from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError, ConfigError
 from fingerd.people import Person
@@ -30,8 +30,8 @@ from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Daemon, ask, descript
 from tests.helpers.requirements import need
 from tests.helpers.slapd import PASSWORD, READER, SUFFIX, Slapd, make_authority, needs_slapd
 
-CROWD = 2100
-ODD = f"""
+MEMBERS = 2100
+UNUSUAL = f"""
 dn: uid=odd,ou=people,{SUFFIX}
 objectClass: inetOrgPerson
 uid: odd
@@ -86,31 +86,32 @@ uid: exact
 cn: Exact
 sn: Other
 
-dn: ou=crowd,{SUFFIX}
+dn: ou=members,{SUFFIX}
 objectClass: organizationalUnit
-ou: crowd
+ou: members
 """
 
 
-def tree() -> str:
-    """The example's people, odd ones, and a crowd."""
-    crowd = "\n".join(
-        f"dn: uid=u{number},ou=crowd,{SUFFIX}\nobjectClass: inetOrgPerson\nuid: u{number}\ncn: Member {number}\nsn: x\n"
-        for number in range(CROWD)
+def ldif() -> str:
+    """The LDIF of the example, of unusual entries, and of many members."""
+    members = "\n".join(
+        f"dn: uid=u{number},ou=members,{SUFFIX}\nobjectClass: inetOrgPerson\n"
+        f"uid: u{number}\ncn: Member {number}\nsn: x\n"
+        for number in range(MEMBERS)
     )
-    return f"{(EXAMPLES / 'ldap' / 'people.ldif').read_text()}{ODD}\n{crowd}"
+    return f"{(EXAMPLES / 'ldap' / 'people.ldif').read_text()}{UNUSUAL}\n{members}"
 
 
 @pytest.fixture(scope="module")
 def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
-    server = Slapd(tmp_path_factory.mktemp("slapd"), tree())
+    server = Slapd(tmp_path_factory.mktemp("slapd"), ldif())
     yield server
     server.stop()
 
 
 @pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Slapd]:
-    """A server that the test may treat badly."""
+def own_slapd(tmp_path: Path) -> Iterator[Slapd]:
+    """A server that the test may stop."""
     server = Slapd(tmp_path / "slapd", (EXAMPLES / "ldap" / "people.ldif").read_text())
     yield server
     server.stop()
@@ -121,7 +122,7 @@ Make = Callable[..., Ldap]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Makes backends, and closes them: then no descriptor may be left."""
+    """Makes backends, and closes them; no descriptor may stay open."""
     before = descriptors(os.getpid())
     made: list[Ldap] = []
 
@@ -130,7 +131,7 @@ def make() -> Iterator[Make]:
         return made[-1]
 
     yield make
-    gc.disable()  # which would end them some time, too
+    gc.disable()  # a collection would also close them
     try:
         for backend in made:
             backend.close()
@@ -139,16 +140,16 @@ def make() -> Iterator[Make]:
         gc.enable()
 
 
-def query(username: str, seconds: float = 10, by_name: bool = False) -> Lookup:
+def lookup(username: str, seconds: float = 10, by_name: bool = False) -> Lookup:
     return Lookup(username, False, "192.0.2.1", time.monotonic() + seconds, by_name)
 
 
 def find(backend: Ldap, username: str, seconds: float = 10, by_name: bool = False) -> list[Person]:
-    return list(backend.find(query(username, seconds, by_name)))
+    return list(backend.find(lookup(username, seconds, by_name)))
 
 
-def listed(backend: Ldap, seconds: float = 10) -> Iterator[Person]:
-    people = backend.list_users(query("", seconds))
+def list_users(backend: Ldap, seconds: float = 10) -> Iterator[Person]:
+    people = backend.list_users(lookup("", seconds))
     assert people is not None
     return people
 
@@ -165,7 +166,7 @@ BRINDLE = Person(
 )
 
 
-# What is told
+# Entries
 
 
 @needs_slapd
@@ -175,7 +176,7 @@ def test_an_entry_is_a_person(slapd: Slapd, make: Make) -> None:
 
 
 @needs_slapd
-def test_of_several_attributes_the_first_that_is_there_counts(slapd: Slapd, make: Make) -> None:
+def test_the_first_attribute_that_an_entry_has_is_used(slapd: Slapd, make: Make) -> None:
     fields = {
         "plan": ("info", "DESCRIPTION"),
         "office": (),
@@ -192,14 +193,14 @@ def test_of_several_attributes_the_first_that_is_there_counts(slapd: Slapd, make
 
 
 @needs_slapd
-def test_the_filter_decides_who_is_found_and_where(slapd: Slapd, make: Make) -> None:
+def test_filter_base_and_scope_select_the_entries(slapd: Slapd, make: Make) -> None:
     people = f"ou=people,{SUFFIX}"
     assert find(make(slapd.ldap, filter="(mail={user}@example.org)"), "zoe")[0].name == "Zoë Marrowby"
     assert find(make(slapd.ldap, filter="(mail={user}@example.org)"), "nologin")[0].login == "nologin"
     assert [person.login for person in find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "marrowby")] == [
         "zoe",
         "tansy",
-        "marrowby",  # who has no login is told by the name that was asked for
+        "marrowby",  # its entry has no login, so the username is used
     ]
     assert find(make(slapd.ldap, scope="one"), "brindle") == []
     assert find(make(slapd.ldap, scope="one", base=people), "brindle") == [BRINDLE]
@@ -209,9 +210,9 @@ def test_the_filter_decides_who_is_found_and_where(slapd: Slapd, make: Make) -> 
 
 @needs_slapd
 @pytest.mark.parametrize("rule", ["(uid={user})", "(|(uid={user})(mail={user}@example.org))"])
-def test_a_login_is_found_by_its_own_spelling_only(slapd: Slapd, make: Make, rule: str) -> None:
+def test_a_login_is_found_by_its_exact_spelling_only(slapd: Slapd, make: Make, rule: str) -> None:
     backend = make(slapd.ldap, filter=rule)
-    for name in ("ZOE", "Zoe", "\uff5a\uff4f\uff45", "zoe ", " zoe"):  # all the same to the directory
+    for name in ("ZOE", "Zoe", "\uff5a\uff4f\uff45", "zoe ", " zoe"):  # equal to the server
         assert find(backend, name) == [], name
     assert [find(backend, name) for name in ("mary  ann", "MARY ANN")] == [[], []]
     names = ("zoe", "odd", "second", "mary ann")
@@ -225,14 +226,14 @@ def test_the_exact_login_comes_first(slapd: Slapd, make: Make) -> None:
 
 
 @needs_slapd
-def test_more_than_can_be_told_are_cut(slapd: Slapd, make: Make) -> None:
-    assert len(find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "x")) == NAMESAKES
+def test_at_most_100_people_are_found(slapd: Slapd, make: Make) -> None:
+    assert len(find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "x")) == MAX_MATCHES
     named = make(slapd.ldap, name_filter="(cn=*{word}*)")
-    assert len(find(named, "member", by_name=True)) == NAMESAKES
+    assert len(find(named, "member", by_name=True)) == MAX_MATCHES
 
 
 @needs_slapd
-def test_parts_of_names_are_found_where_there_is_a_filter_for_them(slapd: Slapd, make: Make) -> None:
+def test_name_filter_finds_parts_of_names(slapd: Slapd, make: Make) -> None:
     backend = make(slapd.ldap, name_filter="(cn=*{word}*)")
     assert backend.searches_names
     assert not make(slapd.ldap).searches_names
@@ -246,32 +247,32 @@ def test_parts_of_names_are_found_where_there_is_a_filter_for_them(slapd: Slapd,
 
 
 @needs_slapd
-def test_a_list_is_read_page_by_page(slapd: Slapd, make: Make) -> None:
+def test_a_list_is_read_in_pages(slapd: Slapd, make: Make) -> None:
     backend = make(slapd.ldap, list_filter="(uid=*)")
-    people = list(listed(backend))
-    assert len({person.login for person in people}) == len(people) == CROWD + 8
+    people = list(list_users(backend))
+    assert len({person.login for person in people}) == len(people) == MEMBERS + 8
     assert replace(BRINDLE, directory="", shell="") in people
-    few = listed(backend)  # whoever has enough is not sent the rest
+    few = list_users(backend)  # a list that is not read to its end
     assert [next(few).login for _ in range(3)]
     few.close()  # type: ignore[attr-defined]
-    assert len(list(listed(backend))) == CROWD + 8
-    assert make(slapd.ldap).list_users(query("")) is None
+    assert len(list(list_users(backend))) == MEMBERS + 8
+    assert make(slapd.ldap).list_users(lookup("")) is None
 
 
 @needs_slapd
-def test_a_list_that_the_server_or_the_time_cuts_is_a_failure(slapd: Slapd, make: Make, tmp_path: Path) -> None:
-    limited = Slapd(tmp_path / "limited", tree(), "sizelimit size.soft=300 size.hard=300 size.prtotal=300")
+def test_a_list_cut_by_the_server_or_the_deadline_fails(slapd: Slapd, make: Make, tmp_path: Path) -> None:
+    limited = Slapd(tmp_path / "limited", ldif(), "sizelimit size.soft=300 size.hard=300 size.prtotal=300")
     try:
         backend = make(limited.ldap, list_filter="(uid=*)", name_filter="(cn=*{word}*)")
-        assert find(backend, "m", by_name=True) == []  # whom it means is not looked for in the whole directory
-        assert len(find(backend, "member", by_name=True)) == NAMESAKES
-        people = listed(backend)
+        assert find(backend, "m", by_name=True) == []  # the first entries only
+        assert len(find(backend, "member", by_name=True)) == MAX_MATCHES
+        people = list_users(backend)
         next(people)
         with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:\d+: sizeLimitExceeded$"):
             list(people)
     finally:
         limited.stop()
-    slow = listed(make(slapd.ldap, list_filter="(uid=*)"), seconds=0.5)
+    slow = list_users(make(slapd.ldap, list_filter="(uid=*)"), seconds=0.5)
     next(slow)
     time.sleep(0.6)
     with pytest.raises(BackendError, match=r": not done in time$"):
@@ -280,7 +281,7 @@ def test_a_list_that_the_server_or_the_time_cuts_is_a_failure(slapd: Slapd, make
 
 @needs_slapd
 @pytest.mark.parametrize("how", ["ldaps", "starttls", "localhost", "unverified", "ldapi"])
-def test_every_kind_of_connection_tells_the_same(slapd: Slapd, make: Make, how: str) -> None:
+def test_every_type_of_connection_finds_the_same(slapd: Slapd, make: Make, how: str) -> None:
     ways: dict[str, tuple[str, dict[str, Any]]] = {
         "ldaps": (slapd.ldaps, {"ca_file": str(slapd.ca)}),
         "starttls": (slapd.ldap, {"ca_file": str(slapd.ca), "starttls": True}),
@@ -298,7 +299,7 @@ def test_every_kind_of_connection_tells_the_same(slapd: Slapd, make: Make, how: 
 
 
 @needs_slapd
-def test_a_certificate_that_is_not_good_is_a_failure(slapd: Slapd, make: Make, tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_a_failure(slapd: Slapd, make: Make, tmp_path: Path) -> None:
     make_authority(tmp_path)
     other = {"ca_file": str(tmp_path / "ca.pem")}
     for backend in (make(slapd.ldaps, **other), make(slapd.ldap, starttls=True, **other), make(slapd.ldaps)):
@@ -309,7 +310,7 @@ def test_a_certificate_that_is_not_good_is_a_failure(slapd: Slapd, make: Make, t
 
 
 @needs_slapd
-def test_a_server_that_refuses_is_a_failure_with_its_word(slapd: Slapd, make: Make) -> None:
+def test_the_refusal_of_a_server_is_a_failure_with_its_result_code(slapd: Slapd, make: Make) -> None:
     wrong = make(slapd.ldap, bind_dn=READER, password_file=Secret("wr0ng"))
     with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:\d+: invalidCredentials$") as caught:
         find(wrong, "brindle")
@@ -368,7 +369,7 @@ HOSTILE = [
 @needs_slapd
 @pytest.mark.parametrize("by_name", [False, True], ids=["login", "name"])
 @pytest.mark.parametrize("rule", ["(uid={user})", "(|(uid={user})(cn={user}))", "(uid:caseExactMatch:={user})"])
-def test_no_name_means_anything_but_itself(slapd: Slapd, make: Make, rule: str, by_name: bool) -> None:
+def test_a_username_is_only_a_value(slapd: Slapd, make: Make, rule: str, by_name: bool) -> None:
     backend = make(slapd.ldap, filter=rule, name_filter="(cn=*{word}*)")
     for name in HOSTILE:
         assert find(backend, name, by_name=by_name) == [], name
@@ -376,12 +377,12 @@ def test_no_name_means_anything_but_itself(slapd: Slapd, make: Make, rule: str, 
     assert star.name == "Star Bracket"
 
 
-# Servers that come and go
+# Failing servers
 
 
 @contextmanager
 def bad_server(behave: Callable[[socket.socket], object]) -> Iterator[tuple[str, list[socket.socket]]]:
-    """A server that does this with everybody; its address, and the clients that it has had."""
+    """A server that treats every client so: its URL, and the clients' sockets."""
     seen: list[socket.socket] = []
 
     def serve() -> None:
@@ -409,19 +410,19 @@ def bad_server(behave: Callable[[socket.socket], object]) -> Iterator[tuple[str,
                 client.close()
 
 
-def stuck(_: socket.socket) -> None:
-    """Never says a word."""
+def silent(_: socket.socket) -> None:
+    """Never sends anything."""
 
 
 def drip(client: socket.socket) -> None:
-    """An answer, one byte after the other."""
+    """Sends a response byte by byte."""
     for byte in b"\x30\x84\x00\x00\x10\x00\x02\x01\x02" + b"\0" * 4000:
         client.sendall(bytes([byte]))
         time.sleep(0.05)
 
 
 def flood(client: socket.socket) -> None:
-    """One answer of four gigabytes."""
+    """Sends a response of four gigabytes."""
     client.recv(1000)
     client.sendall(b"\x30\x84\xff\xff\xff\xff")
     while True:
@@ -429,47 +430,49 @@ def flood(client: socket.socket) -> None:
 
 
 def garbled(client: socket.socket) -> None:
-    """What looks like an answer from afar."""
+    """Sends a malformed response."""
     client.recv(1000)
     client.sendall(b"\x30\x0a\x02\x01\x01" + b"\xff" * 7)
 
 
-def another(client: socket.socket) -> None:
-    """Another protocol."""
+def other_protocol(client: socket.socket) -> None:
+    """Speaks another protocol."""
     client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 10)
 
 
 BAD = {
-    "stuck": (stuck, "not done in time"),
+    "silent": (silent, "not done in time"),
     "drip": (drip, "not done in time"),
     "flood": (flood, "an answer of more than 2 MiB"),
-    "garbled": (garbled, "an answer that makes no sense ("),
-    "another": (another, ""),
+    "garbled": (garbled, "malformed response ("),
+    "other protocol": (other_protocol, ""),
     "hangs up": (socket.socket.close, ""),
 }
 
 
 @pytest.mark.parametrize(("behave", "cause"), BAD.values(), ids=BAD)
-def test_a_bad_server_is_a_failure_in_time(make: Make, behave: Callable[[socket.socket], object], cause: str) -> None:
+def test_a_misbehaving_server_fails_by_the_deadline(
+    make: Make, behave: Callable[[socket.socket], object], cause: str
+) -> None:
     for options in ({}, {"starttls": True}, {"bind_dn": "cn=x", "password_file": Secret("s3cret")}):
         with bad_server(behave) as (url, _):
-            begun = time.monotonic()
+            started = time.monotonic()
             with pytest.raises(BackendError) as caught:
-                find(make(url, timeout=0.4 if behave in (stuck, drip, another) else 10.0, **options), "brindle")
+                find(make(url, timeout=0.4 if behave in (silent, drip, other_protocol) else 10.0, **options), "brindle")
             assert str(caught.value).startswith(f"ldap {url}: {cause}")
             assert "s3cret" not in str(caught.value)
-            assert time.monotonic() - begun < 9
+            assert time.monotonic() - started < 9
 
 
-def test_a_bad_server_is_a_failure_in_time_over_tls_too(make: Make) -> None:
-    for behave in (stuck, drip, another):
+def test_a_misbehaving_tls_server_fails_by_the_deadline(make: Make) -> None:
+    for behave in (silent, drip, other_protocol):
         with bad_server(behave) as (url, _):
             with pytest.raises(BackendError, match=r"^ldap ldaps://"):
                 find(make(url.replace("ldap:", "ldaps:"), timeout=0.4), "brindle")
 
 
-def test_what_is_left_of_the_query_s_time_is_all_that_a_search_gets(make: Make) -> None:
-    with bad_server(stuck) as (url, seen):
+def test_a_search_is_limited_by_the_deadline_of_the_lookup(make: Make) -> None:
+    with bad_server(silent) as (url, seen):
         backend = make(url)
         with pytest.raises(BackendError, match="not done in time"):
             find(backend, "brindle", seconds=0.3)
@@ -479,7 +482,7 @@ def test_what_is_left_of_the_query_s_time_is_all_that_a_search_gets(make: Make) 
         assert len(seen) == 1
 
 
-def test_a_server_that_is_not_there_is_a_failure(make: Make, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_a_failure(make: Make, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"^ldap ldap://127\.0\.0\.1:1: Connection refused$"):
         find(make("ldap://127.0.0.1:1"), "brindle")
     with pytest.raises(BackendError, match=r"^ldap ldapi:///.*/none: No such file or directory$"):
@@ -490,9 +493,9 @@ def test_a_server_that_is_not_there_is_a_failure(make: Make, tmp_path: Path) -> 
         find(make("ldap://[::1]:1"), "brindle")
 
 
-# A name server that never answers, for a backend that is asked for somebody.
-SILENT = """
-mount --bind {folder}/resolv.conf /etc/resolv.conf && ip link set lo up && exec {python} - <<.
+# Looks up a user twice where the name server never answers.
+SILENT_NAME_SERVER = """
+mount --bind {directory}/resolv.conf /etc/resolv.conf && ip link set lo up && exec {python} - <<.
 import socket, time
 from fingerd.backends import Lookup, load_type
 from fingerd.errors import BackendError
@@ -500,15 +503,15 @@ server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 53))
 backend = load_type("{type}")(**{options})
 for name in range(2):
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
-        backend.find(Lookup("brindle", False, "unix", begun + 5))
+        backend.find(Lookup("brindle", False, "unix", started + 5))
     except BackendError as error:
-        print(error, time.monotonic() - begun < 4)
+        print(error, time.monotonic() - started < 4)
 assert server.recv(1000)
 .
 """
-DEADLINE_PASSED = {
+UNRESOLVABLE = {
     "ldap": ({"url": ("ldap://ldap.example.org",), "base": "", "timeout": 0.4}, "ldap ldap://ldap.example.org: "),
     "sql": (
         {"url": "postgresql://u@db.example.org/db", "query": "SELECT :user AS login", "timeout": 0.4},
@@ -518,24 +521,22 @@ DEADLINE_PASSED = {
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("kind", "how"), DEADLINE_PASSED.items(), ids=DEADLINE_PASSED)
-def test_a_name_server_that_never_answers_is_a_failure_in_time(
-    kind: str, how: tuple[dict[str, Any], str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("kind", "how"), UNRESOLVABLE.items(), ids=UNRESOLVABLE)
+def test_a_silent_name_server_fails_by_the_deadline(kind: str, how: tuple[dict[str, Any], str], tmp_path: Path) -> None:
     need("namespaces", "ip")
     if kind == "sql":
         pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install psycopg2-binary)")
     options, cause = how
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-    script = SILENT.format(folder=tmp_path, python=sys.executable, type=kind, options=options)
+    script = SILENT_NAME_SERVER.format(directory=tmp_path, python=sys.executable, type=kind, options=options)
     command = ["unshare", "--net", "--mount", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (done.stderr, done.stdout) == ("", f"{cause}not done in time True\n" * 2)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (result.stderr, result.stdout) == ("", f"{cause}not done in time True\n" * 2)
 
 
 @needs_slapd
-def test_of_several_servers_those_that_are_down_are_passed_over(slapd: Slapd, make: Make) -> None:
-    with bad_server(stuck) as (url, seen):
+def test_servers_that_are_down_are_skipped(slapd: Slapd, make: Make) -> None:
+    with bad_server(silent) as (url, seen):
         backend = make("ldap://127.0.0.1:1", url, slapd.ldap, timeout=1.5)
         assert [find(backend, "brindle") for _ in range(5)] == [[BRINDLE]] * 5
         assert len(seen) == 1
@@ -545,49 +546,49 @@ def test_of_several_servers_those_that_are_down_are_passed_over(slapd: Slapd, ma
 
 
 @needs_slapd
-def test_one_server_may_be_encrypted_and_another_not(slapd: Slapd, make: Make, tmp_path: Path) -> None:
+def test_encrypted_and_unencrypted_servers_can_be_mixed(slapd: Slapd, make: Make, tmp_path: Path) -> None:
     make_authority(tmp_path)
-    backend = make(slapd.ldaps, slapd.ldap, ca_file=str(tmp_path / "ca.pem"))  # the second one's is not looked at
+    backend = make(slapd.ldaps, slapd.ldap, ca_file=str(tmp_path / "ca.pem"))  # the second has no certificate to check
     assert find(backend, "brindle") == [BRINDLE]
 
 
 @needs_slapd
-def test_a_server_that_was_down_is_asked_again_after_a_while(
-    mortal: Slapd, slapd: Slapd, make: Make, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_was_down_is_tried_again(
+    own_slapd: Slapd, slapd: Slapd, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fingerd.backends.ldap.pool.DOWN_SECONDS", 0.1)
-    backend = make(mortal.ldap, slapd.ldap)
+    backend = make(own_slapd.ldap, slapd.ldap)
     assert find(backend, "u7") == []
-    mortal.stop()
+    own_slapd.stop()
     assert [person.login for person in find(backend, "u7")] == ["u7"]
-    mortal.start()
+    own_slapd.start()
     wait_until(lambda: find(backend, "u7") == [])
 
 
 @needs_slapd
-def test_connections_are_kept_and_made_again(mortal: Slapd, make: Make) -> None:
+def test_connections_are_reused_and_replaced(own_slapd: Slapd, make: Make) -> None:
     before = descriptors(os.getpid())
-    backend = make(mortal.ldap)
-    assert descriptors(os.getpid()) == before  # made when they are needed
+    backend = make(own_slapd.ldap)
+    assert descriptors(os.getpid()) == before  # none is made before a lookup
     assert [find(backend, "brindle") for _ in range(5)] == [[BRINDLE]] * 5
     assert descriptors(os.getpid()) == before + 1
-    mortal.stop()
+    own_slapd.stop()
     with pytest.raises(BackendError, match="Connection refused"):
         find(backend, "brindle")
     assert descriptors(os.getpid()) == before
-    mortal.start()
+    own_slapd.start()
     assert find(backend, "brindle") == [BRINDLE]
-    mortal.stop()
-    mortal.start()  # nobody has noticed
+    own_slapd.stop()
+    own_slapd.start()  # the idle connection is broken
     assert find(backend, "brindle") == [BRINDLE]
     backend.close()
     assert descriptors(os.getpid()) == before
 
 
 @needs_slapd
-def test_a_server_that_is_full_is_no_reason_to_wait_for_ever(slapd: Slapd, make: Make) -> None:
+def test_waiting_for_a_free_connection_has_a_deadline(slapd: Slapd, make: Make) -> None:
     backend = make(slapd.ldap, list_filter="(uid=*)", connections=1, timeout=0.3)
-    people = listed(backend)
+    people = list_users(backend)
     next(people)
     with pytest.raises(BackendError, match=r"^ldap: no connection was free in time$"):
         find(backend, "brindle")
@@ -596,10 +597,10 @@ def test_a_server_that_is_full_is_no_reason_to_wait_for_ever(slapd: Slapd, make:
 
 
 @needs_slapd
-def test_what_is_given_back_after_the_end_is_closed(slapd: Slapd, make: Make) -> None:
+def test_a_connection_returned_after_close_is_closed(slapd: Slapd, make: Make) -> None:
     before = descriptors(os.getpid())
     backend = make(slapd.ldap, list_filter="(uid=brindle)")
-    running = listed(backend)
+    running = list_users(backend)
     next(running)
     backend.close()
     assert descriptors(os.getpid()) == before + 1
@@ -608,7 +609,7 @@ def test_what_is_given_back_after_the_end_is_closed(slapd: Slapd, make: Make) ->
 
 
 @needs_slapd
-def test_thirty_two_threads_may_ask_at_once(slapd: Slapd, make: Make) -> None:
+def test_32_threads_search_concurrently(slapd: Slapd, make: Make) -> None:
     backend = make(slapd.ldap, connections=8, timeout=20.0)
     wrong: list[object] = []
 
@@ -630,32 +631,32 @@ def test_thirty_two_threads_may_ask_at_once(slapd: Slapd, make: Make) -> None:
 
 
 @needs_slapd
-def test_asking_imports_nothing(slapd: Slapd) -> None:
+def test_lookups_import_nothing(slapd: Slapd) -> None:
     code = """if True:
         import sys, time
         from fingerd.backends import Lookup, load_type
-        plain, secret, ca = sys.argv[1:]
-        made = [load_type("ldap")(url=(url,), base="dc=example,dc=org", ca_file=ca if url == secret else None,
-                list_filter="(uid=brindle)", name_filter="(cn=*{word}*)")
-                for url in (plain, secret, plain.replace("127.0.0.1", "localhost"), "ldap://127.0.0.1:1")]
+        plain, tls, ca = sys.argv[1:]
+        backends = [load_type("ldap")(url=(url,), base="dc=example,dc=org", ca_file=ca if url == tls else None,
+                    list_filter="(uid=brindle)", name_filter="(cn=*{word}*)")
+                    for url in (plain, tls, plain.replace("127.0.0.1", "localhost"), "ldap://127.0.0.1:1")]
         class Refuse:
             def find_spec(self, name, *_):
                 sys.exit(f"late import of {name}")
         sys.meta_path.insert(0, Refuse())
-        for backend in made:
+        for backend in backends:
             try:
                 for name in ("Zo\\u00eb", "brindle", "oakenshaw"):
-                    ask = Lookup(name, False, "unix", time.monotonic() + 5, True)
-                    print(len(backend.find(ask)), end=" ")
-                print(len(list(backend.list_users(ask))))
+                    lookup = Lookup(name, False, "unix", time.monotonic() + 5, True)
+                    print(len(backend.find(lookup)), end=" ")
+                print(len(list(backend.list_users(lookup))))
             except Exception as error:
                 print(type(error).__name__)
             backend.close()
         del sys.meta_path[0]
     """
     command = [sys.executable, "-c", code, slapd.ldap, slapd.ldaps, str(slapd.ca)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1 1 1 1\n" * 3 + "LostError\n", "")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "1 1 1 1\n" * 3 + "ConnectionLostError\n", "")
 
 
 CONFIG = """\
@@ -670,53 +671,53 @@ limits: {{answer_seconds: 4, per_client: 1000, threads: 12}}
 """
 
 
-def load(daemon: Daemon, seconds: float, during: Callable[[], object]) -> list[bytes]:
-    """What eight clients are told, each asking again and again while something happens; none may be kept waiting."""
-    told: list[bytes] = []
+def answers_around(daemon: Daemon, seconds: float, event: Callable[[], object]) -> list[bytes]:
+    """The answers to eight clients that send queries one after the other, before, during and after an event."""
+    answers: list[bytes] = []
     end = threading.Event()
 
     def work() -> None:
         while not end.is_set():
-            told.append(ask(daemon.address, b"brindle\r\n"))
+            answers.append(ask(daemon.address, b"brindle\r\n"))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     time.sleep(seconds)
-    during()
+    event()
     time.sleep(seconds)
     end.set()
     for thread in threads:
         thread.join()
-    return told
+    return answers
 
 
 @needs_slapd
-def test_a_server_that_dies_and_comes_back_costs_clients_an_error_and_nothing_else(mortal: Slapd, start: Start) -> None:
-    daemon = start(CONFIG.format(url=mortal.ldap))
+def test_a_restart_of_the_server_causes_errors_but_no_leaks(own_slapd: Slapd, start: Start) -> None:
+    daemon = start(CONFIG.format(url=own_slapd.ldap))
     pid = daemon.process.pid
     threads = int(status(pid, "Threads")[0])
     good = daemon.ask(b"brindle\r\n")
     assert b"Brindle Oakenshaw" in good
     failed = f"{INTERNAL_ERROR}\r\n".encode()
-    assert set(load(daemon, 0.3, lambda: None)) == {good}
+    assert set(answers_around(daemon, 0.3, lambda: None)) == {good}
     before = descriptors(pid)
 
-    assert set(load(daemon, 0.3, mortal.stop)) == {good, failed}
-    assert set(load(daemon, 0.2, lambda: None)) == {failed}
-    told = load(daemon, 0.3, mortal.start)
-    assert (told[0], told[-1]) == (failed, good)
+    assert set(answers_around(daemon, 0.3, own_slapd.stop)) == {good, failed}
+    assert set(answers_around(daemon, 0.2, lambda: None)) == {failed}
+    answers = answers_around(daemon, 0.3, own_slapd.start)
+    assert (answers[0], answers[-1]) == (failed, good)
 
-    mortal.send(signal.SIGSTOP)  # which accepts, and never answers
-    assert set(load(daemon, 0.3, lambda: None)) <= {good, failed}
+    own_slapd.send(signal.SIGSTOP)  # it accepts connections, but never answers
+    assert set(answers_around(daemon, 0.3, lambda: None)) <= {good, failed}
     assert daemon.ask(b"brindle\r\n") == failed
-    mortal.send(signal.SIGCONT)
+    own_slapd.send(signal.SIGCONT)
     wait_until(lambda: daemon.ask(b"brindle\r\n") == good)
-    assert set(load(daemon, 0.3, lambda: None)) == {good}
+    assert set(answers_around(daemon, 0.3, lambda: None)) == {good}
 
-    wait_until(lambda: descriptors(pid) <= before + 8)  # a kept connection for each client that asks at once
+    wait_until(lambda: descriptors(pid) <= before + 8)  # an idle connection for each concurrent client
     assert int(status(pid, "Threads")[0]) <= threads + 12
-    mortal.stop()
+    own_slapd.stop()
     assert daemon.ask(b"brindle\r\n") == failed
     wait_until(lambda: descriptors(pid) <= before)
     assert daemon.stop() == 0
@@ -726,32 +727,32 @@ def test_a_server_that_dies_and_comes_back_costs_clients_an_error_and_nothing_el
 
 @needs_slapd
 @pytest.mark.root
-def test_it_goes_on_in_an_empty_jail_that_hides_its_certificates_and_its_password(
+def test_it_works_in_an_empty_chroot_without_its_certificates_and_password(
     slapd: Slapd, start: Start, tmp_path: Path
 ) -> None:
-    jail, password = tmp_path / "jail", tmp_path / "password"
-    jail.mkdir()
+    chroot, password = tmp_path / "jail", tmp_path / "password"
+    chroot.mkdir()
     password.write_text(f"{PASSWORD}\n")
     password.chmod(0o600)
     options = f"  ca_file: {slapd.ca}\n  bind_dn: {READER}\n  password_file: {password}\n"
     config = CONFIG.format(url=slapd.ldaps).replace("  timeout: 1\n", options)
-    daemon = start(f"{config}process: {{user: nobody, chroot: {jail}}}\n")
+    daemon = start(f"{config}process: {{user: nobody, chroot: {chroot}}}\n")
     assert b"555-0102" in daemon.ask(b"brindle\r\n")
     daemon.stop()
     assert PASSWORD not in "".join(daemon.log)
 
 
-# What the configuration may say
+# Options
 
 
-def test_a_missing_library_is_named_with_what_brings_it(tmp_path: Path) -> None:
+def test_a_missing_library_is_reported_with_its_packages(tmp_path: Path) -> None:
     (tmp_path / "ldap3.py").write_text("raise ModuleNotFoundError(\"No module named 'ldap3'\")\n")
     config = tmp_path / "fingerd.yaml"
     config.write_text("backend:\n  type: ldap\n")
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     command = [*FINGERD, "--check", "-c", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
-    assert (done.returncode, done.stderr) == (
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+    assert (result.returncode, result.stderr) == (
         78,
         f"{config}:2:9: backend.type: the backend ldap needs something that is not installed: "
         "No module named 'ldap3' (pip install 'fingerd[ldap]', or Debian's python3-ldap3)\n",
@@ -759,56 +760,62 @@ def test_a_missing_library_is_named_with_what_brings_it(tmp_path: Path) -> None:
 
 
 PROBLEMS = {
-    "no server": ("url: []", "backend.url: is empty: name a server"),
+    "no server": ("url: []", "backend.url: is empty: give at least one server"),
     "no base": ("base: x=y\n  bas: x", "backend.bas: unknown option (did you mean base?)"),
-    "scheme": ("url: http://a", "backend.url: an address begins with ldap://, ldaps:// or ldapi://"),
-    "user": ("url: ldap://u:s3cret@a", "backend.url: an address holds no user: there are bind_dn and password_file"),
-    "search": ("url: ldap://a/dc=x", "backend.url: an address is a host, and a port where it is not the usual one"),
-    "question": ("url: ldap://a?cn", "backend.url: an address ends after the host and the port"),
-    "no host": ('url: "ldap://:389"', "backend.url: an address is a host, and a port where it is not the usual one"),
+    "scheme": ("url: http://a", "backend.url: must begin with ldap://, ldaps:// or ldapi://"),
+    "user": ("url: ldap://u:s3cret@a", "backend.url: must not contain a user: use bind_dn and password_file"),
+    "search": (
+        "url: ldap://a/dc=x",
+        "backend.url: must be a host with an optional port, as in ldap://ldap.example.org",
+    ),
+    "question": ("url: ldap://a?cn", "backend.url: must end after the host and the port"),
+    "no host": (
+        'url: "ldap://:389"',
+        "backend.url: must be a host with an optional port, as in ldap://ldap.example.org",
+    ),
     "port": ("url: ldap://a:99999", "backend.url: Port out of range 0-65535"),
-    "port 0": ("url: ldap://a:0", "backend.url: a directory server has no port 0"),
+    "port 0": ("url: ldap://a:0", "backend.url: port 0 is not valid"),
     "brackets": ('url: "ldap://[::1"', "backend.url: Invalid IPv6 URL"),
     "no path": (
         "url: ldapi://run/x",
-        "backend.url: ldapi:// is followed by the path of a socket, as in ldapi:///run/slapd/ldapi",
+        "backend.url: must be ldapi:// and the path of a socket, as in ldapi:///run/slapd/ldapi",
     ),
-    "filter": ("filter: (uid=x)", "backend.filter: has no {user} in it"),
-    "filter's form": ("filter: (uid={user}", "backend.filter: is no filter as RFC 4515 has them: (uid=a"),
+    "filter": ("filter: (uid=x)", "backend.filter: must contain {user}"),
+    "filter's form": ("filter: (uid={user}", "backend.filter: is not an RFC 4515 filter: (uid=a"),
     "name as attribute": (
         'filter: "({user}=x)"',
-        "backend.filter: {user} stands for a value, and not for an attribute",
+        "backend.filter: {user} must be a value, not an attribute",
     ),
-    "list": ("list_filter: uid=*", "backend.list_filter: is no filter as RFC 4515 has them: uid=*"),
-    "names": ("name_filter: (cn={user})", "backend.name_filter: has no {word} in it"),
+    "list": ("list_filter: uid=*", "backend.list_filter: is not an RFC 4515 filter: uid=*"),
+    "names": ("name_filter: (cn={user})", "backend.name_filter: must contain {word}"),
     "atom": ("fields: {plam: x}", "backend.fields.plam: there is no atom plam (did you mean plan?)"),
-    "attribute": ("fields: {plan: a=b}", "backend.fields.plan: a=b is no name of an attribute"),
-    "no login": ("fields: {login: []}", "backend.fields.login: nobody can do without a login"),
+    "attribute": ("fields: {plan: a=b}", "backend.fields.plan: a=b is not an attribute name"),
+    "no login": ("fields: {login: []}", "backend.fields.login: must name an attribute: a person needs a login"),
     "scope": ("scope: sub", "backend.scope: must be subtree, one or base (did you mean subtree?)"),
-    "password alone": ("password_file: PASSWORD", "backend: bind_dn and password_file go together"),
-    "name alone": ("bind_dn: cn=x", "backend: bind_dn and password_file go together"),
+    "password alone": ("password_file: PASSWORD", "backend: bind_dn and password_file must be given together"),
+    "name alone": ("bind_dn: cn=x", "backend: bind_dn and password_file must be given together"),
     "empty name": (
         "bind_dn: ''\n  password_file: PASSWORD",
-        "backend.bind_dn: is empty: leave it out to ask anonymously",
+        "backend.bind_dn: is empty: omit it for anonymous access",
     ),
-    "in the clear": (
+    "unencrypted": (
         "bind_dn: cn=x\n  password_file: PASSWORD",
-        "backend.url: the password would go to ldap://192.0.2.1 unencrypted: use ldaps://, or starttls",
+        "backend.url: would send the password to ldap://192.0.2.1 unencrypted: use ldaps:// or starttls",
     ),
-    "twice": (
+    "starttls with ldaps": (
         "url: ldaps://a\n  starttls: true",
-        "backend.starttls: ldaps:// is encrypted from the beginning: starttls is for ldap://",
+        "backend.starttls: is for ldap:// only: ldaps:// is encrypted from the start",
     ),
-    "no use": ("ca_file: PASSWORD", "backend.ca_file: nothing is encrypted that it could be used for"),
-    "no certificate": ("starttls: true\n  ca_file: PASSWORD", "backend.ca_file: PASSWORD: has no certificates in it"),
+    "unused ca_file": ("ca_file: PASSWORD", "backend.ca_file: is not used: no connection is encrypted"),
+    "no certificate": ("starttls: true\n  ca_file: PASSWORD", "backend.ca_file: PASSWORD: contains no certificates"),
     "no file": ("starttls: true\n  ca_file: /none", "backend.ca_file: /none: No such file or directory"),
     "no password": ("bind_dn: x\n  password_file: /none", "backend.password_file: /none: No such file or directory"),
-    "base's form": ("base: people", "backend.base: is no name of an entry: people"),
+    "base's form": ("base: people", "backend.base: is not a distinguished name: people"),
 }
 
 
 @pytest.mark.parametrize(("options", "problem"), PROBLEMS.values(), ids=PROBLEMS)
-def test_what_makes_no_sense_is_a_problem(tmp_path: Path, options: str, problem: str) -> None:
+def test_invalid_options_are_reported(tmp_path: Path, options: str, problem: str) -> None:
     password = tmp_path / "password"
     password.write_text("s3cret\n")
     lines = [f"  {line.strip()}" for line in options.replace("PASSWORD", str(password)).split("\n")]
@@ -823,13 +830,13 @@ def test_what_makes_no_sense_is_a_problem(tmp_path: Path, options: str, problem:
     assert [text.partition(": ")[2] for text in caught.value.problems] == [problem.replace("PASSWORD", str(password))]
 
 
-def test_a_password_may_stay_on_this_machine_without_encryption() -> None:
+def test_a_password_may_be_sent_unencrypted_to_a_local_server() -> None:
     for url in ("ldap://127.0.0.1", "ldap://[::1]:3389/", "ldap://localhost", "ldapi:///run/slapd/ldapi"):
         backend = Ldap((url,), "dc=x", bind_dn="cn=x", password_file=Secret("s3cret"))
         assert "s3cret" not in repr(backend)
 
 
-def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requirements_that_a_chroot_lacks_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(Ldap(("ldap://127.0.0.1", "ldaps://[::1]"), "").missing_requirements(tmp_path)) == []
     (complaint,) = Ldap(("ldap://192.0.2.1", "ldap://a", "ldap://b"), "").missing_requirements(tmp_path)
     assert "no host name can be looked up" in complaint
@@ -844,5 +851,5 @@ def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path, monkey
     (tmp_path / "certificates").mkdir()
     backend = Ldap(("ldaps://127.0.0.1",), "")
     assert list(backend.missing_requirements(Path("/"))) == []
-    assert list(backend.missing_requirements(tmp_path / "etc")) == ["no certificate can be checked: name a ca_file"]
+    assert list(backend.missing_requirements(tmp_path / "etc")) == ["no certificate can be verified: give ca_file"]
     assert list(Ldap(("ldaps://127.0.0.1",), "", verify=False).missing_requirements(tmp_path)) == []

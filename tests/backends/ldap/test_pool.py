@@ -1,4 +1,4 @@
-"""Connections that are kept: for a minute, whichever server they lead to, and closed in the end."""
+"""The pool: idle connections are reused for a minute, whichever server they belong to, and closed by close()."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from contextlib import suppress
 
 import pytest
 
-from fingerd.backends.ldap.pool import LostError, Pool
+from fingerd.backends.ldap.pool import ConnectionLostError, Pool
 
 
-class Link:
-    """A connection that knows whether it is open, and to which server it leads."""
+class FakeConnection:
+    """A connection to a named server, open or closed."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -22,56 +22,55 @@ class Link:
 
 
 class Servers:
-    """Some servers, which can be down, and all connections to them."""
+    """Servers that can be down, and all connections to them."""
 
     def __init__(self, *names: str) -> None:
         self.down: set[str] = set()
-        self.links: list[Link] = []
-        self.pool: Pool[Link] = Pool("test", [self._connecting(name) for name in names], 4)
+        self.connections: list[FakeConnection] = []
+        self.pool: Pool[FakeConnection] = Pool("test", [self._connecting(name) for name in names], 4)
 
-    def _connecting(self, name: str) -> Callable[[float], Link]:
-        def connect(_: float) -> Link:
+    def _connecting(self, name: str) -> Callable[[float], FakeConnection]:
+        def connect(_: float) -> FakeConnection:
             if name in self.down:
-                raise LostError(f"{name} is down")
-            self.links.append(Link(name))
-            return self.links[-1]
+                raise ConnectionLostError(f"{name} is down")
+            self.connections.append(FakeConnection(name))
+            return self.connections[-1]
 
         return connect
 
     def ask(self) -> str:
-        """Who answers."""
+        """The name of the server that answers."""
 
-        def begin(link: Link, _: float) -> str:
-            if link.server in self.down:
-                raise LostError(f"{link.server} is lost")
-            return link.server
+        def operation(connection: FakeConnection, _: float) -> str:
+            if connection.server in self.down:
+                raise ConnectionLostError(f"{connection.server} is lost")
+            return connection.server
 
-        with self.pool.borrowed(begin, time.monotonic() + 5) as (_, server):
-            return server
+        return self.pool.run(operation, time.monotonic() + 5)
 
     @property
     def open(self) -> list[str]:
-        """Where the connections lead that are open."""
-        return [link.server for link in self.links if link.is_open]
+        """The servers of the open connections."""
+        return [connection.server for connection in self.connections if connection.is_open]
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let connections be kept, and servers count as down, for a moment only."""
-    monkeypatch.setattr("fingerd.backends.ldap.pool.KEPT_SECONDS", 0.05)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that connections are kept idle and that servers count as down."""
+    monkeypatch.setattr("fingerd.backends.ldap.pool.IDLE_SECONDS", 0.05)
     monkeypatch.setattr("fingerd.backends.ldap.pool.DOWN_SECONDS", 0.05)
 
 
-def test_a_connection_is_used_again_and_closed_when_it_was_not_used_for_long(short: None) -> None:
+def test_a_connection_is_reused_and_closed_after_it_was_idle_for_too_long(short_times: None) -> None:
     servers = Servers("first")
     assert [servers.ask() for _ in range(3)] == ["first"] * 3
-    assert len(servers.links) == 1
+    assert len(servers.connections) == 1
     time.sleep(0.1)
     servers.ask()
-    assert [link.is_open for link in servers.links] == [False, True]
+    assert [connection.is_open for connection in servers.connections] == [False, True]
 
 
-def test_a_connection_to_a_server_that_stood_in_is_closed_when_the_first_is_back(short: None) -> None:
+def test_an_expired_connection_to_the_second_server_is_closed_when_the_first_is_back(short_times: None) -> None:
     servers = Servers("first", "second")
     servers.down.add("first")
     assert servers.ask() == "second"
@@ -81,18 +80,18 @@ def test_a_connection_to_a_server_that_stood_in_is_closed_when_the_first_is_back
     assert servers.open == ["first"]
 
 
-def test_what_is_given_back_closes_what_was_kept_for_too_long(short: None) -> None:
+def test_returning_a_connection_closes_expired_ones(short_times: None) -> None:
     servers = Servers("first", "second")
-    with servers.pool.borrowed(lambda link, _: link, time.monotonic() + 5) as (long, _):
+    with servers.pool.checkout(lambda connection, _: connection, time.monotonic() + 5) as (in_use, _):
         servers.down.add("first")
         assert servers.ask() == "second"
         time.sleep(0.1)
         assert servers.open == ["first", "second"]
-    assert long.is_open
+    assert in_use.is_open
     assert servers.open == ["first"]
 
 
-def test_the_end_closes_what_is_kept_and_what_comes_back_later() -> None:
+def test_close_closes_idle_connections_and_those_returned_later() -> None:
     servers = Servers("first")
     servers.ask()
     servers.pool.close()
@@ -101,14 +100,14 @@ def test_the_end_closes_what_is_kept_and_what_comes_back_later() -> None:
     assert servers.open == []
 
 
-def test_all_servers_are_tried_and_all_that_they_say_is_told() -> None:
+def test_all_servers_are_tried_and_all_their_errors_reported() -> None:
     servers = Servers("first", "second")
     servers.ask()
     servers.down = {"first", "second"}
-    with pytest.raises(LostError, match=r"^first is down; second is down$"):
+    with pytest.raises(ConnectionLostError, match=r"^first is down; second is down$"):
         servers.ask()
     assert servers.open == []
-    with suppress(LostError):
+    with suppress(ConnectionLostError):
         servers.ask()
     servers.down.clear()
-    assert servers.ask() == "first"  # in their order, where all are down
+    assert servers.ask() == "first"  # in the given order, although all count as down

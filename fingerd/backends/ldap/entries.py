@@ -1,0 +1,76 @@
+"""LDAP entries to people: which attribute each atom is taken from."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+from fingerd.errors import OptionError
+from fingerd.people import Person
+from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
+
+Entry = Mapping[str, Sequence[bytes]]  # the values of each attribute; attribute names are lower case
+
+# inetOrgPerson (RFC 2798) and posixAccount (RFC 2307). Not gecos, which also contains office and telephone numbers.
+DEFAULT_FIELDS: Mapping[str, tuple[str, ...]] = {
+    LOGIN: ("uid",),
+    "name": ("displayName", "cn"),
+    "office": ("roomNumber", "physicalDeliveryOfficeName"),
+    "office_phone": ("telephoneNumber",),
+    "home_phone": ("homePhone",),
+    "job": ("title",),
+    "directory": ("homeDirectory",),
+    "shell": ("loginShell",),
+}
+_MULTILINE = ("project", "plan", "pgpkey", "pubkey")  # each value is a line
+_SINGLE_VALUED = (LOGIN, "name")  # the first value counts
+
+_ATTRIBUTE = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)(?:;[A-Za-z0-9-]+)*")  # RFC 4512 2.5
+
+
+class EntryMapping:
+    """DEFAULT_FIELDS, overridden by ``fields``: atoms with their attributes, in order of preference.
+
+    OptionError for an unknown atom, an invalid attribute, or a login without attributes.
+    """
+
+    def __init__(self, fields: Mapping[str, tuple[str, ...]]) -> None:
+        check_fields(fields)
+        for atom, attributes in fields.items():
+            for attribute in attributes:
+                if not _ATTRIBUTE.fullmatch(attribute):
+                    raise OptionError(f"{attribute} is not an attribute name", "fields", atom)
+        self._fields = {atom: attributes for atom, attributes in {**DEFAULT_FIELDS, **fields}.items() if attributes}
+        if LOGIN not in self._fields:
+            raise OptionError("must name an attribute: a person needs a login", "fields", LOGIN)
+        self.attributes = self.attributes_of(self._fields)
+
+    def attributes_of(self, atoms: Iterable[str]) -> tuple[str, ...]:
+        """The attributes of these atoms, as far as they have any."""
+        return tuple(dict.fromkeys(attribute for atom in atoms for attribute in self._fields.get(atom, ())))
+
+    def logins(self, entry: Entry) -> Set[str]:
+        """All logins of an entry: the values of all its login attributes."""
+        return {as_text(value) for attribute in self._fields[LOGIN] for value in entry.get(attribute.lower(), ())}
+
+    def is_other_spelling(self, entry: Entry, username: str) -> bool:
+        """Whether the entry was found by another spelling of a login, which is another login: servers ignore case."""
+        logins = self.logins(entry)
+        return username not in logins and _folded(username) in map(_folded, logins)
+
+    def person(self, entry: Entry, username: str = "") -> Person | None:
+        """The person of an entry; one without a login gets ``username`` as login, and is None without that."""
+        values = {atom: self._value(atom, entry) for atom in self._fields}
+        return person_of(username, values) if values[LOGIN] or username else None
+
+    def _value(self, atom: str, entry: Entry) -> str | None:
+        """The value or values of the first attribute of the atom that the entry has."""
+        for attribute in self._fields[atom]:
+            texts = [text for text in map(as_text, entry.get(attribute.lower(), ())) if text.strip()]
+            if texts:
+                return texts[0] if atom in _SINGLE_VALUED else ("\n" if atom in _MULTILINE else ", ").join(texts)
+        return None
+
+
+def _folded(login: str) -> str:
+    """Roughly what servers compare (RFC 4518): case, width and the number of spaces are ignored."""
+    return " ".join(unicodedata.normalize("NFKC", login).casefold().split())
