@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import pytest
 
+pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
+
 from fingerd.backends.ldap.pool import ConnectionLostError, Pool
 
 
