@@ -25,7 +25,7 @@ def is_installed() -> bool:
 
 
 def _account() -> str | None:
-    """The user that runs the server for root, as whom it refuses to run."""
+    """The user that runs the server if this process is root: the server refuses to run as root."""
     with contextlib.suppress(KeyError):
         return pwd.getpwnam("postgres").pw_name
     return None

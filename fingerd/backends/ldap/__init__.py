@@ -7,7 +7,7 @@ Everything from connecting to the last byte of the response has one deadline.
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -108,12 +108,11 @@ class Ldap(Backend):
 
     @cached_property
     def _pool(self) -> Pool[LdapConnection]:
-        credentials = self.bind_dn, self.password_file
-        connects = [
-            partial(open_connection, server, self._tls_context if self._encrypts(server) else None, *credentials)
-            for server in self._servers
-        ]
-        return Pool("ldap", connects, self.connections)
+        return Pool("ldap", list(map(self._connector, self._servers)), self.connections)
+
+    def _connector(self, server: LdapServer) -> Callable[[float], LdapConnection]:
+        context = self._tls_context if self._encrypts(server) else None
+        return partial(open_connection, server, context, self.bind_dn, self.password_file)
 
     @cached_property
     def _mapping(self) -> EntryMapping:
@@ -128,7 +127,7 @@ class Ldap(Backend):
         return self.name_filter is not None
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """The people whom the filter finds, the exact login first, then by name those whom ``name_filter`` finds."""
+        """The people that the filters find, the exact login first; BackendError if no server answers or one refuses."""
         username = lookup.username
         if not username.strip() or len(username) > MAX_NAME_LENGTH or not is_text(username):
             return ()
@@ -146,7 +145,7 @@ class Ldap(Backend):
         return [*people, *islice(matches, MAX_MATCHES)]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
-        """The people whom ``list_filter`` finds, in the server's order; None without ``list_filter``."""
+        """The people that ``list_filter`` finds, in the server's order; None without that. Raises as find()."""
         if self.list_filter is None:
             return None
         search = Search(self.base, self.scope, self.list_filter, self._mapping.attributes_of(_LIST_ATOMS))
@@ -189,5 +188,5 @@ class Ldap(Backend):
                 page = connection.search(search, deadline, page_size=PAGE_SIZE, cookie=page.cookie)
 
     def _people(self, entries: Iterable[Entry], username: str = "") -> Iterator[Person]:
-        """The person of each entry; one without a login gets ``username`` as login, and is left out without that."""
+        """The person of each entry; one without a login gets ``username`` as login, and is skipped without that."""
         return (person for entry in entries if (person := self._mapping.person(entry, username)))

@@ -27,8 +27,7 @@ SERVER_HEAD_START = 0.25  # seconds before the deadline at which the server canc
 UNTRANSLATABLE = ("22021", "22P05")  # SQLSTATEs for a character that the database's charset lacks
 SOCKET_DIRECTORY = "/run/postgresql"  # libpq's default on Debian
 FILE_OPTIONS = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")  # libpq reads these files when it connects
-# Options of psycopg2 that are not texts for libpq.
-NOT_LIBPQ = ("async", "async_", "connection_factory", "cursor_factory", "dsn")
+NOT_LIBPQ = ("async", "async_", "connection_factory", "cursor_factory", "dsn")  # options of psycopg2 itself
 
 
 class Postgresql(Driver):
@@ -139,7 +138,6 @@ def _connect_to_addresses(dialect: Any, _: object, arguments: Any, options: Mapp
             failures.append(f"{host}: {cause_of(error)}")
     if not endpoints:
         raise OSError("; ".join(failures))
-    names = ("host", "hostaddr", "port")
-    lists = (",".join(column) for column in zip(*endpoints, strict=True))
-    resolved = {name: values for name, values in zip(names, lists, strict=True) if values.strip(",")}
+    columns = zip(("host", "hostaddr", "port"), zip(*endpoints, strict=True), strict=True)
+    resolved = {name: ",".join(values) for name, values in columns if any(values)}
     return dialect.connect(*arguments, **{**options, **resolved})

@@ -92,11 +92,9 @@ class Sqlite(Driver):
     def _read_file_id(self) -> _FileId | None:
         """Which file is at the path; None if there is none."""
         checked_at = time.monotonic()  # before stat(), so that the result is never taken for newer than it is
-        try:
+        file_id = None
+        with contextlib.suppress(OSError):
             status = os.stat(self._path)
-        except OSError:
-            file_id = None
-        else:
             file_id = status.st_dev, status.st_ino
         self._last_check = file_id, checked_at
         return file_id

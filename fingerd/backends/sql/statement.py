@@ -4,7 +4,7 @@ import re
 
 from sqlalchemy import text
 
-# What databases do not parse as a part of the statement. An unterminated one is left for _UNTERMINATED.
+# What databases do not parse as a part of the statement. _UNTERMINATED matches the rest of an unterminated one.
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _UNTERMINATED = re.compile(r"""['"`]|/\*|\*/""")
 _SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
