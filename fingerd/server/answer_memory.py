@@ -1,5 +1,6 @@
 """The answer memory: whole answers that may be given again, in bounded memory. For the loop's thread only."""
 
+import math
 import sys
 from collections import OrderedDict
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from fingerd.ruip.ruip import Answer
 
 MEMORY_BYTES_MAX = 4 << 20  # beyond it the least recently used answers are dropped
+SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what many ask within moments is worth keeping
 ENTRY_OVERHEAD = 600  # bytes that an entry takes beside its user name and its answer
 REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
 
@@ -26,10 +28,10 @@ class AnswerMemory(OrderedDict[Key, Entry]):
     Who takes an answer by ``get`` looks whether it has expired, and moves it to the end.
     """
 
-    def __init__(self, seconds: float, max_bytes: int = MEMORY_BYTES_MAX) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
-        self._room = max_bytes
+        self._room = MEMORY_BYTES_MAX if seconds == math.inf else SHORT_LIVED_BYTES_MAX
 
     def put(self, key: Key, answer: Answer, now: float) -> bool:
         """Remember an answer; false where it is of a kind that must not be given again."""

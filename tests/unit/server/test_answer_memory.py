@@ -16,7 +16,7 @@ from fingerd.net.addresses import parse_network
 from fingerd.people import Person
 from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import Answer, ReplyOptions
-from fingerd.server.answer_memory import MEMORY_BYTES_MAX, AnswerMemory
+from fingerd.server.answer_memory import MEMORY_BYTES_MAX, SHORT_LIVED_BYTES_MAX, AnswerMemory
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import TcpAddress
 from tests.helpers.daemons import ask, running
@@ -45,8 +45,9 @@ def test_what_has_to_do_with_this_one_request_is_not_remembered(outcome: str) ->
     assert not memory
 
 
-def test_the_least_recently_used_answer_goes_first() -> None:
-    memory = AnswerMemory(math.inf, max_bytes=3 * 800)
+def test_the_least_recently_used_answer_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fingerd.server.answer_memory.MEMORY_BYTES_MAX", 3 * 800)
+    memory = AnswerMemory(math.inf)
     for name in "abc":
         memory.put((0, name, False), BOB, 0.0)
     memory.move_to_end((0, "a", False))
@@ -54,8 +55,9 @@ def test_the_least_recently_used_answer_goes_first() -> None:
     assert [name for _, name, _ in memory] == ["c", "a", "d"]
 
 
-def test_the_same_answer_again_takes_no_more_room() -> None:
-    memory = AnswerMemory(math.inf, max_bytes=3 * 800)
+def test_the_same_answer_again_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fingerd.server.answer_memory.MEMORY_BYTES_MAX", 3 * 800)
+    memory = AnswerMemory(math.inf)
     for _ in range(100):
         memory.put(KEY, BOB, 0.0)
     memory.put((0, "eve", False), BOB, 0.0)
@@ -63,18 +65,19 @@ def test_the_same_answer_again_takes_no_more_room() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100, 5_000, 300_000])
-def test_its_estimate_is_not_less_than_what_it_takes(size: int) -> None:
-    memory = AnswerMemory(math.inf)
+@pytest.mark.parametrize(("seconds", "limit"), [(math.inf, MEMORY_BYTES_MAX), (1.0, SHORT_LIVED_BYTES_MAX)])
+def test_its_estimate_is_not_less_than_what_it_takes(size: int, seconds: float, limit: int) -> None:
+    memory = AnswerMemory(seconds)
     gc.collect()
     tracemalloc.start()
     for number in range(20_000):
         name = f"{number:08}\N{GREEK SMALL LETTER ALPHA}" + "x" * (size // 100)
         memory.put((number % 7, name, True), Answer("answered", b"%d" % number + b"x" * size), float(number))
-        if number * size > 3 * MEMORY_BYTES_MAX:
+        if number * size > 3 * limit:
             break
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert 0.2 * MEMORY_BYTES_MAX < held <= MEMORY_BYTES_MAX
+    assert 0.2 * limit < held <= limit
 
 
 class Counting(Backend):
