@@ -1,4 +1,4 @@
-"""Deadlines: moments of ``time.monotonic()`` by which something has to be done, however it drips."""
+"""Deadlines: points in time, as ``time.monotonic()`` seconds, by which something must be complete."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fingerd.ruip.ruip import Answer
 
 MEMORY_BYTES_MAX = 4 << 20  # beyond it the least recently used answers are dropped
-SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what many ask within moments is worth keeping
+SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what many clients ask at the same time helps
 ENTRY_OVERHEAD = 600  # bytes that an entry takes beside its user name and its answer
 REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
 
