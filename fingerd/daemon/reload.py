@@ -130,4 +130,4 @@ class Reloader:
         """Let lines go where these settings say, into files that are opened anew; StartError where that cannot be."""
         if self.settings.process.chroot:
             return
-        self.writer.change(open_sink(settings.log, self.stderr_by_default, None), settings.log)
+        self.writer.switch(open_sink(settings.log, self.stderr_by_default, None), settings.log)

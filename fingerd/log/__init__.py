@@ -1,1 +1,1 @@
-"""Where log lines go, how they look, and the thread that writes them."""
+"""Logging: the format of log lines, the sinks they are written to, and the thread that writes them."""

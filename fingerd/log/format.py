@@ -1,6 +1,7 @@
-"""How log lines look: one line for each connection, and the records of ``logging``, as text or JSON.
+"""The format of log lines: the access line of each connection, and ``logging`` records, as text or JSON.
 
-Nothing that a client sent reaches a terminal or another program unescaped.
+Bytes from clients are escaped, so that none of them can control a terminal or
+be taken for a field or a line of its own.
 """
 
 import json
@@ -13,14 +14,14 @@ from typing import Literal, NamedTuple
 from fingerd.net.addresses import anonymized
 from fingerd.text import escape_controls, read_text, strip_line_end
 
-QUERY_CHARACTERS = 1000  # of a query in the log, in its JSON form with the quotes
+QUERY_CHARACTERS = 1000  # maximum length of a logged query, as a JSON string with its quotes
 
 Style = Literal["text", "json"]
-Kept = Literal["full", "network", "none"]
+AddressDetail = Literal["full", "network", "none"]
 
 
 class Access(NamedTuple):
-    """What is remembered of one connection; times in seconds."""
+    """What the access log records of one connection; ``sent`` in bytes, ``seconds`` from whole query to answer."""
 
     client: str
     line: bytes
@@ -30,18 +31,18 @@ class Access(NamedTuple):
 
 
 @lru_cache(2)
-def stamp(second: int) -> str:
-    """The local time in ISO 8601 with its offset; ``second`` counts from 1970 in UTC."""
+def timestamp(second: int) -> str:
+    """The local time in ISO 8601 with its UTC offset; ``second`` is seconds since the epoch."""
     return datetime.fromtimestamp(second).astimezone().isoformat(timespec="seconds")
 
 
 def record_text(record: logging.LogRecord, style: Style) -> str:
-    """A record of ``logging``: one line, and the traceback of a bug below it."""
+    """A ``logging`` record as text or JSON: one line, in the text style with the lines of a traceback below it."""
     trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
     message = record.getMessage()
     if style == "json":
         fields = {
-            "time": stamp(int(record.created)),
+            "time": timestamp(int(record.created)),
             "level": record.levelname,
             "logger": record.name,
             "message": message,
@@ -52,30 +53,31 @@ def record_text(record: logging.LogRecord, style: Style) -> str:
 
 
 def quote_query(line: bytes) -> str:
-    """A client's line as a JSON string: ASCII without control characters, at most 1,000 of them."""
+    """A query line as a JSON string: printable ASCII, at most QUERY_CHARACTERS characters."""
     text = read_text(strip_line_end(line))[:QUERY_CHARACTERS]
     while len(quoted := encode_basestring_ascii(text)) > QUERY_CHARACTERS:
-        text = text[: -((len(quoted) - QUERY_CHARACTERS + 11) // 12)]  # one character takes up to twelve
+        text = text[: -((len(quoted) - QUERY_CHARACTERS + 11) // 12)]  # one character is quoted as up to twelve
     return quoted
 
 
-def _kept_of(client: str, kept: Kept) -> str:
-    if kept == "full":
+def _client_field(client: str, detail: AddressDetail) -> str:
+    if detail == "full":
         return client
-    return anonymized(client) if kept == "network" else "-"
+    return anonymized(client) if detail == "network" else "-"
 
 
-def access_text(seen: Access, kept: Kept, now: float) -> str:
-    """The line of one connection, its fields in a fixed order; ``now`` is left to the place where lines go."""
+def access_text(record: Access, detail: AddressDetail, now: float) -> str:
+    """The access line as text, its fields in a fixed order; ``now`` is unused, since the sink adds the time."""
     return (
-        f"client={_kept_of(seen.client, kept)} query={quote_query(seen.line)} outcome={seen.outcome}"
-        f" bytes={seen.sent} ms={seen.seconds * 1e3:.1f}"
+        f"client={_client_field(record.client, detail)} query={quote_query(record.line)} outcome={record.outcome}"
+        f" bytes={record.sent} ms={record.seconds * 1e3:.1f}"
     )
 
 
-def access_json(seen: Access, kept: Kept, now: float) -> str:
-    """The same as a JSON object, with the time in seconds since 1970 that ``now`` is."""
+def access_json(record: Access, detail: AddressDetail, now: float) -> str:
+    """The access line as a JSON object, which includes the time; ``now`` is seconds since the epoch."""
     return (
-        f'{{"time": "{stamp(int(now))}", "client": "{_kept_of(seen.client, kept)}", "query": {quote_query(seen.line)},'
-        f' "outcome": "{seen.outcome}", "bytes": {seen.sent}, "ms": {seen.seconds * 1e3:.1f}}}'
+        f'{{"time": "{timestamp(int(now))}", "client": "{_client_field(record.client, detail)}",'
+        f' "query": {quote_query(record.line)}, "outcome": "{record.outcome}",'
+        f' "bytes": {record.sent}, "ms": {record.seconds * 1e3:.1f}}}'
     )

@@ -1,4 +1,4 @@
-"""The places where log lines end: an open file, standard error, syslog."""
+"""Sinks for log lines: an open file, standard error, syslog."""
 
 import logging
 import logging.handlers
@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from fingerd.log.format import stamp
+from fingerd.log.format import timestamp
 
 SYSLOG = "/dev/log"
 
 
 class Entry(NamedTuple):
-    """One line, finished but for what the place where it goes to adds."""
+    """One formatted log line, with what a sink needs to add its own prefix; ``time`` is seconds since the epoch."""
 
     level: int
     time: float
@@ -22,42 +22,42 @@ class Entry(NamedTuple):
 
 
 class Sink(Protocol):
-    """A place for log lines."""
+    """Where log lines are written."""
 
     def write(self, lines: Sequence[Entry]) -> None:
-        """Write them all; OSError where that cannot be done."""
+        """Write all lines. Raises OSError if that fails."""
         ...
 
     def descriptors(self) -> Sequence[int]:
-        """The descriptors that must stay open for it."""
+        """The descriptors that must stay open."""
         ...
 
     def close(self) -> None:
-        """Give them back."""
+        """Release the descriptors."""
         ...
 
 
 class DescriptorSink:
-    """An open file or standard error; ``stamped`` lines begin with their time."""
+    """An open file or standard error. With ``timestamps``, each line begins with its time."""
 
-    def __init__(self, descriptor: int, stamped: bool) -> None:
+    def __init__(self, descriptor: int, timestamps: bool) -> None:
         self._descriptor = descriptor
-        self._stamped = stamped
-        self._torn = False  # the last write ended inside of a line
+        self._timestamps = timestamps
+        self._partial_line = False  # the last write ended within a line
 
     def write(self, lines: Sequence[Entry]) -> None:
-        """Append the lines, in as few writes as the system takes."""
-        text = "".join(map(self._stamp, lines) if self._stamped else (f"{line.text}\n" for line in lines))
-        left = memoryview((b"\n" if self._torn else b"") + text.encode("utf-8", "backslashreplace"))
-        while left:
-            written = os.write(self._descriptor, left)
-            self._torn = left[written - 1] != ord("\n")
-            left = left[written:]
+        """Append the lines, in as few writes as the system accepts. Raises OSError if a write fails."""
+        text = "".join(map(self._with_time, lines) if self._timestamps else (f"{line.text}\n" for line in lines))
+        unwritten = memoryview((b"\n" if self._partial_line else b"") + text.encode("utf-8", "backslashreplace"))
+        while unwritten:
+            written = os.write(self._descriptor, unwritten)
+            self._partial_line = unwritten[written - 1] != ord("\n")
+            unwritten = unwritten[written:]
 
     @staticmethod
-    def _stamp(line: Entry) -> str:
-        """The entry, each of its lines behind its time."""
-        time = stamp(int(line.time))
+    def _with_time(line: Entry) -> str:
+        """The entry with its time before each of its lines; a traceback has several."""
+        time = timestamp(int(line.time))
         return (
             f"{time} {line.text}\n"
             if "\n" not in line.text
@@ -65,17 +65,17 @@ class DescriptorSink:
         )
 
     def descriptors(self) -> Sequence[int]:
-        """The one."""
+        """The open descriptor."""
         return (self._descriptor,)
 
     def close(self) -> None:
-        """Close the file; standard error stays."""
+        """Close the file, but not standard error."""
         if self._descriptor != sys.stderr.fileno():
             os.close(self._descriptor)
 
 
 class SyslogSink:
-    """The host's syslog. Connected when made; connects again by itself while ``/dev/log`` can be seen."""
+    """The local syslog. Connects when constructed, and reconnects when needed, if ``/dev/log`` is still visible."""
 
     def __init__(self, prefix: str) -> None:
         self._handler = _SyslogHandler(SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
@@ -83,7 +83,7 @@ class SyslogSink:
 
     @property
     def connected(self) -> bool:
-        """Whether somebody takes the lines now."""
+        """Whether the socket is connected to a syslog daemon."""
         try:
             self._handler.socket.getpeername()
         except OSError:
@@ -91,17 +91,17 @@ class SyslogSink:
         return True
 
     def write(self, lines: Sequence[Entry]) -> None:
-        """Send the lines, tagged with prefix and pid; OSError where syslog takes them no more."""
+        """Send the lines, tagged with prefix and pid. Raises OSError if syslog does not accept them."""
         self._handler.ident = f"{self._prefix}[{os.getpid()}]: "
         for line in lines:
             self._handler.emit(logging.LogRecord("", line.level, "", 0, line.text, None, None))
 
     def descriptors(self) -> Sequence[int]:
-        """The connected socket's."""
+        """The descriptor of the connected socket."""
         return (self._handler.socket.fileno(),)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the socket."""
         self._handler.close()
 
 
@@ -109,10 +109,10 @@ class _SyslogHandler(logging.handlers.SysLogHandler):
     socket: socket.socket
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        raise  # noqa: PLE0704 - called while the exception is being handled: the writer counts what is lost
+        raise  # noqa: PLE0704 - called while the exception is being handled: the writer counts the lost lines
 
 
 def journal_reads(descriptor: int) -> bool:
-    """Whether systemd's journal, which adds the time itself, is on the other end (systemd.exec(5), JOURNAL_STREAM)."""
+    """Whether systemd's journal, which adds the time, reads this descriptor (JOURNAL_STREAM, systemd.exec(5))."""
     status = os.fstat(descriptor)
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -432,7 +432,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "an empty path": (EMPTY + "process: {pidfile: ''}\n", ["2:20: process.pidfile: must be a path"]),
     "a prefix of two words": (
         EMPTY + "log: {prefix: finger daemon}\n",
-        ["2:15: log.prefix: must be up to 48 characters without blanks, colons and brackets"],
+        ["2:15: log.prefix: must be 1 to 48 ASCII characters without spaces, colons and brackets"],
     ),
     "a program missing in the chroot": (
         "backend: {type: command, argv: [/bin/sh]}\nprocess:\n  chroot: DIR\n",
@@ -694,7 +694,7 @@ def test_problems_of_the_command_line_are_located_by_its_option(tmp_path: Path) 
     )
     assert sorted(problems) == [
         f"--chroot: process.chroot: there is no directory {tmp_path}/none",
-        "--prefix: log.prefix: must be up to 48 characters without blanks, colons and brackets",
+        "--prefix: log.prefix: must be 1 to 48 ASCII characters without spaces, colons and brackets",
         "--uid: process.user: there is no user nosuch",
         "FILE:2:16: limits.rate: must be a whole number",
     ]

@@ -1,4 +1,4 @@
-"""Log lines: every byte of a stranger's is escaped, and every line stays one line."""
+"""The format of log lines: every byte from a client is escaped, and each line stays one line."""
 
 import json
 import logging
@@ -7,31 +7,31 @@ from datetime import datetime
 
 import pytest
 
-from fingerd.log.format import Access, Kept, access_json, access_text, quote_query, record_text, stamp
+from fingerd.log.format import Access, AddressDetail, access_json, access_text, quote_query, record_text, timestamp
 
 QUOTED = {
     "a name": (b"bob\r\n", '"bob"'),
     "verbose": (b"/W bob\n", '"/W bob"'),
     "no line end": (b"bob", '"bob"'),
-    "nothing": (b"", '""'),
+    "empty": (b"", '""'),
     "quotes and backslashes": (b'a"b\\c\r\n', '"a\\"b\\\\c"'),
     "control characters": (b"\0\x1b[2J\t\r\n", '"\\u0000\\u001b[2J\\t"'),
-    "lines inside": (b"a\r\nb\r\n", '"a\\r\\nb"'),
+    "line breaks within": (b"a\r\nb\r\n", '"a\\r\\nb"'),
     "DEL": (b"a\x7fb", '"a\\u007fb"'),
     "C1": ("a\x9bb".encode(), '"a\\u009bb"'),
     "UTF-8": ("ü".encode(), '"\\u00fc"'),
-    "beyond sixteen bits": ("😀".encode(), '"\\ud83d\\ude00"'),
+    "above 16 bits": ("😀".encode(), '"\\ud83d\\ude00"'),
     "not UTF-8": (b"\xfc\xff", '"\\u00fc\\u00ff"'),
     "line separators": ("a\u2028b".encode(), '"a\\u2028b"'),
 }
 
 LONG = {
     "letters": b"x" * 5000,
-    "just too long": b"x" * 999,
+    "one too long": b"x" * 999,
     "quotes": b'"' * 5000,
     "control characters": b"\x1b" * 5000,
     "DEL": b"\x7f" * 5000,
-    "twelve for each": "😀".encode() * 2000,
+    "twelve characters for each": "😀".encode() * 2000,
     "mixed": (b"x" * 7 + '😀ü\x7f"'.encode()) * 300,
     "not UTF-8": b"\xff" * 5000,
 }
@@ -43,7 +43,7 @@ def test_a_query_is_logged_as_a_json_string(line: bytes, quoted: str) -> None:
 
 
 @pytest.mark.parametrize("line", LONG.values(), ids=LONG.keys())
-def test_a_long_query_is_logged_as_far_as_a_thousand_characters_go(line: bytes) -> None:
+def test_a_long_query_is_cut_to_a_thousand_characters(line: bytes) -> None:
     quoted = quote_query(line)
     assert 900 < len(quoted) <= 1000
     assert quoted.isascii()
@@ -56,11 +56,11 @@ def test_a_long_query_is_logged_as_far_as_a_thousand_characters_go(line: bytes) 
         assert line.decode("latin-1").startswith(text)
 
 
-def test_a_query_of_just_a_thousand_characters_is_logged_whole() -> None:
+def test_a_query_of_exactly_a_thousand_characters_is_not_cut() -> None:
     assert json.loads(quote_query(b"x" * 998)) == "x" * 998
 
 
-def test_every_single_byte_comes_back_from_the_log() -> None:
+def test_every_byte_can_be_decoded_from_the_log() -> None:
     for number in range(256):
         line = b"a%cb" % number
         quoted = quote_query(line)
@@ -69,18 +69,18 @@ def test_every_single_byte_comes_back_from_the_log() -> None:
         assert json.loads(quoted) == line.decode("latin-1")
 
 
-SEEN = Access("192.0.2.7", b"/W bob\r\n", "answered", 212, 0.0004)
+ACCESS = Access("192.0.2.7", b"/W bob\r\n", "answered", 212, 0.0004)
 
 
-def test_a_connection_is_one_line_with_its_fields_in_a_fixed_order() -> None:
-    line = access_text(SEEN, "full", 0.0)
+def test_the_access_line_has_its_fields_in_a_fixed_order() -> None:
+    line = access_text(ACCESS, "full", 0.0)
     assert line == 'client=192.0.2.7 query="/W bob" outcome=answered bytes=212 ms=0.4'
 
 
-def test_a_connection_is_one_json_object_with_the_same_fields_and_the_time() -> None:
-    line = access_json(SEEN, "full", 1_700_000_000.9)
+def test_the_json_access_line_has_the_same_fields_and_the_time() -> None:
+    line = access_json(ACCESS, "full", 1_700_000_000.9)
     assert json.loads(line) == {
-        "time": stamp(1_700_000_000),
+        "time": timestamp(1_700_000_000),
         "client": "192.0.2.7",
         "query": "/W bob",
         "outcome": "answered",
@@ -91,52 +91,52 @@ def test_a_connection_is_one_json_object_with_the_same_fields_and_the_time() -> 
     assert "\n" not in line
 
 
-KEPT: dict[str, tuple[str, Kept, str]] = {
-    "all of IPv4": ("192.0.2.7", "full", "192.0.2.7"),
+DETAILS: dict[str, tuple[str, AddressDetail, str]] = {
+    "IPv4 in full": ("192.0.2.7", "full", "192.0.2.7"),
     "the network of IPv4": ("192.0.2.7", "network", "192.0.2.0/24"),
-    "nothing of IPv4": ("192.0.2.7", "none", "-"),
-    "all of IPv6": ("2001:db8:1:2::7", "full", "2001:db8:1:2::7"),
+    "no IPv4": ("192.0.2.7", "none", "-"),
+    "IPv6 in full": ("2001:db8:1:2::7", "full", "2001:db8:1:2::7"),
     "the network of IPv6": ("2001:db8:1:2::7", "network", "2001:db8:1::/48"),
-    "nothing of IPv6": ("2001:db8:1:2::7", "none", "-"),
-    "all of unix": ("unix", "full", "unix"),
+    "no IPv6": ("2001:db8:1:2::7", "none", "-"),
+    "unix in full": ("unix", "full", "unix"),
     "the network of unix": ("unix", "network", "unix"),
-    "nothing of unix": ("unix", "none", "-"),
+    "no unix": ("unix", "none", "-"),
 }
 
 
-@pytest.mark.parametrize(("client", "kept", "logged"), KEPT.values(), ids=KEPT.keys())
-def test_no_more_of_an_address_is_logged_than_is_kept(client: str, kept: Kept, logged: str) -> None:
-    seen = SEEN._replace(client=client)
-    assert access_text(seen, kept, 0.0).startswith(f"client={logged} query=")
-    assert json.loads(access_json(seen, kept, 0.0))["client"] == logged
+@pytest.mark.parametrize(("client", "detail", "logged"), DETAILS.values(), ids=DETAILS.keys())
+def test_the_client_is_logged_in_the_configured_detail(client: str, detail: AddressDetail, logged: str) -> None:
+    record = ACCESS._replace(client=client)
+    assert access_text(record, detail, 0.0).startswith(f"client={logged} query=")
+    assert json.loads(access_json(record, detail, 0.0))["client"] == logged
 
 
 @pytest.mark.parametrize("line", [*(line for line, _ in QUOTED.values()), *LONG.values()])
-def test_both_formats_hold_the_same_query(line: bytes) -> None:
-    seen = SEEN._replace(line=line)
-    text, whole = access_text(seen, "full", 0.0), access_json(seen, "full", 0.0)
+def test_both_formats_have_the_same_query(line: bytes) -> None:
+    record = ACCESS._replace(line=line)
+    text, json_line = access_text(record, "full", 0.0), access_json(record, "full", 0.0)
     assert text.isascii()
     assert text.isprintable()
     assert f"query={quote_query(line)} outcome=" in text
-    assert json.loads(whole)["query"] == json.loads(quote_query(line))
+    assert json.loads(json_line)["query"] == json.loads(quote_query(line))
 
 
-def test_a_stamp_is_the_local_time_with_its_offset() -> None:
-    moment = datetime.fromisoformat(stamp(1_700_000_000))
-    assert moment.utcoffset() is not None
-    assert moment.timestamp() == 1_700_000_000
+def test_a_timestamp_is_the_local_time_with_its_offset() -> None:
+    time = datetime.fromisoformat(timestamp(1_700_000_000))
+    assert time.utcoffset() is not None
+    assert time.timestamp() == 1_700_000_000
 
 
-def record(message: str, *values: object) -> logging.LogRecord:
+def warning(message: str, *values: object) -> logging.LogRecord:
     return logging.LogRecord("fingerd.ruip.ruip", logging.WARNING, __file__, 1, message, values, None)
 
 
-def failed(message: str) -> logging.LogRecord:
-    """The record of a bug, with its traceback."""
+def error(message: str) -> logging.LogRecord:
+    """A record with the traceback of an exception."""
     try:
         raise RuntimeError(message)
     except RuntimeError:
-        return logging.LogRecord("fingerd", logging.ERROR, __file__, 1, "a bug", (), sys.exc_info())
+        return logging.LogRecord("fingerd", logging.ERROR, __file__, 1, "internal error", (), sys.exc_info())
 
 
 RECORDS = {
@@ -150,33 +150,33 @@ RECORDS = {
 
 
 @pytest.mark.parametrize(("message", "line"), RECORDS.values(), ids=RECORDS.keys())
-def test_a_record_is_one_line_that_no_terminal_obeys(message: str, line: str) -> None:
-    assert record_text(record("%s", message), "text") == line
+def test_a_record_is_one_line_without_control_characters(message: str, line: str) -> None:
+    assert record_text(warning("%s", message), "text") == line
 
 
 @pytest.mark.parametrize("message", [message for message, _ in RECORDS.values()], ids=RECORDS.keys())
 def test_a_record_is_one_json_object(message: str) -> None:
-    made = record("%s", message)
-    line = record_text(made, "json")
+    record = warning("%s", message)
+    line = record_text(record, "json")
     assert line.isascii()
     assert line.isprintable()
     assert json.loads(line) == {
-        "time": stamp(int(made.created)),
+        "time": timestamp(int(record.created)),
         "level": "WARNING",
         "logger": "fingerd.ruip.ruip",
         "message": message,
     }
 
 
-def test_the_traceback_of_a_bug_stands_below_its_line() -> None:
-    first, *trace = record_text(failed("at \x1b[2J"), "text").split("\n")
-    assert first == "ERROR fingerd: a bug"
+def test_a_traceback_follows_its_line() -> None:
+    first, *trace = record_text(error("at \x1b[2J"), "text").split("\n")
+    assert first == "ERROR fingerd: internal error"
     assert trace[0] == "Traceback (most recent call last):"
     assert trace[-1] == "RuntimeError: at \\x1b[2J"
 
 
-def test_the_traceback_of_a_bug_is_a_field_of_its_json_object() -> None:
-    line = record_text(failed("at \x1b[2J"), "json")
+def test_a_traceback_is_a_field_of_the_json_object() -> None:
+    line = record_text(error("at \x1b[2J"), "json")
     assert line.isascii()
     assert line.isprintable()
     assert json.loads(line)["traceback"].endswith("RuntimeError: at \x1b[2J")

@@ -1,4 +1,4 @@
-"""Where log lines go: nothing waits for it, and nothing is lost without a word."""
+"""The log writer: nothing waits for it, and lost lines are counted and reported."""
 
 import logging
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from fingerd.errors import StartError
-from fingerd.log import writer as logs
+from fingerd.log import writer as log_writer
 from fingerd.log.format import Access
 from fingerd.log.sinks import DescriptorSink, Entry
 from fingerd.log.writer import Log, Writer, open_sink
 from tests.helpers.daemons import wait_until
 
 
-class Lines:
-    """A place for lines that may be out of order."""
+class ListSink:
+    """A sink that keeps the lines, or fails while ``broken``."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -26,7 +26,7 @@ class Lines:
         self.failures = 0
 
     def write(self, lines: Sequence[Entry]) -> None:
-        """Take the lines, or fail."""
+        """Keep the lines, or raise OSError."""
         if self.broken:
             self.failures += 1
             raise OSError(28, "No space left on device")
@@ -44,8 +44,8 @@ def record(message: str) -> logging.LogRecord:
     return logging.LogRecord("fingerd", logging.WARNING, "", 0, message, None, None)
 
 
-def test_lines_are_written_in_their_order_within_a_moment() -> None:
-    sink = Lines()
+def test_lines_are_written_in_order_and_soon() -> None:
+    sink = ListSink()
     writer = Writer(sink, Log())
     writer.start()
     begun = time.monotonic()
@@ -62,9 +62,9 @@ def test_lines_are_written_in_their_order_within_a_moment() -> None:
     writer.close()
 
 
-def test_the_last_lines_are_written_at_the_end_started_or_not() -> None:
+def test_close_writes_the_pending_lines_started_or_not() -> None:
     for started in (True, False):
-        sink = Lines()
+        sink = ListSink()
         writer = Writer(sink, Log())
         if started:
             writer.start()
@@ -80,8 +80,8 @@ def test_the_last_lines_are_written_at_the_end_started_or_not() -> None:
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_lines_that_cannot_be_written_are_counted_and_told_later(style: str) -> None:
-    sink = Lines()
+def test_lines_that_cannot_be_written_are_counted_and_reported_later(style: str) -> None:
+    sink = ListSink()
     writer = Writer(sink, Log(format=style))  # type: ignore[arg-type]
     writer.start()
     sink.broken = True
@@ -96,9 +96,9 @@ def test_lines_that_cannot_be_written_are_counted_and_told_later(style: str) -> 
     assert len(sink.lines) == 2
 
 
-def test_no_more_lines_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MOST_LINES", 3)
-    sink = Lines()
+def test_the_number_of_pending_lines_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "MAX_LINES", 3)
+    sink = ListSink()
     writer = Writer(sink, Log())
     for _ in range(5):
         writer.handle(record("x"))
@@ -107,49 +107,51 @@ def test_no_more_lines_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
-def test_connections_are_logged_at_the_level_info(level: str, count: int) -> None:
-    sink = Lines()
+def test_access_lines_have_the_level_info(level: str, count: int) -> None:
+    sink = ListSink()
     writer = Writer(sink, Log(level=level))  # type: ignore[arg-type]
     writer.log_access(Access("192.0.2.1", b"alice\r\n", "answered", 16, 0.001))
     writer.close()
     assert len(sink.lines) == count
 
 
-def test_a_full_disk_is_no_end() -> None:
+def test_a_full_disk_raises_nothing() -> None:
     with open("/dev/full", "wb") as full:
-        writer = Writer(DescriptorSink(full.fileno(), stamped=True), Log())
+        writer = Writer(DescriptorSink(full.fileno(), timestamps=True), Log())
         writer.handle(record("lost"))
         writer.close()
 
 
-def test_standard_error_that_the_journal_reads_gets_no_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_lines_have_no_time_if_the_journal_reads_standard_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with (tmp_path / "stderr").open("w") as stderr:
         monkeypatch.setattr("sys.stderr", stderr)
         status = os.fstat(stderr.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-        open_sink(Log(to="stderr"), True, None).write([Entry(20, time.time(), "plain")])
+        open_sink(Log(to="stderr"), True, None).write([Entry(20, time.time(), "without")])
         monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-        open_sink(Log(to="stderr"), True, None).write([Entry(20, time.time(), "stamped")])
+        open_sink(Log(to="stderr"), True, None).write([Entry(20, time.time(), "with")])
     first, second = (tmp_path / "stderr").read_text().splitlines()
-    assert first == "plain"
-    assert second.endswith("+00:00 stamped") or second[-13:-8].strip("+-")
+    assert first == "without"
+    assert second.endswith("+00:00 with") or second[-10:-5].strip("+-")
 
 
-def test_a_file_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+def test_the_reason_why_a_file_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="No such file or directory") as caught:
         open_sink(Log(to=str(tmp_path / "missing" / "log")), False, None)
     assert caught.value.exit_code == 78
 
 
 @pytest.mark.root
-def test_root_is_led_to_nobody_else_s_file_by_a_link(tmp_path: Path) -> None:
+def test_a_link_does_not_make_root_give_away_another_file(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.touch(0o600)
     (tmp_path / "link").symlink_to(precious)
     os.link(precious, tmp_path / "hard")
     with pytest.raises(StartError, match="it is a symbolic link"):
         open_sink(Log(to=str(tmp_path / "link")), False, (65534, 65534))
-    with pytest.raises(StartError, match="it has other names"):
+    with pytest.raises(StartError, match="it has several hard links"):
         open_sink(Log(to=str(tmp_path / "hard")), False, (65534, 65534))
     open_sink(Log(to="/dev/null"), False, (65534, 65534))
     assert precious.stat().st_uid == os.stat("/dev/null").st_uid == 0
@@ -159,7 +161,7 @@ def test_every_line_of_a_traceback_has_its_time(tmp_path: Path) -> None:
     sink = open_sink(Log(to=str(tmp_path / "log")), False, None)
     writer = Writer(sink, Log())
     try:
-        raise LookupError("a bug")
+        raise LookupError("not found")
     except LookupError as error:
         caught = (LookupError, error, error.__traceback__)
         writer.handle(logging.LogRecord("fingerd", logging.ERROR, "", 0, "oh", None, caught))
@@ -170,9 +172,9 @@ def test_every_line_of_a_traceback_has_its_time(tmp_path: Path) -> None:
     assert {line[:2] for line in lines} == {"20"}
 
 
-def test_a_line_that_was_torn_is_ended_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_written_line_is_ended_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "log").open("wb") as file:
-        sink = DescriptorSink(file.fileno(), stamped=False)
+        sink = DescriptorSink(file.fileno(), timestamps=False)
         writes = iter([lambda number, data: os.pwrite(number, data[:3], 0), None])
         real_write = os.write
 
