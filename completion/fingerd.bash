@@ -2,7 +2,7 @@
 
 _fingerd() {
     local current=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]}
-    if [[ $current == = ]]; then # --option=argument comes as three words
+    if [[ $current == = ]]; then # --option=argument is split into three words
         current=
     elif [[ $option == = ]]; then
         option=${COMP_WORDS[COMP_CWORD - 2]}

@@ -3,7 +3,7 @@
 _pyfinger() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
-    if [[ $current == @ ]]; then # user@host comes as three words, unless COMP_WORDBREAKS is changed
+    if [[ $current == @ ]]; then # user@host is split into three words, unless COMP_WORDBREAKS is changed
         mapfile -t COMPREPLY < <(compgen -P @ -A hostname)
         return
     fi

@@ -1,1 +1,1 @@
-"""Becoming a daemon, and being one: command line, privileges, reload, supervisors."""
+"""The daemon: command line, start-up, privileges, detaching, reload, supervisors."""

@@ -1,4 +1,4 @@
-"""What ``fingerd --backends`` lists: the types that are there, what each does, its options, and where it comes from."""
+"""The output of ``fingerd --backends``: each backend type with its package, its description and its options."""
 
 import dataclasses
 import types
@@ -14,7 +14,7 @@ _UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 
 
 def catalogue() -> Iterator[str]:
-    """One line after the other."""
+    """The lines of the catalogue."""
     for name in backend_names():
         package = distribution_of(name)
         yield f"{name} ({package})"
@@ -23,20 +23,20 @@ def catalogue() -> Iterator[str]:
         except ImportError as error:
             yield f"{INDENT}not usable: {error}"
             if isinstance(error, ModuleNotFoundError):
-                yield f"{INDENT}install what has the Python module {error.name}, which {package} needs"
+                yield f"{INDENT}install the package with the Python module {error.name}, which {package} needs"
             continue
         if not dataclasses.is_dataclass(kind):
-            yield f"{INDENT}not usable: it is no dataclass, so it has no options"
+            yield f"{INDENT}not usable: it is not a dataclass, so it has no options"
             continue
-        if foreign := list(unsupported_types(kind, custom=(Backend,))):
-            yield from (f"{INDENT}not usable: {what}" for what in foreign)
+        if unsupported := list(unsupported_types(kind, custom=(Backend,))):
+            yield from (f"{INDENT}not usable: {problem}" for problem in unsupported)
             continue
-        yield from _about(kind)
+        yield from _description(kind)
         yield from _options(kind, INDENT)
 
 
-def _about(kind: Any) -> Iterator[str]:
-    """The first paragraph of its documentation; nothing where there is only what dataclass makes."""
+def _description(kind: Any) -> Iterator[str]:
+    """The first paragraph of the docstring; nothing for the one that ``dataclass`` generates."""
     if not (kind.__doc__ or "").startswith(f"{kind.__name__}("):
         for line in (kind.__doc__ or "").strip().splitlines():
             if not line.strip():
@@ -45,30 +45,30 @@ def _about(kind: Any) -> Iterator[str]:
 
 
 def _options(kind: Any, indent: str) -> Iterator[str]:
-    """A line for each option, and below it the options of what it holds."""
+    """A line for each option, followed by the options nested in it."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         if field.init:
             hint = hints[field.name]
             converter = get_args(hint)[1] if get_origin(hint) is Annotated else None
-            told = "; ".join((_word(hint), _default(field, converter), *_range(converter)))
-            yield f"{indent}- {field.name.rstrip('_')} ({told})"
-            for part in _records(hint):
-                yield from _options(part, indent + INDENT)
+            details = "; ".join((_type_name(hint), _default(field, converter), *_range(converter)))
+            yield f"{indent}- {field.name.rstrip('_')} ({details})"
+            for nested in _nested(hint):
+                yield from _options(nested, indent + INDENT)
 
 
-def _word(hint: Any) -> str:
-    """How a value of this type is called in fingerd.yaml(5)."""
+def _type_name(hint: Any) -> str:
+    """The name of the type in fingerd.yaml(5)."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        made = "value" if dataclasses.is_dataclass(parts[0]) else _word(parts[0])
-        return str(getattr(parts[1], "type_name", made))
+        default = "value" if dataclasses.is_dataclass(parts[0]) else _type_name(parts[0])
+        return str(getattr(parts[1], "type_name", default))
     if origin in (Union, types.UnionType):
-        return " or ".join(_word(part) for part in parts if part is not types.NoneType)
+        return " or ".join(_type_name(part) for part in parts if part is not types.NoneType)
     if origin is tuple:
-        return f"list of {_word(parts[0])}"
+        return f"list of {_type_name(parts[0])}"
     if origin is Mapping:
-        return f"mapping of names to {_word(parts[1])}"
+        return f"mapping of names to {_type_name(parts[1])}"
     if hint is Backend:
         return "backend"
     if dataclasses.is_dataclass(hint):
@@ -76,13 +76,13 @@ def _word(hint: Any) -> str:
     return describe(hint) if origin is Literal or hint in (bool, str) else "value"
 
 
-def _records(hint: Any) -> Iterator[Any]:
-    """The dataclasses whose fields stand below an option of this type."""
+def _nested(hint: Any) -> Iterator[Any]:
+    """The dataclasses whose fields are options nested in an option of this type."""
     if get_origin(hint) is not Annotated:
         if dataclasses.is_dataclass(hint):
             yield hint
         for part in get_args(hint):
-            yield from _records(part)
+            yield from _nested(part)
 
 
 def _range(converter: Any) -> Iterator[str]:
@@ -93,8 +93,8 @@ def _range(converter: Any) -> Iterator[str]:
 
 
 def _default(field: "dataclasses.Field[Any]", converter: Any) -> str:
-    made = field.default_factory
-    default = field.default if made is dataclasses.MISSING else made()
+    factory = field.default_factory
+    default = field.default if factory is dataclasses.MISSING else factory()
     if default is dataclasses.MISSING:
         return "required"
     if isinstance(default, bool):
@@ -105,7 +105,7 @@ def _default(field: "dataclasses.Field[Any]", converter: Any) -> str:
 
 
 def _amount(converter: Any, amount: float) -> str:
-    """A number as it may be written in the file."""
+    """A number as the configuration may have it, with a unit."""
     if isinstance(converter, Size):
         for unit, size in _UNITS.items():
             if amount and amount % size == 0:

@@ -1,4 +1,4 @@
-"""Descriptors: the standard ones are open, and no more clients are accepted than the limit has room for."""
+"""Descriptors: the standard ones, and a limit of connections that fits the limit of open descriptors."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ from fingerd.settings import Settings
 
 
 def ensure_standard_fds() -> None:
-    """Open ``/dev/null`` where descriptors 0 to 2 are closed, lest a client or a log gets one of these."""
+    """Open ``/dev/null`` on descriptors 0 to 2 if they are closed: no client or log may get one of these numbers."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -20,21 +20,32 @@ def ensure_standard_fds() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
 
 
+def redirect_to_null(*descriptors: int) -> None:
+    """Replace the descriptors by ``/dev/null``."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
 def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
-    """The settings with no more connections than there can be descriptors, and a warning where those are fewer."""
-    wanted = settings.limits.connections
-    # Beside the clients: listeners and logs, and for every thread a program with its pipes, or a connection.
-    possible = raise_descriptor_limit(wanted, 64 + 8 * settings.limits.threads)
-    if possible == wanted:
+    """The settings with ``limits.connections`` reduced to the limit of open descriptors, and a warning if it was."""
+    configured = settings.limits.connections
+    # Reserved: listeners and logs, and for each thread a program with its pipes, or a connection to a server.
+    possible = raise_descriptor_limit(configured, 64 + 8 * settings.limits.threads)
+    if possible == configured:
         return settings, ()
     limits = dataclasses.replace(settings.limits, connections=possible)
-    warning = f"limits.connections is {possible} instead of {wanted}: no more descriptors are allowed here (ulimit -n)"
+    warning = (
+        f"limits.connections is reduced from {configured} to {possible}:"
+        " the limit of open descriptors is too low (ulimit -n)"
+    )
     return dataclasses.replace(settings, limits=limits), (warning,)
 
 
-def raise_descriptor_limit(wanted: int, spare: int) -> int:
-    """Raise the soft limit of descriptors to the hard one; how many of the ``wanted`` fit in beside ``spare`` ones."""
+def raise_descriptor_limit(connections: int, reserved: int) -> int:
+    """Raise the soft limit of descriptors to the hard one. Returns how many connections fit beside the reserved."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - spare))
+    return connections if hard == resource.RLIM_INFINITY else max(1, min(connections, hard - reserved))

@@ -1,26 +1,24 @@
-"""inetd: one process for one client, who is there already, as descriptor 0."""
+"""inetd: one process for one client, which is connected to descriptor 0."""
 
 import os
 import socket
 import stat
 
+from fingerd.daemon.descriptors import redirect_to_null
 from fingerd.errors import StartError
 from fingerd.server.listeners import is_supported
 
-NO_CLIENT = "listen is inetd, but descriptor 0 is no client"
+NO_CLIENT = "listen is inetd, but descriptor 0 is not a client connection"
 
 
 def detach_stderr() -> None:
-    """Keep everything that is written to standard error from the client that inetd put there."""
+    """Redirect standard output and error to ``/dev/null`` if inetd connected them to the client."""
     if stat.S_ISSOCK(os.fstat(0).st_mode) and os.path.samestat(os.fstat(0), os.fstat(2)):
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        os.close(null)
+        redirect_to_null(1, 2)
 
 
 def take_client() -> socket.socket:
-    """The connected client on descriptor 0, which is ``/dev/null`` from now on; StartError (78) where there is none."""
+    """The client on descriptor 0, which becomes ``/dev/null``. Raises StartError (exit code 78) if there is none."""
     try:
         client = socket.socket(fileno=os.dup(0))
         client.getpeername()
@@ -29,7 +27,5 @@ def take_client() -> socket.socket:
     if not is_supported(client):
         raise StartError(NO_CLIENT, os.EX_CONFIG)
     client.set_inheritable(False)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
+    redirect_to_null(0)
     return client

@@ -1,4 +1,4 @@
-"""The pid file: it holds the daemon's pid, and is locked while the daemon runs."""
+"""The pid file: it contains the daemon's pid, and is locked while the daemon runs."""
 
 import errno
 import fcntl
@@ -9,9 +9,9 @@ from fingerd.errors import StartError
 
 
 class PidFile:
-    """A file that holds the daemon's pid, and is locked while it runs: what a crash leaves behind is no obstacle.
+    """A locked pid file. The kernel releases the lock when the process ends, so a crash leaves no stale one.
 
-    StartError with exit code 69 where another process holds it, 77 where it may not be written.
+    Raises StartError: exit code 69 if another process holds the lock, 77 if permission is denied, 78 otherwise.
     """
 
     def __init__(self, path: str) -> None:
@@ -25,20 +25,20 @@ class PidFile:
             raise StartError(f"cannot write the pid file {path}: {error.strerror}", code) from error
 
     def _open(self) -> int:
-        """The locked descriptor; OSError where there is none to be had."""
+        """The locked descriptor. Raises OSError if the file cannot be opened or locked."""
         while True:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                    raise OSError(errno.EINVAL, "it is no file of its own")
-                os.fchmod(descriptor, 0o600)  # whoever can read the file can lock it
+                    raise OSError(errno.EINVAL, "not a regular file with one link")
+                os.fchmod(descriptor, 0o600)  # a user who can read the file can lock it
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
                     return descriptor
             except FileNotFoundError:
-                pass  # its last holder has just removed it
+                pass  # its previous holder has just removed it
             except OSError:
                 os.close(descriptor)
                 raise
@@ -48,7 +48,7 @@ class PidFile:
         try:
             with open(self._path, encoding="ascii", errors="replace") as file:
                 return file.read(20).strip() or "unknown"
-        except OSError:  # it has just ended
+        except OSError:  # the holder has just ended
             return "unknown"
 
     def fileno(self) -> int:
@@ -56,12 +56,12 @@ class PidFile:
         return self._descriptor
 
     def write(self) -> None:
-        """Put this process's pid into the file."""
+        """Write the pid of this process."""
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 
     def remove(self) -> None:
-        """Remove the file, or empty it where it may not be removed, or cannot be seen any more."""
+        """Remove the file. Truncates it instead if that is not permitted, or the chroot hides it."""
         try:
             if os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
                 os.unlink(self._path)

@@ -1,4 +1,4 @@
-"""Who the daemon becomes, and giving up root for good: groups and gid before the uid, then a check of all of them."""
+"""Dropping privileges: supplementary groups and gid before the uid, then a check that root cannot be regained."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from fingerd.settings import Process
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the daemon is in the end. ``groups`` are the supplementary ones, None where they stay as they are."""
+    """The uid, gid and supplementary groups of the running daemon; ``groups`` is None if nothing is to be changed."""
 
     uid: int
     gid: int
@@ -17,7 +17,7 @@ class Identity:
 
     @classmethod
     def of(cls, process: Process) -> "Identity":
-        """The owner that the settings mean; StartError with exit code 77 where only root could become that."""
+        """The configured identity. Raises StartError (exit code 77) if this process may not switch to it."""
         user = process.user
         uid = os.getuid() if user is None else user.uid
         gid = process.group if process.group is not None else os.getgid() if user is None else user.gid
@@ -28,29 +28,31 @@ class Identity:
         return cls(uid, gid, tuple(sorted({gid, *(os.getgrouplist(user.name, gid) if user and user.name else ())})))
 
 
-def drop_privileges(owner: Identity) -> None:
-    """Change groups and user for good, and nothing else; StartError where that is not allowed, or could be undone."""
-    if owner.groups is None:
-        return
-    try:
-        os.setgroups(owner.groups)
-        os.setresgid(owner.gid, owner.gid, owner.gid)
-        os.setresuid(owner.uid, owner.uid, owner.uid)
-    except OSError as error:
-        raise StartError(f"cannot become uid {owner.uid}, gid {owner.gid}: {error.strerror}", os.EX_NOPERM) from error
-    verify_dropped(owner)
+def drop_privileges(identity: Identity) -> None:
+    """Switch to the identity for good. Raises StartError if that is not permitted, or can be undone."""
+    if identity.groups is not None:  # else no call at all: a sandbox may forbid them
+        uid, gid = identity.uid, identity.gid
+        try:
+            os.setgroups(identity.groups)
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        except OSError as error:
+            raise StartError(f"cannot become uid {uid}, gid {gid}: {error.strerror}", os.EX_NOPERM) from error
+    verify_dropped(identity)
 
 
-def verify_dropped(owner: Identity) -> None:
-    """StartError where this process is not wholly what it should be, or could be root again."""
-    if os.getresuid() != (owner.uid,) * 3 or os.getresgid() != (owner.gid,) * 3:
-        raise StartError(f"still uid {os.getresuid()}, gid {os.getresgid()}", os.EX_SOFTWARE)
-    if owner.groups is not None and not set(os.getgroups()) <= set(owner.groups):
-        raise StartError(f"still in the groups {os.getgroups()}", os.EX_SOFTWARE)
-    if owner.uid == 0:
+def verify_dropped(identity: Identity) -> None:
+    """Raises StartError (exit code 70) if this process does not have the identity alone, or can become root again."""
+    if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:
+        wrong = f"still uid {os.getresuid()}, gid {os.getresgid()}"
+    elif identity.groups is not None and not set(os.getgroups()) <= set(identity.groups):
+        wrong = f"still in the groups {os.getgroups()}"
+    elif identity.uid == 0:
         return
-    try:
-        os.setuid(0)
-    except PermissionError:
-        return
-    raise StartError("root could be had back", os.EX_SOFTWARE)
+    else:
+        try:
+            os.setuid(0)
+        except PermissionError:
+            return
+        wrong = "setuid(0) succeeded"
+    raise StartError(f"privileges not dropped: {wrong}", os.EX_SOFTWARE)

@@ -1,4 +1,4 @@
-"""SIGHUP: read the configuration again, beside the thread that serves, and swap it in one step; and sending it."""
+"""Reloading the configuration: sending SIGHUP to a fingerd, and what the daemon does on SIGHUP."""
 
 import dataclasses
 import logging
@@ -18,15 +18,15 @@ from fingerd.settings import Settings, read_config
 
 log = logging.getLogger(__name__)
 
-# What a jail cannot see: accounts, folders, syslog, the log file. These go on as they are.
-IN_JAIL = ("listen", "log", "process")
+# A reload in a chroot keeps these sections: they refer to accounts, directories, log files, which the chroot hides.
+FIXED_IN_CHROOT = ("listen", "log", "process")
 
 
 def send_reload(pid: int) -> None:
     """Send SIGHUP to the fingerd with this pid.
 
-    StartError with exit code 69 where no such process exists or it has no handler for SIGHUP, 77 where this user may
-    not signal it.
+    Raises StartError: exit code 69 if no such process exists or it has no
+    handler for SIGHUP, 77 if this user may not signal it.
     """
     try:
         # The default action of SIGHUP ends a process, and a stale pid file may name any.
@@ -43,7 +43,7 @@ def send_reload(pid: int) -> None:
 
 
 def _catches_sighup(pid: int) -> bool | None:
-    """Whether the process has a handler for SIGHUP; None where /proc does not show it.
+    """Whether the process has a handler for SIGHUP; None if /proc does not show it.
 
     /proc may be absent, or hide processes of other users and user namespaces (hidepid, ProtectProc=).
     """
@@ -57,30 +57,30 @@ def _catches_sighup(pid: int) -> bool | None:
 
 @dataclass
 class Reloader:
-    """Reads the file at ``path`` again whenever it is asked to. A bad file is logged, and the old one goes on."""
+    """Reloads the configuration on its own thread. If that fails, the error is logged and nothing changes."""
 
     path: str
-    options: Mapping[str, tuple[str, str]]  # of the command line
-    settings: Settings  # those in force
+    options: Mapping[str, tuple[str, str]]  # from the command line
+    settings: Settings  # the active ones
     server: FingerServer
     writer: Writer
     notifier: Notifier
     stderr_by_default: bool  # logs to standard error by default
-    _wishes: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
+    _requests: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
-        """Wait for wishes, on a thread of its own."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="reload", daemon=True).start()
 
-    def wish(self) -> None:
-        """Ask for a reload; may be called from a signal handler."""
-        self._wishes.put(None)
+    def trigger(self) -> None:
+        """Request a reload. May be called from a signal handler."""
+        self._requests.put(None)
 
     def _run(self) -> None:
         while True:
-            self._wishes.get()
-            while not self._wishes.empty():  # several wishes are one
-                self._wishes.get()
+            self._requests.get()
+            while not self._requests.empty():  # one reload for all requests
+                self._requests.get()
             if self.server.is_stopping:
                 continue
             self.notifier.reloading()
@@ -89,21 +89,22 @@ class Reloader:
             except (ConfigError, StartError) as error:
                 for problem in str(error).splitlines():
                     log.error("not reloaded: %s", problem)
-                self._go_on()
+                self._keep_old()
             except Exception:
-                log.exception("a bug while reloading: the old configuration goes on")
+                log.exception("internal error while reloading, please report: keeping the old configuration")
             self.notifier.ready()
 
     def _reload(self) -> None:
-        """Everything is read and opened before anything changes."""
-        jailed = self.settings.process.chroot is not None
-        if jailed and not os.path.exists(self.path):
-            raise StartError("the configuration cannot be seen from the chroot: that needs a restart", os.EX_CONFIG)
-        settings, warnings = read_config(self.path, self.options, without=IN_JAIL if jailed else ())
-        if jailed:
-            settings = dataclasses.replace(settings, **{name: getattr(self.settings, name) for name in IN_JAIL})
-        settings, warnings = within_descriptors(settings)
-        for warning in (*warnings, *warnings, *self._needs_restart(settings)):
+        """Read and open everything before anything changes."""
+        chroot = self.settings.process.chroot is not None
+        if chroot and not os.path.exists(self.path):
+            raise StartError("the configuration file is not visible in the chroot: a restart is needed", os.EX_CONFIG)
+        settings, warnings = read_config(self.path, self.options, without=FIXED_IN_CHROOT if chroot else ())
+        if chroot:
+            fixed = {name: getattr(self.settings, name) for name in FIXED_IN_CHROOT}
+            settings = dataclasses.replace(settings, **fixed)
+        settings, limit_warnings = within_descriptors(settings)
+        for warning in (*warnings, *limit_warnings, *self._needs_restart(settings)):
             log.warning("%s", warning)
         try:
             self._reopen_log(settings)
@@ -117,17 +118,17 @@ class Reloader:
     def _needs_restart(self, settings: Settings) -> Iterator[str]:
         for name in ("listen", "process"):
             if getattr(settings, name) != getattr(self.settings, name):
-                yield f"{name} has changed: that needs a restart"
+                yield f"{name} has changed: a restart is needed"
 
-    def _go_on(self) -> None:
-        """With the old settings, but with a new log file all the same: the old one may have been moved away."""
+    def _keep_old(self) -> None:
+        """Keep the active settings, but reopen the log file: it may have been rotated."""
         try:
             self._reopen_log(self.settings)
         except StartError as error:
-            log.error("%s: the old file goes on", error)
+            log.error("%s: keeping the open log file", error)
 
     def _reopen_log(self, settings: Settings) -> None:
-        """Let lines go where these settings say, into files that are opened anew; StartError where that cannot be."""
+        """Open the configured log and switch to it. Raises StartError if it cannot be opened."""
         if self.settings.process.chroot:
             return
         self.writer.switch(open_sink(settings.log, self.stderr_by_default, None), settings.log)

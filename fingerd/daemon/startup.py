@@ -1,4 +1,4 @@
-"""The order in which the daemon starts: what needs root or the whole file system first, threads last."""
+"""The order of start-up: first what needs root or the whole file system, then dropping privileges, threads last."""
 
 import logging
 import os
@@ -25,29 +25,30 @@ log = logging.getLogger("fingerd")
 
 @dataclass(frozen=True, slots=True)
 class StartupContext:
-    """Everything that is known before the first step."""
+    """What start-up needs to know."""
 
     path: str  # of the configuration
-    options: Mapping[str, tuple[str, str]]  # of the command line, as read_config takes them
+    options: Mapping[str, tuple[str, str]]  # from the command line, as for read_config
     settings: Settings
     warnings: Sequence[str]
-    owner: Identity
+    identity: Identity
     foreground: bool
     stderr_by_default: bool  # logs to standard error by default
-    client: socket.socket | None  # the only one, where inetd passed it
-    listeners: Sequence[socket.socket]  # that systemd passed
+    client: socket.socket | None  # from inetd: the only client
+    listeners: Sequence[socket.socket]  # from systemd
     notifier: Notifier
 
 
-def serve(start: StartupContext, shell: ParentPipe) -> int:
-    """Serve until a signal says to stop; the exit code. StartError where that cannot begin; ``shell`` hears of both."""
-    settings, few = within_descriptors(start.settings)
-    warnings = [*start.warnings, *few]
-    owner = start.owner
-    sink = open_sink(
-        settings.log, start.stderr_by_default, (owner.uid, owner.gid) if owner.groups is not None else None
-    )
-    warnings += _warnings_about(sink, owner)
+def serve(start: StartupContext, parent: ParentPipe) -> int:
+    """Serve until a signal stops the daemon, and report to the parent when it serves. Returns the exit code.
+
+    Raises StartError if start-up fails.
+    """
+    settings, limit_warnings = within_descriptors(start.settings)
+    identity = start.identity
+    owner = (identity.uid, identity.gid) if identity.groups is not None else None
+    sink = open_sink(settings.log, start.stderr_by_default, owner)
+    warnings = [*start.warnings, *limit_warnings, *_start_warnings(sink, identity)]
     if not start.foreground or not isinstance(sink, DescriptorSink):
         print(*(f"fingerd: warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr, flush=True)
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
@@ -55,32 +56,34 @@ def serve(start: StartupContext, shell: ParentPipe) -> int:
         with FingerServer(settings, bind_and_activate=not (start.client or start.listeners)) as server:
             if start.listeners:
                 server.use_listeners(start.listeners)
-            keep = [
+            preserve = [
                 *server.descriptors(),
                 *sink.descriptors(),
                 *start.notifier.descriptors(),
-                *shell.descriptors(),
+                *parent.descriptors(),
                 *([start.client.fileno()] if start.client else []),
                 *([pidfile.fileno()] if pidfile else []),
             ]
-            become_daemon(settings.process, owner, not start.foreground, keep, keep_stderr=settings.log.to == "stderr")
+            become_daemon(
+                settings.process, identity, not start.foreground, preserve, keep_stderr=settings.log.to == "stderr"
+            )
             if not settings.process.chroot and not os.access(start.path, os.R_OK):
-                warnings.append(f"uid {os.getuid()} cannot read {start.path}: changes of it need a restart")
+                warnings.append(f"uid {os.getuid()} cannot read {start.path}: SIGHUP cannot reload it; restart instead")
             writer = Writer(sink, settings.log)
             reloader = Reloader(
                 start.path, start.options, settings, server, writer, start.notifier, start.stderr_by_default
             )
             _handle_signals(server, reloader)
             if pidfile:
-                pidfile.write()  # from now on somebody may send one
+                pidfile.write()  # after the handlers: whoever reads the pid may send a signal
             install(writer, settings.log.level)
             writer.start()
             try:
                 for warning in warnings:
                     log.warning("%s", warning)
-                _serve(start, server, writer, reloader, shell)
+                _serve(start, server, writer, reloader, parent)
             except Exception:
-                log.exception("a bug")
+                log.exception("internal error, please report")
                 return os.EX_SOFTWARE
             finally:
                 writer.close()
@@ -90,17 +93,17 @@ def serve(start: StartupContext, shell: ParentPipe) -> int:
             pidfile.remove()
 
 
-def _warnings_about(sink: Sink, owner: Identity) -> list[str]:
+def _start_warnings(sink: Sink, identity: Identity) -> list[str]:
     warnings = []
     if isinstance(sink, SyslogSink) and not sink.connected:
-        warnings.append("there is no syslog here: nothing is logged until there is one (log.to may name a file)")
-    if os.getuid() == 0 and owner.uid == 0:
-        warnings.append("running as root: set process.user to the user that fingerd should become")
+        warnings.append("syslog is not available: nothing is logged until it is (log.to can name a file instead)")
+    if os.getuid() == 0 and identity.uid == 0:
+        warnings.append("running as root: set process.user to an unprivileged user")
     return warnings
 
 
-def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader: Reloader, shell: ParentPipe) -> None:
-    """Everything is given away: tell whoever waits, and serve."""
+def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader: Reloader, parent: ParentPipe) -> None:
+    """Start the threads, report that the daemon serves, and serve."""
     notifier = start.notifier
     server.access_log = writer.log_access
     server.on_draining = notifier.stopping
@@ -111,18 +114,18 @@ def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader
         server.serve_client(start.client)
     else:
         log.info("listening on %s", ", ".join(map(describe_listener, server.listeners)) or "nothing")
-        shell.tell(os.EX_OK)
+        parent.report(os.EX_OK)
         notifier.ready()
         server.serve_forever()
         log.info("stopped")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it is being done
+        signal.signal(number, signal.SIG_IGN)  # the daemon is stopping already
     server.close_backends()
 
 
 def _handle_signals(server: FingerServer, reloader: Reloader) -> None:
-    """SIGTERM and SIGINT stop, SIGHUP reloads; the wake-up descriptor ends the server's wait whenever they come."""
+    """SIGTERM and SIGINT stop, SIGHUP reloads; the wake-up descriptor ends the wait of the event loop."""
     signal.set_wakeup_fd(server.loop.wakeup_write, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    signal.signal(signal.SIGHUP, lambda *_: reloader.wish())
+    signal.signal(signal.SIGHUP, lambda *_: reloader.trigger())

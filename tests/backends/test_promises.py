@@ -265,10 +265,10 @@ def test_backends_lists_types_options_and_packages(weather: Path) -> None:
     ):
         assert f"    - {option}\n" in listed
     assert "weather (fingerd-weather 1.2)\n    The weather.\n" in listed
-    assert "plain (fingerd-weather 1.2)\n    not usable: it is no dataclass" in listed
+    assert "plain (fingerd-weather 1.2)\n    not usable: it is not a dataclass" in listed
     assert "raising (fingerd-weather 1.2)\n    not usable: raising_backend:Raising: ZeroDivisionError(" in listed
     assert "broken (fingerd-weather 1.2)\n    not usable: No module named 'no_such_library'\n" in listed
-    assert "    install what has the Python module no_such_library, which fingerd-weather 1.2 needs\n" in listed
+    assert "    install the package with the Python module no_such_library, which fingerd-weather 1.2 needs\n" in listed
     assert "counted (fingerd-weather 1.2)\n    not usable: most: no option can be of type int: use Anno" in listed
     assert "nothing (fingerd-weather 1.2)\n    not usable: weather:Nothing: AttributeError(\"module 'weather'" in listed
     assert "mangled (fingerd-weather 1.2)\n    not usable: mangled_backend:Mangled: " in listed

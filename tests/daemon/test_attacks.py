@@ -50,9 +50,9 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     3: (
         "links and files of users, read by root",
         (
-            "test_root_is_led_to_nobody_else_s_file_by_a_link",
-            "test_a_pid_file_may_be_no_link",
-            "test_uid_gives_root_away_for_good",
+            "test_a_link_does_not_make_root_give_away_another_file",
+            "test_a_pid_file_that_is_a_symbolic_link_is_refused",
+            "test_uid_drops_root_for_good",
             "test_12_binds_port_79_and_gives_root_away",
         ),
     ),
@@ -91,7 +91,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     14: (
         "forged log lines",
         (
-            "test_every_single_byte_comes_back_from_the_log",
+            "test_every_byte_can_be_decoded_from_the_log",
             "test_clients_that_overdo_it_are_found_and_others_are_not",
         ),
     ),
@@ -137,7 +137,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
         "zombies and orphans",
         (
             "test_a_program_that_takes_too_long_is_ended_with_all_that_it_started",
-            "test_programs_of_a_configuration_of_before_end_with_the_daemon",
+            "test_programs_of_a_replaced_configuration_end_with_the_daemon",
         ),
     ),
     22: (

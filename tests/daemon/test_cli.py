@@ -1,4 +1,4 @@
-"""The command line: what it prints, and with which exit code it leaves."""
+"""The command line: its output and its exit codes."""
 
 import subprocess
 import sys
@@ -29,16 +29,16 @@ def config(tmp_path: Path) -> Path:
 QUERIES = {
     "a user": (("alice",), b"Happy\r\nand well\r\n"),
     "UTF-8": (("Zoë",), "bäh\r\n".encode()),
-    "two lines, of which the first counts": (("alice\r\nbob",), b"Happy\r\nand well\r\n"),
+    "two lines, the second ignored": (("alice\r\nbob",), b"Happy\r\nand well\r\n"),
     "verbose": (("/W alice",), b"Happy\r\nand well\r\n"),
-    "nobody": (("bob",), b"No such user\r\n"),
-    "the list from here": (
+    "unknown": (("bob",), b"No such user\r\n"),
+    "the list for a local client": (
         ("",),
         "Login       Name\r\nalice    alice\r\nZoë      Zoë\r\n".encode(),
     ),
-    "the list from elsewhere": (("", "--from", "203.0.113.9"), b"Finger online user list denied\r\n"),
-    "the list over a unix socket": (("", "--from", "unix"), None),
-    "from a network that is denied": (("alice", "--from", "::ffff:192.0.2.7"), b"Finger service denied\r\n"),
+    "the list for a remote client": (("", "--from", "203.0.113.9"), b"Finger online user list denied\r\n"),
+    "the list for a client of a unix socket": (("", "--from", "unix"), None),
+    "a denied network": (("alice", "--from", "::ffff:192.0.2.7"), b"Finger service denied\r\n"),
     "forwarding": (("alice@example.org",), b"Finger forwarding service denied\r\n"),
     "malformed": (("a\x01",), b"Malformed query\r\n"),
     "too long": (("a" * 2000,), b"Query too long\r\n"),
@@ -46,14 +46,16 @@ QUERIES = {
 
 
 @pytest.mark.parametrize(("arguments", "printed"), QUERIES.values(), ids=QUERIES)
-def test_query_prints_the_bytes_that_a_client_would_get(
+def test_query_prints_the_answer_to_a_client(
     config: Path, arguments: tuple[str, ...], printed: bytes | None, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     assert main(["-c", str(config), "--query", *arguments]) == 0
-    assert capfdbinary.readouterr().out == (printed if printed is not None else QUERIES["the list from here"][1])
+    assert capfdbinary.readouterr().out == (
+        printed if printed is not None else QUERIES["the list for a local client"][1]
+    )
 
 
-def test_what_is_wrong_with_the_command_line_cannot_control_the_terminal(config: Path) -> None:
+def test_error_messages_contain_no_control_characters(config: Path) -> None:
     odd = config.rename(config.with_name("\x1b]0;owned\x07.yaml"))
     for arguments in (["--\x1b]0;owned\x07"], ["-c", str(odd), "--check"], ["-c", f"{odd}.not", "--check"]):
         done = subprocess.run([*FINGERD, *arguments], capture_output=True, check=False)
@@ -61,7 +63,7 @@ def test_what_is_wrong_with_the_command_line_cannot_control_the_terminal(config:
         assert set(done.stdout + done.stderr) <= {10, *range(32, 127)}
 
 
-def test_query_tells_of_a_failure_on_standard_error(tmp_path: Path) -> None:
+def test_query_prints_a_backend_failure_to_standard_error(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text('backend: {type: command, argv: [sh, -c, "echo the cause >&2; exit 4"]}\n')
     done = subprocess.run([*FINGERD, "-c", str(path), "--query", "x"], capture_output=True, check=False)
@@ -77,7 +79,7 @@ def test_check_prints_every_problem_and_warning_and_binds_nothing(
     assert main(["-c", str(path), "--check"]) == 0
     printed = capsys.readouterr()
     assert printed.err == f"warning: {path}:2:10: backend: there is no program no-such-program\n"
-    assert printed.out == f"{path}: can be used\n"
+    assert printed.out == f"{path}: valid, with warnings\n"
     path.write_text("backend: {type: empty}\nlisten: 79\nlimits: {thread: 3}\n")
     assert main(["-c", str(path), "--check"]) == 78
     assert capsys.readouterr().err == (
@@ -101,22 +103,22 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in text
 
 
-def test_the_default_configuration_is_in_etc() -> None:
+def test_the_default_path_of_the_configuration() -> None:
     assert parser().parse_args([]).config == "/etc/fingerd.yaml"
 
 
-def test_it_runs_as_a_module_and_as_a_command() -> None:
+def test_it_can_be_run_as_a_module_and_as_a_command() -> None:
     for command in (FINGERD, (str(Path(sys.executable).parent / "fingerd"),)):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout == f"fingerd {__version__}\n"
 
 
-def test_a_bug_is_70_and_leaves_a_traceback(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_70_and_logs_a_traceback(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fingerd.daemon.cli.read_config", None)
     assert main(["-c", str(config), "--check"]) == 70
 
 
-def test_the_shipped_configuration_is_good(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_shipped_configuration_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-c", str(ROOT / "etc" / "fingerd.yaml"), "--check"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -126,50 +128,51 @@ def run(*options: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture
-def people(tmp_path: Path) -> Path:
-    """A configuration that becomes nobody, whose folder of people only root can look into."""
+def config_for_nobody(tmp_path: Path) -> Path:
+    """A configuration with process.user nobody and a directory of people that only root can read."""
     let_everybody_in(tmp_path)
-    folder = tmp_path / "closed" / "people"
-    folder.mkdir(parents=True)
-    (folder / "moshez.txt").write_text("Happy and well\n")
-    folder.chmod(0o700)
+    directory = tmp_path / "closed" / "people"
+    directory.mkdir(parents=True)
+    (directory / "moshez.txt").write_text("Happy and well\n")
+    directory.chmod(0o700)
     path = tmp_path / "fingerd.yaml"
-    path.write_text(f"backend: {{type: files, folder: {folder}}}\nprocess: {{user: nobody}}\n")
+    path.write_text(f"backend: {{type: files, folder: {directory}}}\nprocess: {{user: nobody}}\n")
     return path
 
 
 @pytest.mark.root
-def test_root_asks_as_the_user_that_the_daemon_becomes(people: Path) -> None:
-    closed = run("-c", str(people), "--query", "moshez")
+def test_query_run_by_root_drops_privileges_first(config_for_nobody: Path) -> None:
+    closed = run("-c", str(config_for_nobody), "--query", "moshez")
     assert (closed.returncode, closed.stdout) == (0, "Internal error in server\n")
     assert closed.stderr.startswith("fingerd: backend failed: files ")
-    assert "Happy and well\n" in run("-c", str(people), "--uid", "root", "--query", "moshez").stdout
-    program = people.with_name("program.yaml")
+    assert "Happy and well\n" in run("-c", str(config_for_nobody), "--uid", "root", "--query", "moshez").stdout
+    program = config_for_nobody.with_name("program.yaml")
     program.write_text("backend: {type: command, argv: [id]}\nprocess: {user: nobody, group: daemon}\n")
     assert run("-c", str(program), "--query", "x").stdout.startswith("uid=65534(nobody) gid=1(daemon) groups=1(daemon)")
 
 
 @pytest.mark.root
-def test_root_checks_what_the_daemon_s_user_can_read(people: Path) -> None:
-    folder = people.parent / "closed" / "people"
-    first = f"{people}:1:10: backend: "
+def test_check_run_by_root_warns_of_what_the_configured_user_cannot_read(config_for_nobody: Path) -> None:
+    config = config_for_nobody
+    directory = config.parent / "closed" / "people"
+    first = f"{config}:1:10: backend: "
 
     def warnings() -> list[str]:
-        done = run("-c", str(people), "--check")
-        assert (done.returncode, done.stdout) == (0, f"{people}: can be used\n")
+        done = run("-c", str(config_for_nobody), "--check")
+        assert (done.returncode, done.stdout) == (0, f"{config}: valid, with warnings\n")
         return done.stderr.splitlines()
 
-    assert warnings() == [f"warning: {first}the directory {folder} is not readable by uid 65534 (for nobody)"]
-    folder.parent.chmod(0o700)
-    assert warnings() == [f"warning: {first}{folder}: Permission denied (for nobody)"]
-    people.chmod(0o600)
-    reason = "cannot be read: Permission denied (for nobody, so a reload would be refused)"
-    assert warnings() == [f"warning: {people}: {reason}"]
-    done = run("-c", str(people), "--uid", "root", "--check")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{people}: no problem found\n")
+    assert warnings() == [f"warning: {first}the directory {directory} is not readable by uid 65534 (as user nobody)"]
+    directory.parent.chmod(0o700)
+    assert warnings() == [f"warning: {first}{directory}: Permission denied (as user nobody)"]
+    config.chmod(0o600)
+    reason = "cannot be read: Permission denied (as user nobody: a reload would fail)"
+    assert warnings() == [f"warning: {config}: {reason}"]
+    done = run("-c", str(config_for_nobody), "--uid", "root", "--check")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{config}: no problem found\n")
 
 
-def test_a_client_is_an_address_or_unix(config: Path) -> None:
+def test_from_takes_an_address_or_unix(config: Path) -> None:
     done = run("-c", str(config), "--query", "alice", "--from", "here")
     assert (done.returncode, done.stdout) == (64, "")
-    assert done.stderr.endswith("fingerd: --from: here is no address, and not unix\n")
+    assert done.stderr.endswith("fingerd: --from: here is neither an IP address nor unix\n")

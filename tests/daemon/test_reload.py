@@ -1,4 +1,4 @@
-"""SIGHUP, while queries are in flight: the good file takes over in one step, the bad one is told and ignored."""
+"""Reloading: a valid file takes effect in one step, an invalid one is logged and ignored; no query is lost."""
 
 import os
 import signal
@@ -18,18 +18,18 @@ FIRST = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: first}}\n
 
 
 def config_of(daemon: Daemon) -> Path:
-    """The file that the daemon reads."""
+    """The path of the daemon's configuration."""
     return Path(daemon.process.args[-1] if isinstance(daemon.process.args, list) else "")
 
 
-def reload(daemon: Daemon, config: str, word: str = "configuration reloaded") -> str:
-    """Put another configuration into the file, and have it read."""
+def reload(daemon: Daemon, config: str, message: str = "configuration reloaded") -> str:
+    """Replace the configuration, send SIGHUP, and return the log line with the message."""
     config_of(daemon).write_text(config)
     daemon.process.send_signal(signal.SIGHUP)
-    return daemon.logged(word)
+    return daemon.logged(message)
 
 
-def test_backend_policy_limits_and_wording_change(start: Start) -> None:
+def test_backend_policy_limits_and_reply_are_reloaded(start: Start) -> None:
     daemon = start(FIRST)
     assert daemon.ask(b"alice\r\n") == b"first\r\n"
     reload(
@@ -43,7 +43,7 @@ def test_backend_policy_limits_and_wording_change(start: Start) -> None:
     assert daemon.ask(b"alice\r\n") == b"third\r\n"
 
 
-def test_a_bad_file_is_logged_and_the_old_one_goes_on(start: Start) -> None:
+def test_an_invalid_file_is_logged_and_the_old_configuration_kept(start: Start) -> None:
     daemon = start(FIRST)
     line = reload(daemon, FIRST + "limits: {thread: 3}\n", "not reloaded")
     assert line.endswith(
@@ -55,48 +55,54 @@ def test_a_bad_file_is_logged_and_the_old_one_goes_on(start: Start) -> None:
     assert daemon.ask(b"alice\r\n") == b"first\r\n"
 
 
-def test_what_needs_a_restart_is_told_and_the_rest_taken(start: Start) -> None:
+def test_a_section_that_needs_a_restart_is_a_warning_and_the_rest_is_reloaded(start: Start) -> None:
     daemon = start(FIRST)
     config = FIRST.replace("first", "second").replace("127.0.0.1:0", "127.0.0.2:0") + "process: {umask: '077'}\n"
     config_of(daemon).write_text(config)
     daemon.process.send_signal(signal.SIGHUP)
-    assert daemon.logged("listen has changed").endswith("that needs a restart")
-    assert daemon.logged("process has changed").endswith("that needs a restart")
+    assert daemon.logged("listen has changed").endswith(": a restart is needed")
+    assert daemon.logged("process has changed").endswith(": a restart is needed")
     daemon.logged("configuration reloaded")
     assert daemon.ask(b"alice\r\n") == b"second\r\n"
 
 
-def test_those_who_asked_before_are_answered_as_before(start: Start) -> None:
+def test_the_warnings_of_a_file_are_logged(start: Start) -> None:
+    daemon = start(FIRST)
+    reload(daemon, FIRST + "policy: [{from: any}, {from: 192.0.2.0/24}]\n")
+    assert [line for line in daemon.log if "WARNING fingerd.daemon.reload: " in line and "policy[1]" in line]
+
+
+def test_queries_in_progress_are_answered_by_the_old_configuration(start: Start) -> None:
     slow = 'listen: "127.0.0.1:0"\nbackend: {type: command, argv: [sh, -c, "sleep 1; echo old"]}\n'
     daemon = start(slow)
-    with daemon.connect() as client, daemon.connect() as parked:
+    with daemon.connect() as client, daemon.connect() as reading:
         client.sendall(b"alice\r\n")
-        parked.sendall(b"ali")
+        reading.sendall(b"ali")
         time.sleep(0.3)  # the program runs now
         reload(daemon, FIRST)
-        parked.sendall(b"ce\r\n")
-        assert hear(parked) == b"first\r\n"
+        reading.sendall(b"ce\r\n")
+        assert hear(reading) == b"first\r\n"
         assert hear(client) == b"old\r\n"
 
 
-def test_those_who_are_here_get_the_new_deadlines(start: Start) -> None:
+def test_new_deadlines_apply_to_open_connections(start: Start) -> None:
     daemon = start(FIRST + "limits: {read_seconds: 1h}\n")
     with daemon.connect() as client:
         assert daemon.ask(b"alice\r\n")
         reload(daemon, FIRST + "limits: {read_seconds: 0.2}\n")
-        begun = time.monotonic()
+        started = time.monotonic()
         assert hear(client) == b""
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2
 
 
 def log_to(daemon: Daemon, log: Path, config: str) -> None:
-    """Let the daemon, which has told on standard error where it listens, go on in a file."""
+    """Reload the configuration, which makes the daemon log to this file instead of standard error."""
     config_of(daemon).write_text(config)
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
 
 
-def test_who_has_said_more_than_the_new_limit_is_told_so(start: Start) -> None:
+def test_a_new_limit_applies_to_what_was_received_before(start: Start) -> None:
     daemon = start(FIRST)
     with daemon.connect() as client:
         client.sendall(b"a" * 500)
@@ -106,7 +112,7 @@ def test_who_has_said_more_than_the_new_limit_is_told_so(start: Start) -> None:
         assert hear(client) == b"Query too long\r\n"
 
 
-def test_no_query_and_no_line_is_lost_while_it_reloads_and_the_log_moves(start: Start, tmp_path: Path) -> None:
+def test_no_query_and_no_log_line_is_lost_while_the_log_is_rotated(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     daemon = start(FIRST)
     log_to(daemon, log, FIRST + f"log: {{to: {log}}}\n")
@@ -149,20 +155,20 @@ def test_descriptors_and_threads_do_not_grow_with_reloads(start: Start) -> None:
 
 
 @pytest.mark.root
-def test_in_a_jail_that_hides_the_file_it_says_that_a_restart_is_needed(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "jail").mkdir()
-    daemon = start(FIRST + f"process: {{chroot: {tmp_path}/jail}}\n")
+def test_a_chroot_without_the_file_needs_a_restart(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "chroot").mkdir()
+    daemon = start(FIRST + f"process: {{chroot: {tmp_path}/chroot}}\n")
     daemon.process.send_signal(signal.SIGHUP)
-    assert "cannot be seen from the chroot: that needs a restart" in daemon.logged("not reloaded")
+    assert "the configuration file is not visible in the chroot: a restart is needed" in daemon.logged("not reloaded")
     assert daemon.ask(b"alice\r\n") == b"first\r\n"
 
 
 @pytest.mark.root
-def test_in_a_jail_that_shows_the_file_it_is_read(start: Start, tmp_path: Path) -> None:
-    jail = tmp_path / "jail"
-    config = FIRST + f"process: {{chroot: {jail}}}\nlog: {{to: stderr}}\n"
+def test_a_file_within_the_chroot_is_reloaded(start: Start, tmp_path: Path) -> None:
+    chroot = tmp_path / "chroot"
+    config = FIRST + f"process: {{chroot: {chroot}}}\nlog: {{to: stderr}}\n"
     path = tmp_path / "fingerd-0.yaml"
-    inside = jail / str(path).lstrip("/")
+    inside = chroot / str(path).lstrip("/")
     inside.parent.mkdir(parents=True)
     daemon = start(config)
     assert config_of(daemon) == path
@@ -173,25 +179,25 @@ def test_in_a_jail_that_shows_the_file_it_is_read(start: Start, tmp_path: Path) 
 
 
 @pytest.mark.root
-def test_a_log_file_is_opened_again_by_the_user_whom_the_daemon_became(start: Start, tmp_path: Path) -> None:
+def test_the_log_file_is_reopened_as_the_configured_user(start: Start, tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
-    folder = tmp_path / "log"
-    folder.mkdir()
-    os.chown(folder, 65534, 65534)
-    log = folder / "log"
+    directory = tmp_path / "log"
+    directory.mkdir()
+    os.chown(directory, 65534, 65534)
+    log = directory / "log"
     daemon = start(FIRST + "process: {user: nobody}\n")
     log_to(daemon, log, FIRST + f"process: {{user: nobody}}\nlog: {{to: {log}}}\n")
-    log.rename(folder / "log.1")
+    log.rename(directory / "log.1")
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
     assert log.stat().st_uid == 65534
 
 
 @pytest.mark.root
-def test_in_a_jail_the_log_goes_on_where_it_is(start: Start, tmp_path: Path) -> None:
-    jail, log = tmp_path / "jail", tmp_path / "log"
-    config = FIRST + f"process: {{chroot: {jail}}}\n"
-    inside = jail / str(tmp_path / "fingerd-0.yaml").lstrip("/")
+def test_in_a_chroot_the_log_is_not_reopened(start: Start, tmp_path: Path) -> None:
+    chroot, log = tmp_path / "chroot", tmp_path / "log"
+    config = FIRST + f"process: {{chroot: {chroot}}}\n"
+    inside = chroot / str(tmp_path / "fingerd-0.yaml").lstrip("/")
     inside.parent.mkdir(parents=True)
     inside.write_text(config.replace("first", "second") + f"log: {{to: {log}, format: json}}\n")
     daemon = start(config)
@@ -201,7 +207,7 @@ def test_in_a_jail_the_log_goes_on_where_it_is(start: Start, tmp_path: Path) -> 
     daemon.logged("outcome=answered")
 
 
-def test_programs_of_a_configuration_of_before_end_with_the_daemon(start: Start, tmp_path: Path) -> None:
+def test_programs_of_a_replaced_configuration_end_with_the_daemon(start: Start, tmp_path: Path) -> None:
     daemon = start(
         'listen: "127.0.0.1:0"\nlimits: {drain_seconds: 0.2}\n'
         f'backend: {{type: command, argv: [sh, -c, "echo $$ > {tmp_path}/pid; sleep 600"]}}\n'
@@ -215,7 +221,7 @@ def test_programs_of_a_configuration_of_before_end_with_the_daemon(start: Start,
     wait_until(lambda: not Path(f"/proc/{pid}").exists() or status(int(pid), "State")[0] == "Z")
 
 
-def test_a_signal_finds_its_handler_as_soon_as_the_pid_is_in_its_file(tmp_path: Path) -> None:
+def test_the_handler_is_installed_before_the_pid_file_is_written(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"listen: []\nprocess: {{pidfile: {tmp_path}/pid}}\n{FIRST.splitlines()[1]}\n")
     with subprocess.Popen([*FINGERD, "-n", "-c", str(path)], stderr=subprocess.PIPE, text=True) as process:
@@ -223,13 +229,13 @@ def test_a_signal_finds_its_handler_as_soon_as_the_pid_is_in_its_file(tmp_path: 
             assert process.poll() is None
         process.send_signal(signal.SIGHUP)
         assert process.stderr
-        assert "configuration reloaded" in iter_until(process.stderr, "reloaded")
+        assert "configuration reloaded" in first_with(process.stderr, "reloaded")
         process.terminate()
         assert process.wait(10) == 0
 
 
-def iter_until(lines: Iterable[str], text: str) -> str:
-    """The first line that holds the text."""
+def first_with(lines: Iterable[str], text: str) -> str:
+    """The first line that contains the text."""
     return next(line for line in lines if text in line)
 
 
@@ -237,7 +243,7 @@ def iter_until(lines: Iterable[str], text: str) -> str:
 
 
 def call(config: Path, pid: object, *options: str, inside: Iterable[str] = ()) -> tuple[int, str]:
-    """The exit code of ``fingerd --reload``, and what it says."""
+    """The exit code and the output of ``fingerd --reload``."""
     done = subprocess.run(
         [*inside, *FINGERD, "-c", str(config), *options, "--reload", str(pid)],
         stdout=subprocess.PIPE,
@@ -263,9 +269,9 @@ def test_the_command_signals_the_daemon_if_the_file_is_valid(start: Start) -> No
         f"{config}:3:10: limits.thread: unknown option (did you mean threads?)\n",
     )
     config.write_text(FIRST + "policy: [{from: any}, {from: 192.0.2.0/24}]\n")
-    code, said = call(config, pid)
-    assert (code, said.count("\n")) == (0, 1)
-    assert said.startswith(f"warning: {config}:3:")
+    code, output = call(config, pid)
+    assert (code, output.count("\n")) == (0, 1)
+    assert output.startswith(f"warning: {config}:3:")
     daemon.logged("configuration reloaded")
     assert daemon.ask(b"alice\r\n") == b"first\r\n"
     assert daemon.stop() == 0
@@ -273,23 +279,23 @@ def test_the_command_signals_the_daemon_if_the_file_is_valid(start: Start) -> No
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "-5", "+5", "1.5", "5x", " 5", "²", "2147483648", "9" * 5000, "self"])
-def test_what_is_no_pid_is_wrong_usage(text: str, tmp_path: Path) -> None:
+def test_an_invalid_pid_is_a_usage_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(FIRST)
-    code, said = call(path, text)
-    assert (code, said.splitlines()[-1]) == (
+    code, output = call(path, text)
+    assert (code, output.splitlines()[-1]) == (
         64,
         f"fingerd: argument --reload: {text!r} is not a pid",
     )
 
 
 @pytest.mark.parametrize("other", [("--check",), ("--query", "alice"), ("--backends",)])
-def test_the_command_does_one_thing(other: tuple[str, ...], tmp_path: Path) -> None:
-    code, said = call(tmp_path / "fingerd.yaml", 1, *other)
-    assert (code, said.splitlines()[-1]) == (64, f"fingerd: argument --reload: not allowed with argument {other[0]}")
+def test_reload_excludes_other_actions(other: tuple[str, ...], tmp_path: Path) -> None:
+    code, output = call(tmp_path / "fingerd.yaml", 1, *other)
+    assert (code, output.splitlines()[-1]) == (64, f"fingerd: argument --reload: not allowed with argument {other[0]}")
 
 
-def test_a_process_that_is_not_there_or_would_be_ended_is_not_signalled(tmp_path: Path) -> None:
+def test_a_process_without_a_handler_is_not_signalled(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(FIRST)
     with subprocess.Popen(["sleep", "60"]) as sleeper:
@@ -308,7 +314,7 @@ def test_a_process_that_is_not_there_or_would_be_ended_is_not_signalled(tmp_path
 
 
 @pytest.mark.root
-def test_where_proc_shows_nothing_the_signal_is_sent(start: Start) -> None:
+def test_without_proc_the_signal_is_sent(start: Start) -> None:
     need("namespaces")
     daemon = start(FIRST)
     hidden = ("unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "-")
@@ -320,7 +326,7 @@ def test_where_proc_shows_nothing_the_signal_is_sent(start: Start) -> None:
 
 
 @pytest.mark.root
-def test_root_signals_as_the_user_that_the_daemon_has_become(start: Start, tmp_path: Path) -> None:
+def test_reload_run_by_root_drops_privileges_first(start: Start, tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
     daemon = start(FIRST + "process: {user: nobody}\n")
     config, pid = config_of(daemon), daemon.process.pid
@@ -329,7 +335,7 @@ def test_root_signals_as_the_user_that_the_daemon_has_become(start: Start, tmp_p
     assert call(config, pid) == (0, "")
     daemon.logged("configuration reloaded")
     config.chmod(0o600)
-    reason = "cannot be read: Permission denied (for nobody, so a reload would be refused)"
+    reason = "cannot be read: Permission denied (as user nobody: a reload would fail)"
     assert call(config, pid) == (78, f"{config}: {reason}\n")
     config.chmod(0o644)
     assert call(config, pid, "--uid", "daemon") == (77, f"fingerd: process {pid} cannot be signalled by uid 1\n")

@@ -1,4 +1,4 @@
-"""systemd and inetd: what they pass to the daemon, and what it tells them."""
+"""systemd and inetd: sockets that they pass, and notifications to systemd."""
 
 import contextlib
 import os
@@ -19,11 +19,11 @@ STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
 
 
 class Supervisor:
-    """The receiving end of NOTIFY_SOCKET, and the way to start a daemon that knows it."""
+    """A service manager: it receives from NOTIFY_SOCKET, and passes sockets."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "notify"
-        self.config = folder / "fingerd.yaml"
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "notify"
+        self.config = directory / "fingerd.yaml"
         self.config.write_text(f"listen: systemd\n{STATIC}")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.path))
@@ -32,7 +32,7 @@ class Supervisor:
     def start(
         self, *listeners: socket.socket, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
     ) -> "subprocess.Popen[bytes]":
-        """Start the daemon with these sockets as descriptors 3 and on."""
+        """Start the daemon with these sockets as descriptors from 3 on."""
         shell = "".join(f"exec {3 + number}<&{listener.fileno()}; " for number, listener in enumerate(listeners))
         shell += f"LISTEN_PID=$$ exec {' '.join(FINGERD)} -n -c {self.config} {' '.join(options)}"
         variables = os.environ | {"NOTIFY_SOCKET": str(self.path)} | (environment or {})
@@ -42,8 +42,8 @@ class Supervisor:
             ["bash", "-c", shell], pass_fds=[listener.fileno() for listener in listeners], env=variables
         )
 
-    def told(self) -> str:
-        """The next message."""
+    def received(self) -> str:
+        """The next notification."""
         return self.socket.recv(4096).decode()
 
 
@@ -56,48 +56,48 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 @contextlib.contextmanager
 def listening(*addresses: str) -> Iterator[list[socket.socket]]:
-    """Sockets that somebody else has bound."""
+    """Listening sockets on free ports."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(socket.create_server((address, 0))) for address in addresses]
 
 
-def test_passed_sockets_are_served_and_everything_is_told(supervisor: Supervisor) -> None:
+def test_passed_sockets_are_served_and_all_states_are_reported(supervisor: Supervisor) -> None:
     with listening("127.0.0.1", "127.0.0.1") as listeners, supervisor.start(*listeners) as process:
-        assert supervisor.told() == "READY=1"
+        assert supervisor.received() == "READY=1"
         for listener in listeners:
             assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         process.send_signal(signal.SIGHUP)
-        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", supervisor.told())
-        assert supervisor.told() == "READY=1"
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", supervisor.received())
+        assert supervisor.received() == "READY=1"
         supervisor.config.write_text("nonsense")
         process.send_signal(signal.SIGHUP)
-        assert supervisor.told().startswith("RELOADING=1")
-        assert supervisor.told() == "READY=1"  # by the old one
+        assert supervisor.received().startswith("RELOADING=1")
+        assert supervisor.received() == "READY=1"  # with the old configuration
         assert ask(listeners[0].getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         process.terminate()
-        assert supervisor.told() == "STOPPING=1"
+        assert supervisor.received() == "STOPPING=1"
         assert process.wait(TIMEOUT) == 0
 
 
-def test_passed_sockets_replace_what_the_file_says_and_live_on_afterwards(supervisor: Supervisor) -> None:
+def test_passed_sockets_replace_the_configured_ones_and_stay_open(supervisor: Supervisor) -> None:
     supervisor.config.write_text(f'listen: ":79"\n{STATIC}')
     with listening("127.0.0.1") as (listener,):
-        for _ in range(2):  # a restart: what comes in between waits in the socket
+        for _ in range(2):  # a restart: clients wait in the backlog meanwhile
             with socket.create_connection(listener.getsockname(), TIMEOUT) as early:
                 early.sendall(b"alice\r\n")
                 with supervisor.start(listener) as process:
                     assert hear(early) == b"Happy and well\r\n"
-                    assert supervisor.told() == "READY=1"
+                    assert supervisor.received() == "READY=1"
                     process.terminate()
                     assert process.wait(TIMEOUT) == 0
-                    assert supervisor.told() == "STOPPING=1"
+                    assert supervisor.received() == "STOPPING=1"
 
 
 def test_two_processes_share_one_socket(supervisor: Supervisor) -> None:
     with contextlib.ExitStack() as stack:
         (listener,) = stack.enter_context(listening("127.0.0.1"))
         first, second = (stack.enter_context(supervisor.start(listener)) for _ in range(2))
-        assert [supervisor.told(), supervisor.told()] == ["READY=1"] * 2
+        assert [supervisor.received(), supervisor.received()] == ["READY=1"] * 2
         for _ in range(20):
             assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
         first.terminate()
@@ -107,13 +107,13 @@ def test_two_processes_share_one_socket(supervisor: Supervisor) -> None:
         assert second.wait(TIMEOUT) == 0
 
 
-def test_who_has_come_a_moment_before_the_end_may_still_ask(supervisor: Supervisor) -> None:
+def test_a_client_accepted_before_sigterm_is_still_answered(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,), supervisor.start(listener) as process:
-        assert supervisor.told() == "READY=1"
+        assert supervisor.received() == "READY=1"
         with socket.create_connection(listener.getsockname(), TIMEOUT) as late:
-            ask(listener.getsockname(), b"alice\r\n")  # once that is answered, the other one is accepted too
+            ask(listener.getsockname(), b"alice\r\n")  # once this one is answered, the other is accepted too
             process.terminate()
-            assert supervisor.told() == "STOPPING=1"
+            assert supervisor.received() == "STOPPING=1"
             late.sendall(b"alice\r\n")
             assert hear(late) == b"Happy and well\r\n"
         assert process.wait(TIMEOUT) == 0
@@ -128,22 +128,22 @@ sys.exit(main())
 """
 
 
-def test_what_need_not_be_changed_needs_no_leave_to_change_it(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_sandbox_that_forbids_setuid_is_no_problem_if_nothing_changes(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.config.write_text(f"listen: unix:{tmp_path}/socket\n{STATIC}")
     command = [sys.executable, "-c", FORBIDDEN, "-n", "-c", str(supervisor.config)]
     with subprocess.Popen(command, env=os.environ | {"NOTIFY_SOCKET": str(supervisor.path)}) as process:
-        assert supervisor.told() == "READY=1"
+        assert supervisor.received() == "READY=1"
         assert ask(f"{tmp_path}/socket", b"alice\r\n") == b"Happy and well\r\n"
         process.terminate()
         assert process.wait(TIMEOUT) == 0
 
 
-def test_a_unix_socket_that_was_passed_keeps_its_name(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_passed_unix_socket_is_not_removed(supervisor: Supervisor, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
         listener.listen()
         with supervisor.start(listener) as process:
-            assert supervisor.told() == "READY=1"
+            assert supervisor.received() == "READY=1"
             assert ask(str(tmp_path / "socket"), b"alice\r\n") == b"Happy and well\r\n"
             process.terminate()
             assert process.wait(TIMEOUT) == 0
@@ -156,7 +156,7 @@ def test_without_passed_sockets_listen_systemd_is_78(supervisor: Supervisor) -> 
     assert done.stderr.splitlines()[-1] == "fingerd: listen is systemd, but no socket was passed to this process"
 
 
-def test_sockets_for_another_process_are_not_ours(supervisor: Supervisor) -> None:
+def test_sockets_for_another_pid_are_ignored(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,):
         code = "import os, sys; os.environ['LISTEN_PID'] = '1'; from fingerd.daemon.cli import main; sys.exit(main())"
         done = subprocess.run(
@@ -169,29 +169,29 @@ def test_sockets_for_another_process_are_not_ours(supervisor: Supervisor) -> Non
     assert done.returncode == 78
 
 
-def test_what_is_no_listening_socket_is_78(supervisor: Supervisor) -> None:
+def test_a_socket_that_does_not_listen_is_78(supervisor: Supervisor) -> None:
     with socket.socket() as idle, supervisor.start(idle) as process:
         assert process.wait(TIMEOUT) == 78
 
 
-def test_a_supervisor_that_cannot_be_reached_is_78(supervisor: Supervisor) -> None:
+def test_a_notify_socket_that_cannot_be_connected_is_78(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,):
         with supervisor.start(listener, environment={"NOTIFY_SOCKET": "/nowhere/notify"}) as process:
             assert process.wait(TIMEOUT) == 78
 
 
-def test_the_watchdog_is_fed_even_with_nothing_to_do(supervisor: Supervisor) -> None:
+def test_the_watchdog_is_notified_even_when_idle(supervisor: Supervisor) -> None:
     with listening("127.0.0.1") as (listener,):
         with supervisor.start(listener, environment={"WATCHDOG_USEC": "400000"}) as process:
-            assert "READY=1" in [supervisor.told() for _ in range(2)]
-            begun = time.monotonic()
-            assert [supervisor.told() for _ in range(5)] == ["WATCHDOG=1"] * 5
-            assert time.monotonic() - begun < 2
+            assert "READY=1" in [supervisor.received() for _ in range(2)]
+            started = time.monotonic()
+            assert [supervisor.received() for _ in range(5)] == ["WATCHDOG=1"] * 5
+            assert time.monotonic() - started < 2
             process.terminate()
             assert process.wait(TIMEOUT) == 0
 
 
-def test_an_abstract_notify_socket_is_reached_too(tmp_path: Path) -> None:
+def test_the_notify_socket_may_be_abstract(tmp_path: Path) -> None:
     config = tmp_path / "fingerd.yaml"
     config.write_text(f"listen: []\n{STATIC}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract:
@@ -206,18 +206,18 @@ def test_an_abstract_notify_socket_is_reached_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_jail_does_not_cut_it_off(supervisor: Supervisor, tmp_path: Path) -> None:
-    (tmp_path / "jail").mkdir()
+def test_notifications_are_sent_from_a_chroot(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "chroot").mkdir()
     with listening("127.0.0.1") as (listener,):
-        with supervisor.start(listener, options=("--chroot", str(tmp_path / "jail"), "--uid", "nobody")) as process:
-            assert supervisor.told() == "READY=1"
+        with supervisor.start(listener, options=("--chroot", str(tmp_path / "chroot"), "--uid", "nobody")) as process:
+            assert supervisor.received() == "READY=1"
             process.terminate()
-            assert supervisor.told() == "STOPPING=1"
+            assert supervisor.received() == "STOPPING=1"
             assert process.wait(TIMEOUT) == 0
 
 
 def inetd(config: Path, *options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
-    """fingerd as inetd starts it: the client is descriptors 0, 1 and 2."""
+    """fingerd as inetd starts it, with the client as descriptors 0, 1 and 2."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname(), TIMEOUT)
         accepted, _ = listener.accept()
@@ -244,7 +244,9 @@ INETD = {
 
 
 @pytest.mark.parametrize(("query", "answer"), INETD.values(), ids=INETD)
-def test_inetd_s_client_is_answered_once_and_the_process_ends(inetd_config: Path, query: bytes, answer: bytes) -> None:
+def test_the_client_of_inetd_is_answered_once_and_the_process_exits(
+    inetd_config: Path, query: bytes, answer: bytes
+) -> None:
     process, client = inetd(inetd_config)
     with process, client:
         client.sendall(query)
@@ -254,14 +256,14 @@ def test_inetd_s_client_is_answered_once_and_the_process_ends(inetd_config: Path
     assert "client=127.0.0.1" in (inetd_config.parent / "log").read_text()
 
 
-@pytest.mark.parametrize("name", ["", "{folder}/client", f"\0fingerd-{os.getpid()}"])
-def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "{directory}/client", f"\0fingerd-{os.getpid()}"])
+def test_the_client_of_inetd_may_have_a_unix_socket_with_a_name(inetd_config: Path, name: str) -> None:
     path = inetd_config.parent / "socket"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind(str(path))
         listener.listen()
         if name:
-            client.bind(name.format(folder=path.parent))
+            client.bind(name.format(directory=path.parent))
         client.settimeout(TIMEOUT)
         client.connect(str(path))
         accepted, _ = listener.accept()
@@ -274,7 +276,7 @@ def test_inetd_s_client_may_come_over_a_unix_socket_with_a_name(inetd_config: Pa
     assert "client=unix" in (path.parent / "log").read_text()
 
 
-def test_inetd_s_client_must_be_of_a_family_with_addresses(inetd_config: Path) -> None:
+def test_the_client_of_inetd_must_be_a_stream_socket(inetd_config: Path) -> None:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with here, there:
         done = subprocess.run(
@@ -284,7 +286,7 @@ def test_inetd_s_client_must_be_of_a_family_with_addresses(inetd_config: Path) -
 
 
 @pytest.mark.parametrize("config", ["nonsense: [", "listen: inetd\nbackend: {type: nosuch}\n"])
-def test_inetd_s_client_reads_nothing_of_what_goes_wrong(inetd_config: Path, config: str) -> None:
+def test_the_client_of_inetd_receives_no_error_message(inetd_config: Path, config: str) -> None:
     inetd_config.write_text(config)
     process, client = inetd(inetd_config)
     with process, client:
@@ -292,7 +294,7 @@ def test_inetd_s_client_reads_nothing_of_what_goes_wrong(inetd_config: Path, con
         assert process.wait(TIMEOUT) == 78
 
 
-def test_inetd_s_client_reads_nothing_of_the_log(inetd_config: Path) -> None:
+def test_the_client_of_inetd_receives_no_log_line(inetd_config: Path) -> None:
     inetd_config.write_text("listen: inetd\nbackend: {type: command, argv: [sh, -c, 'echo secret >&2; exit 1']}\n")
     for options in ((), ("-n",)):
         process, client = inetd(inetd_config, *options)
@@ -307,10 +309,13 @@ def test_without_a_client_listen_inetd_is_78(inetd_config: Path) -> None:
     done = subprocess.run(
         [*FINGERD, "-c", str(inetd_config)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (78, "fingerd: listen is inetd, but descriptor 0 is no client\n")
+    assert (done.returncode, done.stderr) == (
+        78,
+        "fingerd: listen is inetd, but descriptor 0 is not a client connection\n",
+    )
 
 
-def test_what_does_not_go_with_supervisors_is_a_problem(inetd_config: Path) -> None:
+def test_options_that_conflict_with_inetd_are_problems(inetd_config: Path) -> None:
     inetd_config.write_text(f"listen: [inetd, ':79']\nprocess: {{pidfile: /tmp/x}}\n{STATIC}")
     done = subprocess.run([*FINGERD, "--check", "-c", str(inetd_config)], capture_output=True, text=True, check=False)
     assert done.returncode == 78

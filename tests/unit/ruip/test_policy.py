@@ -473,7 +473,7 @@ def test_check_prints_doubts_with_their_places_and_the_configuration_can_be_used
     path = tmp_path / "fingerd.yaml"
     path.write_text("backend: {type: empty}\npolicy:\n  - {from: any, match: name}\n  - from: local\n    show: plan\n")
     done = subprocess.run([*FINGERD, "--check", "-c", str(path)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f"{path}: can be used\n")
+    assert (done.returncode, done.stdout) == (0, f"{path}: valid, with warnings\n")
     assert done.stderr.splitlines() == [
         f"warning: {path}:3:5: policy[0].match: {guessing('name')}",
         f"warning: {path}:4:5: policy[1].from: {NEVER}",
