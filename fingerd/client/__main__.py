@@ -1,4 +1,4 @@
-"""``python -m fingerd.client``: a copy of the source is enough to ask."""
+"""``python -m fingerd.client``: runs pyfinger from a copy of the source."""
 
 import sys
 

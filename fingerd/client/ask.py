@@ -1,4 +1,4 @@
-"""Asking a Finger server, with a bound for the time and one for the bytes. It knows no screen and no command line."""
+"""Querying a Finger server, with a deadline and a limit of bytes. Independent of command line and terminal."""
 
 import socket
 import threading
@@ -6,53 +6,52 @@ import time
 from collections.abc import Iterator, Sequence
 
 from fingerd.net.deadline import remaining
-from fingerd.net.stream import Endpoint, connect
+from fingerd.net.stream import CHUNK_BYTES, Endpoint, connect
 from fingerd.protocol.query import Query
-
-RECEIVED_AT_ONCE = 65536
 
 
 class NoAnswerError(Exception):
-    """A host gives no answer, or not all of it; the text says why."""
+    """A host gave no answer, or an incomplete one; the message says why."""
 
 
 def fetch(
     query: Query, host: str, port: int, *, family: int = socket.AF_UNSPEC, seconds: float, max_bytes: int
 ) -> Iterator[bytes]:
-    """What the host answers, as it comes (RFC 1288 2.1); NoAnswerError where that is nothing, or not all.
+    """The answer of the host in chunks, as it arrives (RFC 1288 2.1).
 
-    ``host`` is an address or a name in ASCII, ``family`` may allow IPv4 or
-    IPv6 only. ``seconds`` are for everything: looking up, connecting, asking,
-    listening. What the caller does with a part does not count. Of an answer
-    with more than ``max_bytes``, so many are given before the error.
+    ``host`` is an address or an ASCII name; ``family`` can restrict it to IPv4
+    or IPv6. ``seconds`` is the time for everything: name lookup, connecting,
+    sending, receiving, but not for what the caller does with a chunk. Raises
+    NoAnswerError if there is no answer, or an incomplete one; if it has more
+    than ``max_bytes``, after that many bytes.
     """
     deadline = time.monotonic() + seconds
-    room = max_bytes
+    available = max_bytes
     answered = False
     try:
         with _connected(host, port, family, deadline) as connection:
             connection.settimeout(remaining(deadline))
             connection.sendall(query.encode())
-            while received := connection.recv(RECEIVED_AT_ONCE):
+            while received := connection.recv(CHUNK_BYTES):
                 answered = True
                 before = time.monotonic()
-                yield received[:room]
+                yield received[:available]
                 deadline += time.monotonic() - before
-                room -= len(received)
-                if room < 0:
+                available -= len(received)
+                if available < 0:
                     raise NoAnswerError(f"the answer was cut after {max_bytes} bytes")
                 connection.settimeout(remaining(deadline))
     except OSError as error:
         if isinstance(error, TimeoutError) and error.errno is None:
-            how = "whole answer" if answered else "answer"
-            raise NoAnswerError(f"no {how} within {seconds:g} seconds") from error
+            what = "complete answer" if answered else "answer"
+            raise NoAnswerError(f"no {what} within {seconds:g} seconds") from error
         raise NoAnswerError(f"{'the answer broke off: ' if answered else ''}{error.strerror or error}") from error
     if not answered:
         raise NoAnswerError("the connection was closed without an answer")
 
 
 def _connected(host: str, port: int, family: int, deadline: float) -> socket.socket:
-    """A connection to the first address of the host that takes one; OSError with what the last one said."""
+    """A socket connected to the first address of the host that accepts. Raises OSError from the last attempt."""
     endpoints = _endpoints(host, port, family, deadline)
     try:
         return connect(endpoints, deadline)
@@ -63,7 +62,7 @@ def _connected(host: str, port: int, family: int, deadline: float) -> socket.soc
 
 
 def _endpoints(host: str, port: int, family: int, deadline: float) -> Sequence[Endpoint]:
-    """The addresses of a host with their families; OSError where it has none, TimeoutError where nobody says so."""
+    """The addresses of the host. Raises OSError if the lookup fails, TimeoutError if it does not end in time."""
     found: list[Endpoint] = []
     failures: list[OSError] = []
 
@@ -74,7 +73,7 @@ def _endpoints(host: str, port: int, family: int, deadline: float) -> Sequence[E
         except OSError as error:
             failures.append(error)
 
-    thread = threading.Thread(target=look_up, daemon=True)  # the system's resolver has a patience of its own
+    thread = threading.Thread(target=look_up, daemon=True)  # the system's resolver has its own, longer timeout
     thread.start()
     thread.join(remaining(deadline))
     if thread.is_alive():

@@ -1,8 +1,8 @@
-"""pyfinger: asks Finger servers, and shows what they answer (RFC 1288 3.3).
+"""pyfinger, a Finger client: queries servers and prints their answers (RFC 1288 3.3).
 
-It imports nothing of the server but the wire format, so that it starts at
-once. :mod:`fingerd.client.target` reads whom to ask, :mod:`fingerd.client.ask` asks,
-:mod:`fingerd.client.terminal` decides what reaches the terminal.
+It imports nothing of the server but ``protocol`` and ``net``, so that it starts
+fast. :mod:`fingerd.client.target` parses targets, :mod:`fingerd.client.ask`
+queries a server, :mod:`fingerd.client.terminal` filters the answer.
 """
 
 import argparse
@@ -22,68 +22,68 @@ from fingerd.client.terminal import TerminalFilter, mask
 from fingerd.text import escape_controls
 
 PORT = 79
-SECONDS = 30.0  # for the whole answer: a server has some time to find it, and a forwarding one more
-MAX_BYTES = 1024 * 1024  # of one answer: four times what fingerd sends at most by default
+SECONDS = 30.0  # for a whole answer; a server may need some for a lookup, and more for forwarding
+MAX_BYTES = 1024 * 1024  # for each answer: four times the default limit of fingerd
 STANDARD_OUTPUT = 1
-COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what Python sets LC_CTYPE to where the user's locale is "C" (PEP 538)
+COERCED_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8")  # Python sets LC_CTYPE to one of them if the locale is "C" (PEP 538)
 
 NO_ANSWER = 1
-INTERRUPTED = 130  # as a shell tells of SIGINT
-OUTPUT_CLOSED = 141  # and of SIGPIPE
+INTERRUPTED = 130  # as a shell reports SIGINT
+OUTPUT_CLOSED = 141  # and SIGPIPE
 
 EPILOG = """\
 targets:
-  user@host[:port], @host, user, or finger://host[:port]/user; none is @localhost
+  user@host[:port], @host, user, or finger://host[:port]/user (default: @localhost)
 
 exit codes:
-  0 all have answered; 1 one has not, or not to the end; 64 usage; 74 the output cannot be written;
-  130 interrupted; 141 nobody reads the output any more
+  0 all targets answered; 1 a target did not answer, or not completely; 64 usage;
+  74 the output cannot be written; 130 interrupted; 141 the output pipe was closed
 
 environment:
-  PYFINGER_INTERNATIONAL=1 is --international for everybody
+  PYFINGER_INTERNATIONAL=1 has the effect of --international
 """
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        if sys.stderr:  # else argparse would take standard output
+        if sys.stderr:  # without it argparse would print to standard output
             self.print_usage(sys.stderr)
-        _complain(message)
+        _print_error(message)
         self.exit(os.EX_USAGE)
 
 
-def _number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
-    """Reads an option's number; ArgumentTypeError where it is none from ``least`` to ``most``."""
+def _number(kind: Callable[[str], float], minimum: float, maximum: float) -> Callable[[str], float]:
+    """A parser for an option's number. It raises ArgumentTypeError for other text and numbers out of range."""
 
     def read(text: str) -> float:
         try:
             number = kind(text)
         except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:.10g}")
+            number = minimum - 1
+        if not minimum <= number <= maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {minimum:g} to {maximum:.10g}")
         return number
 
     return read
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line as it is documented in pyfinger(1)."""
+    """The command line that pyfinger(1) documents."""
     result = _Parser(
         prog="pyfinger",
-        description="Ask Finger servers who somebody is (RFC 1288). What they answer cannot control the terminal.",
+        description="Query Finger servers about users (RFC 1288). Answers cannot control the terminal.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    result.add_argument("targets", nargs="*", metavar="TARGET", help="whom to ask for whom")
-    result.add_argument("-l", "--long", action="store_true", help="ask for the long form, with /W")
+    result.add_argument("targets", nargs="*", metavar="TARGET", help="user and host to query")
+    result.add_argument("-l", "--long", action="store_true", help="request the long form, with /W")
     result.add_argument(
         *("-p", "--port"),
         metavar="PORT",
         type=_number(int, 1, 65535),
         default=PORT,
-        help="the port where a target names none (default: %(default)s)",
+        help="port of targets that name none (default: %(default)s)",
     )
     family = result.add_mutually_exclusive_group()
     family.add_argument("-4", "--ipv4", action="store_true", help="use IPv4 only")
@@ -93,23 +93,23 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=_number(float, 0.1, 86400),
         default=SECONDS,
-        help="for the whole answer of a target (default: %(default)g)",
+        help="time for the whole answer of each target (default: %(default)g)",
     )
     result.add_argument(
         "--max-bytes",
         metavar="BYTES",
         type=_number(int, 1, 1 << 30),
         default=MAX_BYTES,
-        help="of each answer, then it is cut (default: %(default)s)",
+        help="size at which an answer is cut (default: %(default)s)",
     )
-    result.add_argument("-8", "--international", action="store_true", help="show characters above 126, too")
-    result.add_argument("-c", "--controls", action="store_true", help="let controls below 32 reach the terminal")
+    result.add_argument("-8", "--international", action="store_true", help="show characters above 126")
+    result.add_argument("-c", "--controls", action="store_true", help="show control characters below 32 (unsafe)")
     result.add_argument("--version", action="version", version=f"pyfinger {__version__}")
     return result
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The arguments; options may stand among the targets, but not after a ``--``, which argparse alone forgets then."""
+    """Parse the arguments. Options may follow targets, but not ``--``, which parse_intermixed_args alone ignores."""
     end = words.index("--") if "--" in words else len(words)
     arguments = parser().parse_intermixed_args(words[:end])
     arguments.targets += words[end + 1 :]
@@ -117,17 +117,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run pyfinger with these arguments (default: the process's own); the exit code."""
+    """Run pyfinger with these arguments (default: ``sys.argv``). Returns the exit code."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        os.fstat(STANDARD_OUTPUT)  # were it closed, a socket would get its number
-        return _ask_all(arguments, [_read(text) for text in arguments.targets or (f"@{LOCALHOST}",)])
+        os.fstat(STANDARD_OUTPUT)  # if it is closed, a socket would get its number
+        return _query_all(arguments, [_read(text) for text in arguments.targets or (f"@{LOCALHOST}",)])
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         return OUTPUT_CLOSED
     except OSError as error:
-        _complain(f"standard output: {error.strerror}")
+        _print_error(f"standard output: {error.strerror}")
         return os.EX_IOERR
 
 
@@ -138,28 +138,28 @@ def _read(text: str) -> FingerTarget:
         parser().error(f"{text}: {error}")
 
 
-def _ask_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -> int:
-    """Ask one after the other; OSError where what they say cannot be written."""
+def _query_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -> int:
+    """Query the targets one after another. Returns the exit code; raises OSError if the output cannot be written."""
     international = arguments.international or os.environ.get("PYFINGER_INTERNATIONAL", "0") not in ("", "0")
     charset = _charset()
     code = os.EX_OK
     for number, target in enumerate(targets):
         label = mask(target.label, True, False)
-        display = TerminalFilter(international, arguments.controls, charset)
+        terminal = TerminalFilter(international, arguments.controls, charset)
         if len(targets) > 1:
-            _write((f"\n[{label}]\n" if number else f"[{label}]\n").encode(display.charset, "replace"))
+            _write((f"\n[{label}]\n" if number else f"[{label}]\n").encode(terminal.charset, "replace"))
         try:
-            _ask(target, arguments, display)
+            _query(target, arguments, terminal)
         except NoAnswerError as error:
-            _complain(f"{label}: {error}")
+            _print_error(f"{label}: {error}")
             code = NO_ANSWER
     return code
 
 
-def _ask(target: FingerTarget, arguments: argparse.Namespace, display: TerminalFilter) -> None:
-    """Ask one, and write what it says as it comes; NoAnswerError where that is nothing, or not all."""
+def _query(target: FingerTarget, arguments: argparse.Namespace, terminal: TerminalFilter) -> None:
+    """Query one target, and write the answer as it arrives. Raises NoAnswerError if it is missing or incomplete."""
     query = dataclasses.replace(target.query, verbose=target.query.verbose or arguments.long)
-    received = fetch(
+    chunks = fetch(
         query,
         target.host,
         arguments.port if target.port is None else target.port,
@@ -168,23 +168,23 @@ def _ask(target: FingerTarget, arguments: argparse.Namespace, display: TerminalF
         max_bytes=arguments.max_bytes,
     )
     try:
-        for part in received:
-            _write(display.show(part))
+        for chunk in chunks:
+            _write(terminal.show(chunk))
     finally:
-        _write(display.show(b"", final=True))
+        _write(terminal.show(b"", final=True))
 
 
 def _write(text: bytes) -> None:
-    """Write to standard output, past Python's buffer, in which something would be left where nobody reads it."""
+    """Write to standard output, without Python's buffer, which would be flushed to a closed pipe at exit."""
     while text:
         try:
             text = text[os.write(STANDARD_OUTPUT, text) :]
-        except BlockingIOError:  # whoever made it may have wanted it so
+        except BlockingIOError:  # the parent process may have made it non-blocking
             select.select([], [STANDARD_OUTPUT], [])
 
 
-def _complain(message: str) -> None:
-    """Write a line to standard error, where there is one: like an answer, nothing in it controls the terminal."""
+def _print_error(message: str) -> None:
+    """Write a line to standard error, if it is open, filtered as answers are."""
     if sys.stderr:
         line = f"pyfinger: {escape_controls(message)}"
         sys.stderr.buffer.write(TerminalFilter(True, False, _charset()).show(line.encode(), final=True))
@@ -192,13 +192,13 @@ def _complain(message: str) -> None:
 
 
 def _charset() -> str:
-    """The locale's charset, which Python makes UTF-8 where the locale is "C", or one that is not installed.
+    """The locale's charset; ASCII if Python coerced the locale "C", or one that is not installed, to UTF-8.
 
-    Such a terminal may have any charset, and find C1 controls in UTF-8. Python's UTF-8 mode gives its doing away; its
-    child, or who switches that mode off, has but LC_CTYPE to show, and LANG without a charset.
+    Such a terminal may have any charset, and read UTF-8 as C1 controls. Python's UTF-8 mode shows the coercion. A child
+    process of Python's, or one with that mode off, shows it only by LC_CTYPE, and LANG without a charset.
     """
     environment = os.environ
-    may_be_coerced = not environment.get("LC_ALL") and environment.get("LC_CTYPE") in COERCED
+    may_be_coerced = not environment.get("LC_ALL") and environment.get("LC_CTYPE") in COERCED_LOCALES
     if may_be_coerced and (sys.flags.utf8_mode or environment.get("LANG", "") in ("", "C", "POSIX")):
         return "ascii"
     return locale.getencoding()

@@ -1,4 +1,4 @@
-"""The manual page and the completions of pyfinger: they name every option and no other, and the real defaults."""
+"""The manual page and the completions of pyfinger: every option, no other, with the real defaults."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ OPTIONS = {option: action for action in ACTIONS for option in action.option_stri
 
 
 def entry(option: str) -> str:
-    """What the page says of an option, as one line."""
+    """The description of an option, as one line."""
     return " ".join(section(PAGE, "OPTIONS").partition(f"{heading(OPTIONS[option])}\n")[2].partition("\n\n")[0].split())
 
 
@@ -31,13 +31,13 @@ def test_the_page_describes_every_option_and_no_other() -> None:
     assert set(re.findall(r"\*(-[a-z0-9-]+)\*", prose(PAGE))) <= OPTIONS.keys()
 
 
-def test_the_synopsis_has_every_option_but_those_that_only_tell() -> None:
+def test_the_synopsis_has_every_option_but_help_and_version() -> None:
     named = set(re.findall(r"\*(-[a-z0-9-]+)\*", section(PAGE, "SYNOPSIS")))
     for action in ACTIONS:
         assert bool(named & set(action.option_strings)) != (action.dest in ("help", "version")), action.dest
 
 
-def test_every_command_on_the_page_can_be_typed() -> None:
+def test_every_command_on_the_page_is_valid() -> None:
     commands = [line for block in BLOCK.findall(PAGE) for line in block.splitlines()]
     assert commands
     for command in commands:
@@ -56,10 +56,10 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("option", "numbers"), NUMBERS.items(), ids=NUMBERS)
 def test_defaults_and_ranges_are_the_real_ones(option: str, numbers: tuple[float, str, str, str, str]) -> None:
-    default, least, most, *outside = numbers
-    assert f"From {least} to {most}. The default is {default:.10g}." in entry(option)
+    default, minimum, maximum, *outside = numbers
+    assert f"From {minimum} to {maximum}. The default is {default:.10g}." in entry(option)
     assert OPTIONS[option].default == default
-    for number in (least, most):
+    for number in (minimum, maximum):
         parser().parse_args([option, number])
     for number in outside:
         with pytest.raises(SystemExit):
@@ -68,8 +68,8 @@ def test_defaults_and_ranges_are_the_real_ones(option: str, numbers: tuple[float
 
 def test_the_exit_codes_are_those_of_the_help() -> None:
     codes = re.findall(r"^\*(\d+)\*$", section(PAGE, "EXIT STATUS"), re.MULTILINE)
-    told = EPILOG.partition("exit codes:")[2].partition("environment:")[0]
-    assert codes == re.findall(r"(?:^  |; |  )(\d+) ", told, re.MULTILINE)
+    codes_in_help = EPILOG.partition("exit codes:")[2].partition("environment:")[0]
+    assert codes == re.findall(r"(?:^  |; |  )(\d+) ", codes_in_help, re.MULTILINE)
 
 
 def test_the_environment_is_what_the_code_reads() -> None:
@@ -93,7 +93,7 @@ def test_the_forms_of_targets_on_the_page_are_targets() -> None:
 
 
 def completions(*words: str) -> set[str]:
-    """What bash proposes for the last of the words."""
+    """What bash completes the last word to."""
     script = '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _pyfinger; printf "%s\\n" "${COMPREPLY[@]}"'
     command = ["bash", "--norc", "-c", script, "-", str(BASH), "pyfinger", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -114,14 +114,14 @@ def test_bash_completes_hosts_and_ports() -> None:
     assert completions("-p", "10") == {"1079"}
 
 
-def test_bash_knows_for_which_command_that_is() -> None:
+def test_bash_completes_the_command_pyfinger() -> None:
     script = f". {shlex.quote(str(BASH))}; complete -p pyfinger"
     done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "complete -F _pyfinger pyfinger\n"
 
 
 @needs("zsh")
-def test_zsh_reads_its_completion_as_it_is_meant() -> None:
+def test_zsh_parses_its_completion() -> None:
     assert ZSH.read_text().startswith("#compdef pyfinger\n")
     stub = f'_arguments() {{ print -rl -- "$@" }}; . {shlex.quote(str(ZSH))}'
     done = subprocess.run(["zsh", "-f", "-c", stub], capture_output=True, text=True, check=True)
@@ -134,7 +134,7 @@ def test_zsh_reads_its_completion_as_it_is_meant() -> None:
     }
 
 
-def test_the_package_installs_all_of_it() -> None:
+def test_the_debian_package_installs_all_of_it() -> None:
     debian = ROOT / "debian"
     for name, line in {
         "fingerd.manpages": "debian/pyfinger.1",

@@ -1,4 +1,4 @@
-"""The manual pages and the completions: they name every option and key, no others, and the real defaults."""
+"""The manual pages and the completions: every option and key, no others, with the real defaults."""
 
 import argparse
 import dataclasses
@@ -37,11 +37,11 @@ OPTIONS = {option: action for action in ACTIONS for option in action.option_stri
 SECTIONS = get_type_hints(Settings, include_extras=True)
 OUR_BACKENDS = [name for name in backend_names() if distribution_of(name) == "fingerd"]
 
-STATED = {"log.to": "syslog"}  # for None, which also means standard error in the foreground
+STATED = {"log.to": "syslog"}  # None means syslog, or standard error in the foreground
 
 
 class Key(NamedTuple):
-    """A key of the configuration: its type, and its default, or MISSING where it must be given."""
+    """A key of the configuration: its type, and its default or MISSING."""
 
     kind: Any
     default: Any
@@ -53,7 +53,7 @@ def prose(page: str) -> str:
 
 
 def section(page: str, title: str) -> str:
-    """What a page says under this heading."""
+    """The text of a page below this heading."""
     found = re.search(rf"^# {title}\n(.*?)(?=^# |\Z)", prose(page), re.DOTALL | re.MULTILINE)
     assert found, title
     return found[1]
@@ -73,7 +73,7 @@ def test_the_page_describes_every_option_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("page", [COMMAND, FILE], ids=PAGES)
-def test_the_pages_mention_no_option_that_is_not_there(page: str) -> None:
+def test_the_pages_mention_no_unknown_option(page: str) -> None:
     assert set(re.findall(r"\*(-[a-z-]+)\*", prose(page))) <= OPTIONS.keys()
     for block in BLOCK.findall(page):
         for arguments in re.findall(r"^(?:ExecStart=|ExecReload=)?(?:/usr/sbin/)?fingerd (-.*)$", block, re.MULTILINE):
@@ -122,7 +122,7 @@ def test_every_word_on_the_wire_is_there() -> None:
         assert f"|  {word}\n" in described
 
 
-def test_the_log_line_looks_as_the_page_shows_it() -> None:
+def test_the_access_line_is_as_on_the_page() -> None:
     line = access_text(Access("192.0.2.7", b"/W bob\r\n", "answered", 212, 0.0004), "full", 0)
     assert f"{line}\n" in BLOCK.findall(COMMAND)
 
@@ -163,7 +163,7 @@ KEYS: dict[tuple[str, str], Key] = {
 
 
 def described() -> dict[tuple[str, str], str]:
-    """The keys on the page, with the backend under which they stand, and what is said of each in brackets."""
+    """From the backend and the key on the page to what follows in brackets."""
     found, backend = {}, ""
     for line in prose(FILE).splitlines():
         if line.startswith("#"):
@@ -185,14 +185,14 @@ def test_the_page_has_a_heading_for_every_section_and_backend() -> None:
 
 
 @pytest.mark.parametrize("page", [COMMAND, FILE], ids=PAGES)
-def test_the_pages_mention_no_key_that_is_not_there(page: str) -> None:
+def test_the_pages_mention_no_unknown_key(page: str) -> None:
     mentioned = set(re.findall(rf"\*((?:{'|'.join(SECTIONS)})\.[a-z_.]+)\*", prose(page)))
     assert mentioned <= {name for _, name in KEYS}
 
 
-def read(kind: Any, text: str, folder: Path) -> Any:
-    """The value of this type that the text in a configuration gives."""
-    path = folder / "value.yaml"
+def read(kind: Any, text: str, directory: Path) -> Any:
+    """The text of a configuration as a value of this type."""
+    path = directory / "value.yaml"
     path.write_text(text)
     document = read_document(str(path))
     assert document.root
@@ -201,25 +201,25 @@ def read(kind: Any, text: str, folder: Path) -> Any:
     return value
 
 
-def word_for(kind: Any) -> str | None:
-    """How a value of this type is called on the page; None where the page may find its own words."""
+def type_name(kind: Any) -> str | None:
+    """The name of the type on the page; None if the page may use any."""
     if get_origin(kind) is Annotated:
         return getattr(get_args(kind)[1], "type_name", None)
     if get_origin(kind) is Literal or kind in (bool, str):
         return describe(kind)
     kinds = [part for part in get_args(kind) if part is not type(None)]
-    return word_for(kinds[0]) if len(kinds) == 1 and type(None) in get_args(kind) else None
+    return type_name(kinds[0]) if len(kinds) == 1 and type(None) in get_args(kind) else None
 
 
 @pytest.mark.parametrize(("backend", "name"), KEYS, ids=lambda part: part or "-")
 def test_a_key_s_type_default_and_range_are_the_real_ones(backend: str, name: str, tmp_path: Path) -> None:
     kind, default = KEYS[backend, name]
-    word, *says = described()[backend, name].split("; ")
-    assert word_for(kind) in (word, None)
+    name_on_page, *details = described()[backend, name].split("; ")
+    assert type_name(kind) in (name_on_page, None)
     if default is not dataclasses.MISSING and dataclasses.is_dataclass(kind):
-        assert (word, says) == ("mapping", [])
+        assert (name_on_page, details) == ("mapping", [])
         return
-    stated = says[0].removeprefix("default ")
+    stated = details[0].removeprefix("default ")
     if default is dataclasses.MISSING:
         assert stated == "required"
     elif stated == "none":
@@ -228,12 +228,12 @@ def test_a_key_s_type_default_and_range_are_the_real_ones(backend: str, name: st
         assert read(kind, stated, tmp_path) == (STATED[name] if default is None else default)
     converter = get_args(kind)[1] if get_origin(kind) is Annotated else None
     if isinstance(converter, Size | Seconds | Integer):
-        least, most = re.findall(r"[\w.]+", says[1].removeprefix("from ").replace(" to ", " "))
-        assert (read(kind, least, tmp_path), read(kind, most, tmp_path)) == (converter.minimum, converter.maximum)
-    assert len(says) == (2 if isinstance(converter, Size | Seconds | Integer) else 1)
+        minimum, maximum = re.findall(r"[\w.]+", details[1].removeprefix("from ").replace(" to ", " "))
+        assert (read(kind, minimum, tmp_path), read(kind, maximum, tmp_path)) == (converter.minimum, converter.maximum)
+    assert len(details) == (2 if isinstance(converter, Size | Seconds | Integer) else 1)
 
 
-def test_every_configuration_on_the_page_loads_and_its_problems_are_told_as_shown(
+def test_every_configuration_on_the_page_is_valid_and_the_problems_are_as_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -254,7 +254,7 @@ def test_every_configuration_on_the_page_loads_and_its_problems_are_told_as_show
     assert capsys.readouterr().err == problems
 
 
-# How the pages come out
+# Rendering
 
 
 @needs("scdoc", "man")
@@ -275,11 +275,11 @@ def test_the_pages_are_rendered_without_warnings(name: str, tmp_path: Path) -> N
 # The completions
 
 
-def completions(folder: Path, *words: str) -> set[str]:
-    """What bash proposes for the last of the words, in a folder."""
+def completions(directory: Path, *words: str) -> set[str]:
+    """What bash completes the last word to, in this directory."""
     script = '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fingerd; printf "%s\\n" "${COMPREPLY[@]}"'
     command = ["bash", "--norc", "-c", script, "-", str(BASH), "fingerd", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=directory)
     assert done.stderr == ""
     return set(done.stdout.split("\n")) - {""}
 
@@ -292,16 +292,16 @@ def test_bash_completes_every_option_and_no_other(tmp_path: Path) -> None:
         assert ("--version" in completions(tmp_path, option, "")) != wants_argument, option
 
 
-def test_bash_completes_what_belongs_to_an_option(tmp_path: Path) -> None:
-    (tmp_path / "jail").mkdir()
+def test_bash_completes_the_arguments_of_options(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
     (tmp_path / "just people.yaml").touch()
     for option in ("-c", "--config", "-l", "--logfile", "--pidfile", "-nc"):
         assert completions(tmp_path, option, "ju") == {"just people.yaml"}
-        assert completions(tmp_path, option, "j") == {"just people.yaml", "jail"}
+        assert completions(tmp_path, option, "j") == {"just people.yaml", "jobs"}
     for option in ("--chroot", "--rundir"):
-        assert completions(tmp_path, option, "") == {"jail"}
-    assert completions(tmp_path, "--config", "=") == {"just people.yaml", "jail"}
-    assert completions(tmp_path, "--config", "=", "ja") == {"jail"}
+        assert completions(tmp_path, option, "") == {"jobs"}
+    assert completions(tmp_path, "--config", "=") == {"just people.yaml", "jobs"}
+    assert completions(tmp_path, "--config", "=", "jo") == {"jobs"}
     assert "root" in completions(tmp_path, "--uid", "roo")
     assert "root" in completions(tmp_path, "--gid", "roo")
     script = "printf fingerd > /proc/$$/comm && echo && read line"
@@ -313,13 +313,13 @@ def test_bash_completes_what_belongs_to_an_option(tmp_path: Path) -> None:
     assert completions(tmp_path, "--query", "bob", "--from", "") == {"127.0.0.1", "unix"}
 
 
-def test_bash_knows_for_which_command_that_is() -> None:
+def test_bash_completes_the_command_fingerd() -> None:
     script = f". {shlex.quote(str(BASH))}; complete -p fingerd"
     done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "complete -F _fingerd fingerd\n"
 
 
-def test_zsh_s_completion_names_every_option_and_no_other() -> None:
+def test_zsh_completes_every_option_and_no_other() -> None:
     lines = ZSH.read_text().splitlines()
     assert lines[0] == "#compdef fingerd"
     named = re.findall(r"(?<![\w-])--?[a-z]+", "\n".join(line for line in lines if line.startswith("  ")))
@@ -327,7 +327,7 @@ def test_zsh_s_completion_names_every_option_and_no_other() -> None:
 
 
 @needs("zsh")
-def test_zsh_reads_its_completion_as_it_is_meant() -> None:
+def test_zsh_parses_its_completion() -> None:
     stub = f'_arguments() {{ print -rl -- "$@" }}; . {shlex.quote(str(ZSH))}'
     done = subprocess.run(["zsh", "-f", "-c", stub], capture_output=True, text=True, check=True)
     assert done.stderr == ""

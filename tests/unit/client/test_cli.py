@@ -1,4 +1,4 @@
-"""pyfinger as a process: what it asks real servers, good and hostile, what it prints, and how it ends."""
+"""pyfinger as a process: what it sends to real servers, good and hostile, what it prints, and its exit codes."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ policy:
 
 
 def pyfinger(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
-    """pyfinger with these arguments, at its end, in a locale of UTF-8."""
+    """Run pyfinger with these arguments in a UTF-8 locale."""
     return subprocess.run(
         [*PYFINGER, *arguments],
         capture_output=True,
@@ -58,14 +58,14 @@ def outcome(done: "subprocess.CompletedProcess[bytes]") -> tuple[int, str, str]:
 
 
 class Server:
-    """Hears one line of each client, and then does with it what the test wants."""
+    """Reads one line of each client, and then calls ``answer`` with the client."""
 
-    def __init__(self, fetch: Callable[[socket.socket], object], address: tuple[str, int]) -> None:
+    def __init__(self, answer: Callable[[socket.socket], object], address: tuple[str, int]) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._listener = socket.create_server(address, family=family)
-        self._answer = fetch
+        self._answer = answer
         self.port: int = self._listener.getsockname()[1]
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         self.ending = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -77,11 +77,11 @@ class Server:
                 if self.ending.is_set():
                     return
                 with client.makefile("rb") as lines:
-                    self.heard.append(lines.readline())
+                    self.received.append(lines.readline())
                 self._answer(client)
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self.ending.set()
         with contextlib.suppress(OSError):
             socket.create_connection(self._listener.getsockname()[:2], timeout=TIMEOUT).close()
@@ -95,11 +95,13 @@ Serve = Callable[..., Server]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts small servers on free ports of loopback, and ends them."""
+    """Starts servers on free ports of loopback, and stops them."""
     started: list[Server] = []
 
-    def serve(fetch: bytes | Callable[[socket.socket], object] = b"", host: str = "127.0.0.1", port: int = 0) -> Server:
-        do = fetch if callable(fetch) else lambda client: client.sendall(fetch)
+    def serve(
+        answer: bytes | Callable[[socket.socket], object] = b"", host: str = "127.0.0.1", port: int = 0
+    ) -> Server:
+        do = answer if callable(answer) else lambda client: client.sendall(answer)
         started.append(Server(do, (host, port)))
         return started[-1]
 
@@ -116,7 +118,7 @@ def daemon(start: Start) -> Daemon:
 # Good servers
 
 
-def test_it_shows_what_fingerd_answers(daemon: Daemon) -> None:
+def test_it_prints_the_answers_of_fingerd(daemon: Daemon) -> None:
     port = daemon.address[1]
     assert outcome(pyfinger(f"moshez@localhost:{port}")) == (0, "Happy and well\n", "")
     assert outcome(pyfinger("-p", str(port), "moshez")) == (0, "Happy and well\n", "")
@@ -129,7 +131,7 @@ def test_it_shows_what_fingerd_answers(daemon: Daemon) -> None:
     assert "/home/brindle" in outcome(pyfinger("-lp", str(port), "brindle"))[1]
 
 
-def test_several_targets_stand_under_their_hosts_and_all_are_asked(daemon: Daemon) -> None:
+def test_the_answers_of_several_targets_have_headings_and_all_are_queried(daemon: Daemon) -> None:
     port = str(daemon.address[1])
     silent = free_port()
     asked = ("moshez", f"bob@127.0.0.1:{silent}", "nobody@127.0.0.1", "-p", port)
@@ -141,19 +143,19 @@ def test_several_targets_stand_under_their_hosts_and_all_are_asked(daemon: Daemo
 
 
 def free_port() -> int:
-    """A port of loopback where nobody listens."""
+    """A port of loopback on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 LINES = {
-    "nothing": (("-p", "PORT"), b"\r\n"),
+    "no target": (("-p", "PORT"), b"\r\n"),
     "a list": (("@127.0.0.1:PORT",), b"\r\n"),
     "a list in the long form": (("-l", "@127.0.0.1:PORT"), b"/W\r\n"),
     "a user": (("bob@127.0.0.1:PORT",), b"bob\r\n"),
     "a user in the long form": (("--long", "bob@127.0.0.1:PORT"), b"/W bob\r\n"),
-    "an option behind": (("bob", "-l", "--port=PORT"), b"/W bob\r\n"),
+    "an option after the target": (("bob", "-l", "--port=PORT"), b"/W bob\r\n"),
     "forwarding": (("bob@one@two@127.0.0.1:PORT",), b"bob@one@two\r\n"),
     "forwarding in the long form": (("-l", "bob@one@127.0.0.1:PORT",), b"/W bob@one\r\n"),
     "a name in UTF-8": (("zoë@127.0.0.1:PORT",), "zoë\r\n".encode()),
@@ -167,14 +169,14 @@ LINES = {
 
 
 @pytest.mark.parametrize(("arguments", "line"), LINES.values(), ids=LINES)
-def test_what_the_server_hears(serve: Serve, arguments: tuple[str, ...], line: bytes) -> None:
+def test_what_the_server_receives(serve: Serve, arguments: tuple[str, ...], line: bytes) -> None:
     server = serve(b"heard\r\n")
     done = pyfinger(*(argument.replace("PORT", str(server.port)) for argument in arguments))
     assert outcome(done) == (0, "heard\n", "")
-    assert server.heard == [line]
+    assert server.received == [line]
 
 
-def test_it_asks_debian_s_server(tmp_path: Path) -> None:
+def test_it_queries_the_server_of_debian(tmp_path: Path) -> None:
     need("systemd-socket-activate")
     try:
         command, _ = debian()
@@ -197,14 +199,14 @@ def test_it_asks_debian_s_server(tmp_path: Path) -> None:
 # -4 and -6
 
 
-def serve_ipv6(serve: Serve, fetch: bytes, port: int = 0) -> Server:
+def serve_ipv6(serve: Serve, answer: bytes, port: int = 0) -> Server:
     try:
-        return serve(fetch, "::1", port)
+        return serve(answer, "::1", port)
     except OSError as error:
         pytest.skip(f"needs IPv6 on loopback: {error}")
 
 
-def test_ipv6_is_asked_where_it_is_named(serve: Serve) -> None:
+def test_ipv6_addresses_are_queried(serve: Serve) -> None:
     server = serve_ipv6(serve, b"six\r\n")
     assert outcome(pyfinger(f"bob@[::1]:{server.port}")) == (0, "six\n", "")
     assert outcome(pyfinger("-6", f"finger://[::1]:{server.port}/bob")) == (0, "six\n", "")
@@ -212,11 +214,11 @@ def test_ipv6_is_asked_where_it_is_named(serve: Serve) -> None:
     assert (code, printed) == (1, "")
     assert complained.startswith("pyfinger: ::1: ")
     assert outcome(pyfinger("-6", f"bob@127.0.0.1:{server.port}"))[:2] == (1, "")
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
-def run_among(host: Host, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """pyfinger on a host where both.example has an address of IPv6 and one of IPv4, and no name server answers."""
+def run_on(host: Host, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run pyfinger on a host where both.example has an IPv6 and an IPv4 address, and no name server answers."""
     (folder / "hosts").write_text(
         "::1 both.example\n127.0.0.1 both.example\n192.0.2.1 silent.example\n192.0.2.3 silent.example\n"
     )
@@ -242,7 +244,7 @@ while True:
 """
 
 
-# A listener whose queue is full, so that it neither takes nor refuses a client; and a name server that does not answer.
+# A listener whose backlog is full, so that it neither accepts nor refuses; and a name server that does not answer.
 SILENT = """
 import socket, sys
 listener = socket.create_server(("192.0.2.1", 1079), backlog=0)
@@ -260,7 +262,7 @@ while True:
 
 @contextlib.contextmanager
 def running(host: Host, *programs: tuple[str, ...]) -> Iterator[None]:
-    """Programs in Python on that host, with their arguments."""
+    """Run these Python programs with their arguments on that host."""
     with contextlib.ExitStack() as stack:
         for program in programs:
             command = [*host.inside, sys.executable, "-c", *program]
@@ -272,44 +274,44 @@ def running(host: Host, *programs: tuple[str, ...]) -> Iterator[None]:
 
 
 @pytest.mark.root
-def test_each_address_of_a_host_is_tried_within_the_chosen_family(host: Host, tmp_path: Path) -> None:
+def test_every_address_of_the_selected_family_is_tried(host: Host, tmp_path: Path) -> None:
     target = "bob@both.example:1079"
     with running(host, (ANSWERS_ON, "::1"), (ANSWERS_ON, "127.0.0.1")):
-        assert run_among(host, tmp_path, "-4", target) == (0, "127.0.0.1\n", "")
+        assert run_on(host, tmp_path, "-4", target) == (0, "127.0.0.1\n", "")
     with running(host, (ANSWERS_ON, "::1")):
-        assert run_among(host, tmp_path, "-6", target) == (0, "::1\n", "")
-        assert run_among(host, tmp_path, target) == (0, "::1\n", "")
+        assert run_on(host, tmp_path, "-6", target) == (0, "::1\n", "")
+        assert run_on(host, tmp_path, target) == (0, "::1\n", "")
         refused = "pyfinger: both.example: port 1079: Connection refused\n"
-        assert run_among(host, tmp_path, "-4", target) == (1, "", refused)
+        assert run_on(host, tmp_path, "-4", target) == (1, "", refused)
     with running(host, (ANSWERS_ON, "127.0.0.1")):
-        assert run_among(host, tmp_path, target) == (0, "127.0.0.1\n", "")
+        assert run_on(host, tmp_path, target) == (0, "127.0.0.1\n", "")
 
 
 @pytest.mark.root
-def test_silent_addresses_and_name_servers_cost_no_more_than_the_time_given(host: Host, tmp_path: Path) -> None:
+def test_the_timeout_covers_silent_addresses_and_name_servers(host: Host, tmp_path: Path) -> None:
     for address in ("192.0.2.1", "192.0.2.3", "192.0.2.53"):
         assert host.run("ip", "addr", "add", address, "dev", "lo").returncode == 0
     with running(host, (ANSWERS_ON, "192.0.2.3"), (SILENT,)):
         start = time.monotonic()
-        assert run_among(host, tmp_path, "-t", "4", "bob@silent.example:1079") == (0, "192.0.2.3\n", "")
-        assert time.monotonic() - start > 2  # so the silent one was tried first
+        assert run_on(host, tmp_path, "-t", "4", "bob@silent.example:1079") == (0, "192.0.2.3\n", "")
+        assert time.monotonic() - start > 2  # the silent one was tried first
         for name in ("192.0.2.1", "nobody.example"):
             nothing = f"pyfinger: {name}: no answer within 0.5 seconds\n"
-            assert run_among(host, tmp_path, "-t", "0.5", f"bob@{name}:1079") == (1, "", nothing)
+            assert run_on(host, tmp_path, "-t", "0.5", f"bob@{name}:1079") == (1, "", nothing)
 
 
 # Hostile servers
 
 
 def on_a_terminal(*arguments: str) -> bytes:
-    """What a terminal gets that is pyfinger's standard output."""
+    """What pyfinger writes if its standard output is a terminal."""
     terminal, end = pty.openpty()
     try:
         environment = ENVIRONMENT | {"LC_ALL": "C.UTF-8"}
         with subprocess.Popen([*PYFINGER, *arguments], stdout=end, stderr=end, env=environment) as process:
             os.close(end)
             got = bytearray()
-            with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            with contextlib.suppress(OSError):  # EIO: the other end is closed
                 while select.select([terminal], [], [], TIMEOUT)[0] and (part := os.read(terminal, 65536)):
                     got += part
             assert process.wait(TIMEOUT) == 0
@@ -320,15 +322,15 @@ def on_a_terminal(*arguments: str) -> bytes:
 
 @pytest.mark.parametrize("options", [(), ("-8",)], ids=" ".join)
 @pytest.mark.parametrize("part", [len(ALL_BYTES), 1], ids=["at once", "byte by byte"])
-def test_no_control_but_tabs_and_line_ends_reaches_a_terminal(
+def test_no_control_characters_but_tabs_and_line_ends_reach_a_terminal(
     serve: Serve, options: tuple[str, ...], part: int
 ) -> None:
-    def fetch(client: socket.socket) -> None:
+    def answer(client: socket.socket) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for place in range(0, len(ALL_BYTES), part):
             client.sendall(ALL_BYTES[place : place + part])
 
-    got = on_a_terminal(*options, f"bob@127.0.0.1:{serve(fetch).port}")
+    got = on_a_terminal(*options, f"bob@127.0.0.1:{serve(answer).port}")
     assert set(got.decode()) >= {"\t", "\r", "\n", "?", *map(chr, range(32, 127))}
     assert all(ord(character) in PLAIN | {13} or ord(character) >= 0xA0 for character in got.decode())
     assert not set(got.decode()) & set("\u202e\u2066\u200f")
@@ -338,7 +340,7 @@ def test_no_control_but_tabs_and_line_ends_reaches_a_terminal(
         assert "ÿ" in got.decode()
 
 
-def test_controls_reach_the_terminal_where_the_user_wants_them(serve: Serve) -> None:
+def test_controls_are_shown_on_request(serve: Serve) -> None:
     server = serve(ALL_BYTES)
     done = pyfinger("-c", f"bob@127.0.0.1:{server.port}")
     assert set(range(127)) <= set(done.stdout)
@@ -348,7 +350,7 @@ def test_controls_reach_the_terminal_where_the_user_wants_them(serve: Serve) -> 
     assert not set(both) & {"\x7f", *map(chr, range(0x80, 0xA0))}
 
 
-def test_the_environment_shows_international_characters_to_everybody(serve: Serve) -> None:
+def test_the_environment_can_enable_international_characters(serve: Serve) -> None:
     target = f"bob@127.0.0.1:{serve('Zoë'.encode()).port}"
     for value, shown in {"1": "Zoë\n", "yes": "Zoë\n", "0": "Zo?\n", "": "Zo?\n"}.items():
         assert outcome(pyfinger(target, PYFINGER_INTERNATIONAL=value)) == (0, shown, ""), value
@@ -357,24 +359,24 @@ def test_the_environment_shows_international_characters_to_everybody(serve: Serv
     assert outcome(pyfinger(target, PYFINGER_INTERNATIONAL="1", LC_ALL="C", PYTHONIOENCODING="utf-8"))[1] == "Zo?\n"
 
 
-LETTER = "Û"  # whose second byte of UTF-8 is CSI to a terminal of eight bits
+LETTER = "Û"  # its second byte in UTF-8 is CSI to an 8-bit terminal
 LOCALES = {
     "none": ({}, "?"),
     "C": ({"LANG": "C"}, "?"),
     "one that is not installed": ({"LANG": "xx_XX.ISO-8859-1"}, "?"),
-    "not installed, for the letters": ({"LANG": "C.UTF-8", "LC_CTYPE": "xx_XX.ISO-8859-1"}, "?"),
+    "LC_CTYPE not installed": ({"LANG": "C.UTF-8", "LC_CTYPE": "xx_XX.ISO-8859-1"}, "?"),
     "C, in UTF-8 mode": ({"LANG": "C", "PYTHONUTF8": "1"}, "?"),
     "C, not in UTF-8 mode": ({"LANG": "C", "PYTHONUTF8": "0"}, "?"),
-    "as Python's child in C": ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, "?"),
-    "C, and no coercion": ({"LANG": "C", "PYTHONCOERCECLOCALE": "0"}, "?"),
+    "a child process of Python in C": ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, "?"),
+    "C, without coercion": ({"LANG": "C", "PYTHONCOERCECLOCALE": "0"}, "?"),
     "UTF-8": ({"LANG": "C.UTF-8"}, LETTER),
-    "UTF-8 for the letters": ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, LETTER),
-    "UTF-8 for all": ({"LANG": "C", "LC_ALL": "C.UTF-8"}, LETTER),
+    "UTF-8 by LC_CTYPE": ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, LETTER),
+    "UTF-8 by LC_ALL": ({"LANG": "C", "LC_ALL": "C.UTF-8"}, LETTER),
 }
 
 
 @pytest.mark.parametrize(("environment", "shown"), LOCALES.values(), ids=LOCALES)
-def test_without_a_locale_of_utf_8_there_is_ascii_only(serve: Serve, environment: dict[str, str], shown: str) -> None:
+def test_without_a_utf_8_locale_the_output_is_ascii(serve: Serve, environment: dict[str, str], shown: str) -> None:
     command = [*PYFINGER, "-8", f"bob@127.0.0.1:{serve(LETTER.encode()).port}"]
     without = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("PYTHONUTF8", "PYTHONCOER"))}
     done = subprocess.run(command, capture_output=True, check=False, env=without | environment, timeout=TIMEOUT)
@@ -384,43 +386,43 @@ def test_without_a_locale_of_utf_8_there_is_ascii_only(serve: Serve, environment
     assert f"pyfinger: {shown}@localhost:x: " in done.stderr.decode().replace("??", "?")  # Latin-1 where C is that
 
 
-def test_a_character_over_the_border_of_two_packets_stays_whole_and_what_is_there_is_shown(serve: Serve) -> None:
-    seen = threading.Event()
+def test_a_character_split_over_two_packets_is_kept_and_the_rest_shown_at_once(serve: Serve) -> None:
+    printed = threading.Event()
 
-    def fetch(client: socket.socket) -> None:
+    def answer(client: socket.socket) -> None:
         client.sendall(b"first\r\nZo\xc3")
-        assert seen.wait(TIMEOUT)
+        assert printed.wait(TIMEOUT)
         client.sendall(b"\xab\r\n")
 
-    command = [*PYFINGER, "-8", f"bob@127.0.0.1:{serve(fetch).port}"]
+    command = [*PYFINGER, "-8", f"bob@127.0.0.1:{serve(answer).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT | {"LC_ALL": "C.UTF-8"}) as process:
         assert process.stdout
         assert process.stdout.read(8) == b"first\nZo"
-        seen.set()
+        printed.set()
         assert process.stdout.read() == "ë\n".encode()
     assert process.returncode == 0
 
 
-def send_on(client: socket.socket) -> None:
+def send_endlessly(client: socket.socket) -> None:
     while True:
         client.sendall(b"and on " * 10_000)
 
 
 def test_an_endless_answer_is_cut(serve: Serve) -> None:
-    target = f"bob@127.0.0.1:{serve(send_on).port}"
+    target = f"bob@127.0.0.1:{serve(send_endlessly).port}"
     code, printed, complained = outcome(pyfinger(target))
     assert (code, len(printed)) == (1, 1024 * 1024 + 1)
     assert complained == "pyfinger: 127.0.0.1: the answer was cut after 1048576 bytes\n"
     assert outcome(pyfinger("--max-bytes", "10", target))[:2] == (1, "and on and\n")
 
 
-def test_an_answer_of_just_the_bytes_allowed_is_whole(serve: Serve) -> None:
+def test_an_answer_of_exactly_max_bytes_is_not_cut(serve: Serve) -> None:
     target = f"bob@127.0.0.1:{serve(b'0123456789').port}"
     assert outcome(pyfinger("--max-bytes", "10", target)) == (0, "0123456789\n", "")
     assert outcome(pyfinger("--max-bytes", "9", target))[:2] == (1, "012345678\n")
 
 
-def test_silence_and_drips_end_with_the_time(serve: Serve) -> None:
+def test_the_timeout_ends_silent_and_slow_answers(serve: Serve) -> None:
     silent = serve(lambda client: client.recv(1))
     assert outcome(pyfinger("-t", "0.3", f"bob@127.0.0.1:{silent.port}")) == (
         1,
@@ -436,39 +438,39 @@ def test_silence_and_drips_end_with_the_time(serve: Serve) -> None:
     code, printed, complained = outcome(pyfinger("-t", "0.5", f"bob@127.0.0.1:{dripping.port}"))
     assert code == 1
     assert re.fullmatch(r"\.+\n", printed)
-    assert complained == "pyfinger: 127.0.0.1: no whole answer within 0.5 seconds\n"
+    assert complained == "pyfinger: 127.0.0.1: no complete answer within 0.5 seconds\n"
 
 
 def reset(client: socket.socket) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_a_reset_is_told_with_what_came_before(serve: Serve) -> None:
+def test_a_reset_is_reported_after_the_received_part(serve: Serve) -> None:
     assert outcome(pyfinger(f"bob@127.0.0.1:{serve(reset).port}")) == (
         1,
         "",
         "pyfinger: 127.0.0.1: Connection reset by peer\n",
     )
-    seen = threading.Event()
+    printed = threading.Event()
 
-    def fetch(client: socket.socket) -> None:
+    def answer(client: socket.socket) -> None:
         client.sendall(b"half an ans")
-        assert seen.wait(TIMEOUT)
+        assert printed.wait(TIMEOUT)
         reset(client)
 
-    command = [*PYFINGER, f"bob@127.0.0.1:{serve(fetch).port}"]
+    command = [*PYFINGER, f"bob@127.0.0.1:{serve(answer).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout
         assert process.stderr
         assert process.stdout.read(11) == b"half an ans"
-        seen.set()
+        printed.set()
         assert process.stdout.read() == b"\n"
         broken = b"pyfinger: 127.0.0.1: the answer broke off: Connection reset by peer\n"
         assert process.stderr.read() == broken
     assert process.returncode == 1
 
 
-def test_an_empty_answer_is_none(serve: Serve) -> None:
+def test_an_empty_answer_is_an_error(serve: Serve) -> None:
     assert outcome(pyfinger(f"bob@127.0.0.1:{serve(b'').port}")) == (
         1,
         "",
@@ -476,17 +478,17 @@ def test_an_empty_answer_is_none(serve: Serve) -> None:
     )
 
 
-# How it ends
+# Exit codes
 
 
-def test_a_host_that_is_not_there_is_named() -> None:
+def test_an_unknown_host_is_named() -> None:
     code, printed, complained = outcome(pyfinger("-t", "15", "bob@no-such-host.invalid"))
     assert (code, printed) == (1, "")
     assert complained.startswith("pyfinger: no-such-host.invalid: ")
 
 
-def test_whoever_stops_reading_is_not_bothered(serve: Serve) -> None:
-    command = [*PYFINGER, "--max-bytes", "1000000000", f"bob@127.0.0.1:{serve(send_on).port}"]
+def test_a_closed_output_pipe_is_141_without_a_message(serve: Serve) -> None:
+    command = [*PYFINGER, "--max-bytes", "1000000000", f"bob@127.0.0.1:{serve(send_endlessly).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout
         assert process.stderr
@@ -496,12 +498,12 @@ def test_whoever_stops_reading_is_not_bothered(serve: Serve) -> None:
     assert process.returncode == 141
 
 
-def test_ctrl_c_ends_it_without_a_word(serve: Serve) -> None:
-    def fetch(client: socket.socket) -> None:
+def test_ctrl_c_is_130_without_a_message(serve: Serve) -> None:
+    def answer(client: socket.socket) -> None:
         client.sendall(b"wait")
         client.recv(1)
 
-    command = [*PYFINGER, f"bob@127.0.0.1:{serve(fetch).port}"]
+    command = [*PYFINGER, f"bob@127.0.0.1:{serve(answer).port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout
         assert process.stderr
@@ -514,32 +516,32 @@ def test_ctrl_c_ends_it_without_a_word(serve: Serve) -> None:
 
 USAGE = {
     "an unknown option": (("--no-such-option",), "unrecognized arguments: --no-such-option"),
-    "half an option": (("--lon",), "unrecognized arguments: --lon"),
+    "an abbreviated option": (("--lon",), "unrecognized arguments: --lon"),
     "both families": (("-4", "-6"), "not allowed with"),
-    "no port": (("-p", "finger"), "'finger' is no number from 1 to 65535"),
-    "a port too high": (("-p", "65536"), "'65536' is no number from 1 to 65535"),
-    "no time": (("-t", "0"), "'0' is no number from 0.1 to 86400"),
-    "a time that is no number": (("-t", "nan"), "'nan' is no number from 0.1 to 86400"),
-    "endless time": (("-t", "inf"), "'inf' is no number from 0.1 to 86400"),
-    "no bytes": (("--max-bytes", "0"), "'0' is no number from 1 to 1073741824"),
+    "not a port": (("-p", "finger"), "'finger' is not a number from 1 to 65535"),
+    "a port too high": (("-p", "65536"), "'65536' is not a number from 1 to 65535"),
+    "zero time": (("-t", "0"), "'0' is not a number from 0.1 to 86400"),
+    "a time that is NaN": (("-t", "nan"), "'nan' is not a number from 0.1 to 86400"),
+    "infinite time": (("-t", "inf"), "'inf' is not a number from 0.1 to 86400"),
+    "zero bytes": (("--max-bytes", "0"), "'0' is not a number from 1 to 1073741824"),
     "a target with a line feed": (("bob\r\nDATA@localhost",), r": bob\r\nDATA@localhost: has control characters"),
     "a URL with a line feed": (("finger://localhost/bob%0d%0aDATA",), "%0d%0aDATA: has control characters"),
-    "bytes that are no text": ((os.fsdecode(b"bob\xe9"),), r": bob\udce9: has control characters"),
-    "a title for the terminal": (("--\x1b]0;owned\x07",), r"unrecognized arguments: --\x1b]0;owned\x07"),
-    "a direction of writing": (("--\u202eX",), "unrecognized arguments: --?X"),
-    "an address that is none": (("bob@[1]",), ": bob@[1]: has no host"),
-    "another URL": (("http://localhost/",), "http://localhost/: is no URL like finger://"),
+    "bytes that are not UTF-8": ((os.fsdecode(b"bob\xe9"),), r": bob\udce9: has control characters"),
+    "an escape sequence": (("--\x1b]0;owned\x07",), r"unrecognized arguments: --\x1b]0;owned\x07"),
+    "a direction override": (("--\u202eX",), "unrecognized arguments: --?X"),
+    "an invalid address": (("bob@[1]",), ": bob@[1]: has no valid host"),
+    "another URL": (("http://localhost/",), "http://localhost/: is not a URL like finger://"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "why"), USAGE.values(), ids=USAGE)
-def test_wrong_usage_is_64_and_nobody_is_asked(serve: Serve, arguments: tuple[str, ...], why: str) -> None:
+def test_wrong_usage_is_64_and_nothing_is_sent(serve: Serve, arguments: tuple[str, ...], why: str) -> None:
     server = serve(b"heard\r\n")
     code, printed, complained = outcome(pyfinger(f"bob@127.0.0.1:{server.port}", *arguments))
     assert (code, printed) == (64, "")
     assert complained.startswith("usage: pyfinger ")
     assert why in complained.splitlines()[-1]
-    assert server.heard == []
+    assert server.received == []
 
 
 def test_an_output_that_cannot_be_written_is_74(serve: Serve) -> None:
@@ -550,28 +552,28 @@ def test_an_output_that_cannot_be_written_is_74(serve: Serve) -> None:
     assert done.stderr == "".join(
         f"pyfinger: standard output: {why}\n" for why in ("Bad file descriptor", "No space left on device")
     )
-    assert server.heard == [b"bob\r\n"]
+    assert server.received == [b"bob\r\n"]
 
 
-def test_a_pipe_that_is_full_is_waited_for(serve: Serve) -> None:
-    told = b"and on " * 100_000  # ten times what a pipe holds
+def test_a_full_pipe_is_waited_for(serve: Serve) -> None:
+    text = b"and on " * 100_000  # ten times what a pipe holds
     end, start = os.pipe()
     os.set_blocking(start, False)
     with open(end, "rb") as output:
-        with open(start, "wb") as given:
-            command = [*PYFINGER, f"bob@127.0.0.1:{serve(told).port}"]
-            process = subprocess.Popen(command, stdout=given, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        with open(start, "wb") as stdout:
+            command = [*PYFINGER, f"bob@127.0.0.1:{serve(text).port}"]
+            process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT)
         with process:
             assert output.read(1) == b"a"
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.5)
-            assert output.read() == told[1:] + b"\n"
+            assert output.read() == text[1:] + b"\n"
             assert process.stderr
             assert process.stderr.read() == b""
     assert process.returncode == 0
 
 
-def test_without_standard_error_nothing_is_told_on_standard_output() -> None:
+def test_without_standard_error_no_message_goes_to_standard_output() -> None:
     wrong = ("--no-such-option", "bob@", f"bob@127.0.0.1:{free_port()}")
     for arguments, code in zip(wrong, (64, 64, 1), strict=True):
         script = ["sh", "-c", '"$@" 2>&-', "-", *PYFINGER, arguments]
@@ -586,13 +588,13 @@ def test_version_and_help() -> None:
     assert printed.startswith("usage: pyfinger ")
 
 
-# What it is made of
+# Imports
 
 
 CLIENT_PACKAGES = {"client", "protocol", "net", "text", "errors"}
 
 
-def test_it_imports_nothing_of_the_server_but_the_wire_format() -> None:
+def test_it_imports_nothing_of_the_server_but_what_it_shares() -> None:
     script = "import sys, fingerd.client.cli; print(*sys.modules)"
     loaded = set(
         subprocess.run(
@@ -616,7 +618,7 @@ def test_it_imports_nothing_of_the_server_but_the_wire_format() -> None:
     }
 
 
-def test_the_library_is_where_it_was() -> None:
+def test_the_package_exports_the_library() -> None:
     script = (
         "from fingerd import *; import fingerd; print(FingerServer.__module__, load_config.__module__); fingerd.nothing"
     )
@@ -625,7 +627,7 @@ def test_the_library_is_where_it_was() -> None:
     assert done.stderr.splitlines()[-1].startswith("AttributeError: module 'fingerd' has no attribute 'nothing'")
 
 
-def test_the_line_that_make_run_and_readme_show_works(example: Start) -> None:
+def test_the_command_in_makefile_and_readme_works(example: Start) -> None:
     lines = dict(re.findall(r"^(ASK|BIN|VENV) := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = lines["ASK"].replace("$(BIN)", lines["BIN"]).replace("$(VENV)", lines["VENV"])
     assert f"\n    {shown}\n" in (ROOT / "README.md").read_text()
