@@ -14,9 +14,9 @@ from bench.report import BY_HAND
 from bench.servers import running
 from bench.sites import Site, all_sites
 from fingerd.conformance.clauses import Finding, judge
+from fingerd.conformance.exchange import Target
 from fingerd.conformance.probes import Plan, run
 from fingerd.conformance.verdicts import FAILS, NOTE, Case
-from fingerd.conformance.wire import Target
 
 PAGE = ROOT / "docs" / "conformance.md"
 IDLE = 90.0  # seconds; Debian's closes a silent client after 60
@@ -110,7 +110,7 @@ def document(found: Sequence[tuple[Site, Sequence[Finding]]], missing: Sequence[
     lines = [("clause", "§", "level", "what was asked", *titles), ("---",) * (4 + len(titles))]
     for findings in zip(*(result for _, result in found), strict=True):
         clause = findings[0].clause
-        lines.append((clause.number, clause.section, clause.level, clause.question, *map(_word, findings)))
+        lines.append((clause.number, clause.section, clause.level, clause.requirement, *map(_word, findings)))
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     seen = "\n".join(_seen(site, findings) for site, findings in found)
     return f"{head}\n## The verdicts\n\n{table}\n## What was seen\n\n{seen}"
@@ -123,7 +123,7 @@ def _word(finding: Finding) -> str:
 def _seen(site: Site, findings: Sequence[Finding]) -> str:
     shown = [
         textwrap.fill(
-            f"- {each.clause.number} ({each.clause.question}) {_word(each)}: {each.seen}",
+            f"- {each.clause.number} ({each.clause.requirement}) {_word(each)}: {each.evidence}",
             WIDTH,
             subsequent_indent="  ",
             break_long_words=False,

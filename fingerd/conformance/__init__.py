@@ -1,5 +1,6 @@
-"""What can be told from outside of how a finger server keeps RFC 1288: ``python -m fingerd.conformance HOST[:PORT]``.
+"""Tests from outside how a Finger server conforms to RFC 1288: ``python -m fingerd.conformance HOST[:PORT]``.
 
-``wire`` holds one connection, ``probes`` says what is asked, ``texts`` compares answers, ``clauses`` judges them,
-``table`` shows what was found. Nothing here is shared with the server, so that it cannot be wrong in the same way.
+``exchange`` is one connection, ``probes`` the queries; ``bytes_checks``, ``texts`` and ``names`` examine answers;
+``queries`` and ``services`` judge them by ``verdicts``; ``clauses`` lists the judges, ``table`` prints the findings.
+Nothing is shared with the server, so that it cannot have the same errors.
 """

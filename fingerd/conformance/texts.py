@@ -1,4 +1,4 @@
-"""Answers that people should read, compared by their words."""
+"""Comparing the texts of answers by their words."""
 
 import re
 import unicodedata
@@ -11,61 +11,62 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_META = re.compile(rb"M-\^([?-_])|M-([ -~])")  # how cat -v and BSD's servers write bytes above 127
-SHOWN = 60  # characters of an answer
-MOST, LEAST = 0.5, 0.2  # of the user's words: an answer about the user has that many, and any other fewer than these
+_META = re.compile(rb"M-\^([?-_])|M-([ -~])")  # how cat -v and BSD servers write bytes above 127
+EXCERPT_CHARACTERS = 60
+USER_FRACTION, OTHER_FRACTION = 0.5, 0.2  # of a fingerprint's words: an answer about the user has at least the first
+# fraction of them, any other answer less than the second
 
 
-def text_of(data: bytes) -> str:
-    """The answer as a text: UTF-8, or Latin-1 where it is not."""
+def decoded(data: bytes) -> str:
+    """The answer as text: UTF-8, or Latin-1 if it is not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode("latin-1")
 
 
-def texts_of(data: bytes) -> set[str]:
-    """All that the answer may be as a text: UTF-8 or Latin-1, with bytes written as ``M-^E`` or without."""
-    found = {data, _META.sub(_byte, data)}
-    read = {each.decode(charset, "replace") for each in found for charset in ("utf-8", "latin-1")}
-    return {unicodedata.normalize("NFC", text) for text in read}
+def decodings(data: bytes) -> set[str]:
+    """All possible texts of the answer: as UTF-8 and Latin-1, with and without ``M-^E`` notation."""
+    found = {data, _META.sub(_unescaped, data)}
+    texts = {each.decode(charset, "replace") for each in found for charset in ("utf-8", "latin-1")}
+    return {unicodedata.normalize("NFC", text) for text in texts}
 
 
-def _byte(match: re.Match[bytes]) -> bytes:
+def _unescaped(match: re.Match[bytes]) -> bytes:
     return bytes([128 | (match[1][0] ^ 64 if match[1] else match[2][0])])
 
 
-def plain(text: str) -> str:
-    """The text with all but printable ASCII as escape sequences."""
+def escaped(text: str) -> str:
+    """The text with escape sequences for all but printable ASCII."""
     return "".join(each if " " <= each <= "~" else ascii(each)[1:-1] for each in text)
 
 
-def shown(data: bytes, *beside: bytes) -> str:
-    """A line of an answer, safe for a terminal: the first that other answers do not have too, or the last."""
-    lines = [line.strip() for line in text_of(data).splitlines() if line.strip()]
+def excerpt(data: bytes, *others: bytes) -> str:
+    """One line of an answer, safe for a terminal: the first that the other answers do not have, else the last."""
+    lines = [line.strip() for line in decoded(data).splitlines() if line.strip()]
     if not lines:
         return "nothing" if not data else "an empty line"
-    known = {line.strip() for other in beside for line in text_of(other).splitlines()}
+    known = {line.strip() for other in others for line in decoded(other).splitlines()}
     line = next((line for line in lines if line not in known), lines[-1])
-    return ascii(line if len(line) <= SHOWN else line[:SHOWN] + "...").replace("|", "\\x7c")
+    return ascii(line if len(line) <= EXCERPT_CHARACTERS else line[:EXCERPT_CHARACTERS] + "...").replace("|", "\\x7c")
 
 
-def refuses(data: bytes) -> bool:
-    """Whether it says, as far as words can tell, that something is not done here."""
-    return bool(_REFUSAL.search(text_of(data)))
+def is_refusal(data: bytes) -> bool:
+    """Whether the answer seems to say that a service is refused."""
+    return bool(_REFUSAL.search(decoded(data)))
 
 
 def words(data: bytes) -> set[str]:
-    """Its words in lower case, without numbers, which are times mostly."""
-    return set(_WORD.findall(text_of(data).lower()))
+    """The words of an answer in lower case; without numbers, which are mostly times."""
+    return set(_WORD.findall(decoded(data).lower()))
 
 
-def without(data: bytes, *names: str) -> str:
-    """The answer with the names that were asked for, and whatever hangs on to them, made the same, and without numbers.
+def normalized(data: bytes, *names: str) -> str:
+    """The answer with each of the queried names, and what is attached to it, replaced, and each number by 0.
 
-    A server may have put another character in the place of some of the name.
+    A server may have replaced some characters of the names.
     """
-    text = text_of(data)
+    text = decoded(data)
     for name in names:
         stem = re.sub(r"\W+", r"\\W?", name)
         text = re.sub(rf"(?<!\w)[\W_]?{stem}[^\s'\",:;)>\]]*", "NAME", text, flags=re.IGNORECASE)
@@ -73,20 +74,20 @@ def without(data: bytes, *names: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The words by which the answer about the user is known: in each of its answers, and in none about nobody."""
+class Fingerprint:
+    """The words that identify an answer about the user: all such answers have them, the one for nobody has none."""
 
     words: frozenset[str]
 
     @classmethod
-    def of(cls, first: bytes, again: bytes, nobody: bytes, user: str) -> "Known":
-        """From two answers about the user and one about nobody; without words where these cannot be told apart."""
-        told = (words(first) & words(again)) - words(nobody)
-        return cls(frozenset(told - words(user.encode()) or told))
+    def of(cls, first: bytes, second: bytes, nobody: bytes, user: str) -> "Fingerprint":
+        """From two answers about the user and one for nobody; without words if they cannot be distinguished."""
+        common = (words(first) & words(second)) - words(nobody)
+        return cls(frozenset(common - words(user.encode()) or common))
 
-    def is_about_user(self, data: bytes) -> bool | None:
-        """Whether this is an answer about the user; None where that cannot be told."""
+    def matches(self, data: bytes) -> bool | None:
+        """Whether the answer is about the user; None if that cannot be decided."""
         if not self.words:
             return None
-        share = len(self.words & words(data)) / len(self.words)
-        return True if share >= MOST else False if share < LEAST else None
+        fraction = len(self.words & words(data)) / len(self.words)
+        return True if fraction >= USER_FRACTION else False if fraction < OTHER_FRACTION else None

@@ -1,94 +1,95 @@
-"""What a judge of a clause has before it, and what it can say."""
+"""What the judges of clauses share: the verdicts, the recorded exchanges, and comparisons of answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from fingerd.conformance.exchange import Exchange
 from fingerd.conformance.probes import Plan
-from fingerd.conformance.texts import Known, shown, without
-from fingerd.conformance.wire import Heard
+from fingerd.conformance.texts import Fingerprint, excerpt, normalized
 
-Level = Literal["MUST", "SHOULD", "d"]
+Level = Literal["MUST", "SHOULD", "d"]  # d: the RFC only describes it
 Verdict = Literal["ok", "fails", "note", "cannot be told"]
 OK: Verdict = "ok"
 FAILS: Verdict = "fails"
 NOTE: Verdict = "note"
-UNKNOWN: Verdict = "cannot be told"
+INCONCLUSIVE: Verdict = "cannot be told"
 
-NO_USER = "no user was named, or nothing tells the user from nobody"
+NO_USER = "no --user was given, or the user's answer is like the one for nobody"
 
 
-class Judged(NamedTuple):
-    """What a judge says, and what was seen."""
+class Judgement(NamedTuple):
+    """A verdict and its evidence."""
 
     verdict: Verdict
-    seen: str
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that was heard, and whom it was asked about."""
+    """All exchanges with a server by the names of their probes, and the users that were queried."""
 
     plan: Plan
-    heard: Mapping[str, Heard]
+    exchanges: Mapping[str, Exchange]
 
     def data(self, probe: str) -> bytes:
-        """The answer to a probe; empty where it was not put."""
-        return self.heard[probe].data if probe in self.heard else b""
+        """The answer to a probe; empty if the probe was not sent."""
+        return self.exchanges[probe].data if probe in self.exchanges else b""
 
     @property
-    def is_answered(self) -> bool:
-        """Whether anything was ever answered: what a silent client is told is no answer."""
-        return any(heard.data for name, heard in self.heard.items() if name != "idle")
+    def has_answers(self) -> bool:
+        """Whether there was any answer; what a silent client receives is not one."""
+        return any(exchange.data for name, exchange in self.exchanges.items() if name != "idle")
 
     @property
-    def known(self) -> Known:
-        """By what the user is known."""
-        if "user" not in self.heard:
-            return Known(frozenset())
-        return Known.of(self.data("user"), self.data("again"), self.data("nobody"), self.plan.user)
+    def fingerprint(self) -> Fingerprint:
+        """What identifies answers about the user."""
+        if "user" not in self.exchanges:
+            return Fingerprint(frozenset())
+        return Fingerprint.of(self.data("user"), self.data("again"), self.data("nobody"), self.plan.user)
 
     def is_about_user(self, probe: str) -> bool | None:
-        """Whether the answer to a probe is about the user; None where that cannot be told."""
-        return None if self.is_missing(probe) else self.known.is_about_user(self.data(probe))
+        """Whether the answer to a probe is about the user; None if that cannot be decided."""
+        return None if self.is_missing(probe) else self.fingerprint.matches(self.data(probe))
 
     def is_missing(self, probe: str) -> bool:
-        """Whether nothing came that could be judged, and who knows why: it may still have been about to come."""
-        heard = self.heard[probe]
-        return not heard.data.strip() and heard.end in ("silent", "unreachable")
+        """Whether nothing was received for an unknown reason: the answer may only have been late."""
+        exchange = self.exchanges[probe]
+        return not exchange.data.strip() and exchange.end in ("timeout", "unreachable")
 
-    def shown(self, probe: str) -> str:
-        """A line of the answer to a probe that tells most of it."""
+    def excerpt(self, probe: str) -> str:
+        """A characteristic line of the answer to a probe."""
         others = [self.data(other) for other in ("user", "nobody") if other != probe]
-        return shown(self.data(probe), *others)
+        return excerpt(self.data(probe), *others)
 
-    def is_as_nobody(self, probe: str, *names: str) -> bool:
-        """Whether the answer to a probe is the one for an unknown name."""
+    def is_like_nobody(self, probe: str, *names: str) -> bool:
+        """Whether the answer to a probe is the one for an unknown user."""
         nobody = self.plan.nobody
-        return without(self.data(probe), *names, nobody) == without(self.data("nobody"), nobody)
+        return normalized(self.data(probe), *names, nobody) == normalized(self.data("nobody"), nobody)
 
 
-def lost(heard: Heard) -> str:
-    """What happened where no answer came, or one of blanks."""
-    if heard.data:
-        return "nothing but blanks"
+def why_empty(exchange: Exchange) -> str:
+    """Why an exchange has no answer, or only white space."""
+    if exchange.data:
+        return "only white space"
     return {
-        "silent": f"no answer within {heard.seconds:.0f} s",
-        "reset": "reset without a word",
-        "unreachable": "no connection could be made",
-    }.get(heard.end, "closed without a word")
+        "timeout": f"no answer within {exchange.seconds:.0f} s",
+        "reset": "reset without an answer",
+        "unreachable": "the connection failed",
+    }.get(exchange.end, "closed without an answer")
 
 
-def taken(case: Case, probe: str) -> Judged:
-    """A note unless the probe is answered as the plain query is."""
-    heard = case.heard.get(probe)
-    if heard is None:
-        return Judged(UNKNOWN, NO_USER)
-    if heard.end == "unreachable":
-        return Judged(UNKNOWN, lost(heard))
-    if not heard.data:
-        return Judged(NOTE, lost(heard)) if case.data("user" if case.plan.user else "nobody") else Judged(UNKNOWN, "")
-    about = case.is_about_user(probe) if case.plan.user else case.is_as_nobody(probe) or None
-    if about is None:
-        return Judged(UNKNOWN, NO_USER if not case.known.words else case.shown(probe))
-    return Judged(OK, "answered as without") if about else Judged(NOTE, case.shown(probe))
+def compare(case: Case, probe: str) -> Judgement:
+    """OK if the probe is answered as the plain query is, else a note."""
+    exchange = case.exchanges.get(probe)
+    if exchange is None:
+        return Judgement(INCONCLUSIVE, NO_USER)
+    if exchange.end == "unreachable":
+        return Judgement(INCONCLUSIVE, why_empty(exchange))
+    if not exchange.data:
+        answered = case.data("user" if case.plan.user else "nobody")
+        return Judgement(NOTE, why_empty(exchange)) if answered else Judgement(INCONCLUSIVE, "")
+    same = case.is_about_user(probe) if case.plan.user else case.is_like_nobody(probe) or None
+    if same is None:
+        return Judgement(INCONCLUSIVE, NO_USER if not case.fingerprint.words else case.excerpt(probe))
+    return Judgement(OK, "answered as the plain query") if same else Judgement(NOTE, case.excerpt(probe))

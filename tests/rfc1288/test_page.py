@@ -76,7 +76,7 @@ def test_the_tool_judges_by_the_clauses_of_the_page() -> None:
 
 def test_the_verdicts_are_the_tool_s_and_ours_are_without_fault() -> None:
     found = rows(VERDICTS)
-    assert [row[:4] for row in found] == [[each.number, each.section, each.level, each.question] for each in CLAUSES]
+    assert [row[:4] for row in found] == [[each.number, each.section, each.level, each.requirement] for each in CLAUSES]
     (head,) = (line for line in VERDICTS.splitlines() if line.startswith("| clause"))
     ours = [cell.strip() for cell in CELLS.split(head)[1:-1]].index("fingerd (ours)")
     assert {row[ours] for row in found} <= {"ok", "?"}
