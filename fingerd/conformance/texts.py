@@ -13,8 +13,8 @@ _REFUSAL = re.compile(
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _META = re.compile(rb"M-\^([?-_])|M-([ -~])")  # how cat -v and BSD servers write bytes above 127
 EXCERPT_CHARACTERS = 60
-USER_FRACTION, OTHER_FRACTION = 0.5, 0.2  # of a fingerprint's words: an answer about the user has at least the first
-# fraction of them, any other answer less than the second
+USER_FRACTION = 0.5  # of the words of a fingerprint that an answer about the user has at least
+OTHER_FRACTION = 0.2  # any other answer has fewer of them
 
 
 def decoded(data: bytes) -> str:

@@ -75,7 +75,7 @@ def serve(start: StartupContext, parent: ParentPipe) -> int:
             )
             _handle_signals(server, reloader)
             if pidfile:
-                pidfile.write()  # after the handlers: whoever reads the pid may send a signal
+                pidfile.write()  # after the handlers are set: from now on a signal may arrive
             install(writer, settings.log.level)
             writer.start()
             try:
