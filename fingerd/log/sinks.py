@@ -58,11 +58,9 @@ class DescriptorSink:
     def _with_time(line: Entry) -> str:
         """The entry with its time before each of its lines; a traceback has several."""
         time = timestamp(int(line.time))
-        return (
-            f"{time} {line.text}\n"
-            if "\n" not in line.text
-            else "".join(f"{time} {part}\n" for part in line.text.split("\n"))
-        )
+        if "\n" not in line.text:
+            return f"{time} {line.text}\n"
+        return "".join(f"{time} {part}\n" for part in line.text.split("\n"))
 
     def descriptors(self) -> Sequence[int]:
         """The open descriptor."""
