@@ -1,1 +1,1 @@
-"""The network without Finger: addresses, names, sockets with a deadline, HTTP."""
+"""Networking independent of Finger: addresses, name resolution, sockets with a deadline, HTTP."""

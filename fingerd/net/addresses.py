@@ -1,22 +1,23 @@
-"""What a client's address means: its one spelling, its network, and where a policy rule says it comes from."""
+"""IP addresses and networks: their canonical spelling, and whether a client matches a policy rule's ``from``."""
 
 import contextlib
-import encodings.idna  # noqa: F401 - found by name when a host is read, which is too late in a chroot
+import encodings.idna  # noqa: F401 - imported by name on first use, which fails in a chroot
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal
 
-NAME_CHARACTERS = 253  # RFC 1035 2.3.4, in its written form
-UNIX = "unix"  # who asks over a unix socket
+NAME_CHARACTERS = 253  # maximum length of a host name in its written form (RFC 1035 2.3.4)
+UNIX = "unix"  # the client address of a connection over a unix socket
 
+IPAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Host = IPv4Address | IPv6Address | str  # a name is ASCII, in lower case, without a dot at its end
+Host = IPAddress | str  # a name is ASCII, lower case, without a trailing dot
 Source = Network | Literal["any", "local"]
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
-UNICAST = IPv6Network("2000::/3")  # all else in IPv6 is of use within a site at most
-NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address stands in its last bits
-# The registries of addresses for special purposes (RFC 6890), as far as these are not for everybody to reach.
+UNICAST = IPv6Network("2000::/3")  # all other IPv6 addresses have site scope at most
+NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+# The special-purpose address registries (RFC 6890): the entries that are not globally reachable.
 NON_PUBLIC_NETWORKS = tuple(
     map(
         ip_network,
@@ -30,19 +31,19 @@ NON_PUBLIC_NETWORKS = tuple(
 )
 
 _LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")  # in the last place: 0x7f.1 and 2130706433 are addresses to some resolvers
+_NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")  # as last label: some resolvers read 0x7f.1 and 2130706433 as addresses
 
 
-def parse_address(text: str) -> IPv4Address | IPv6Address:
-    """The address that ``text`` spells, without its zone, IPv4-mapped IPv6 as IPv4; ValueError where it spells none."""
+def parse_address(text: str) -> IPAddress:
+    """Return the address without its zone, IPv4-mapped IPv6 as IPv4; raise ValueError for any other text."""
     address = ip_address(text.partition("%")[0])
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def parse_host(text: str) -> Host:
-    """The host that a query names: an address, in brackets or not, or a name; ValueError for anything else.
+    """Return the host of a query: an address, in brackets or without, or a name; raise ValueError for any other text.
 
-    ``host:port`` is nothing of these, and neither is an address with a zone.
+    ``host:port`` and an address with a zone raise ValueError.
     """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" not in bare:
@@ -54,9 +55,9 @@ def parse_host(text: str) -> Host:
 
 
 def parse_host_name(text: str) -> str:
-    """A host's name in ASCII and lower case (IDNA 2003), without a dot at its end; ValueError for anything else."""
+    """Return a host name in ASCII (IDNA 2003) and lower case, without a trailing dot; raise ValueError if invalid."""
     if len(text) <= NAME_CHARACTERS + 1:
-        with contextlib.suppress(UnicodeError):  # where IDNA has no form for it
+        with contextlib.suppress(UnicodeError):  # IDNA cannot encode it
             name = (text if text.isascii() else text.encode("idna").decode()).lower().removesuffix(".")
             labels = name.split(".")
             if (
@@ -65,11 +66,11 @@ def parse_host_name(text: str) -> str:
                 and not _NUMBER.fullmatch(labels[-1])
             ):
                 return name
-    raise ValueError("no name of a host")
+    raise ValueError("not a host name")
 
 
 def parse_source(text: str) -> Source:
-    """What a rule's ``from`` says: ``any``, ``local``, an address or a CIDR network; ValueError for anything else."""
+    """Return a rule's ``from``: ``any``, ``local``, or a network; raise ValueError for any other text."""
     if text == "any":
         return "any"
     if text == "local":
@@ -77,18 +78,18 @@ def parse_source(text: str) -> Source:
     try:
         ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{text!r} is no address, no network, not any and not local") from None
+        raise ValueError(f"{text!r} is not an address, a network, any or local") from None
     return parse_network(text)
 
 
 def parse_network(text: str) -> Network:
-    """The network, or the single address, that ``text`` spells, IPv4-mapped ones as IPv4; ValueError otherwise."""
+    """Return a network, or an address as a network; IPv4-mapped ones as IPv4. Raise ValueError for any other text."""
     try:
         network = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{text!r} is no address and no network") from None
+        raise ValueError(f"{text!r} is not an address or a network") from None
     if "/" in text and str(network.network_address) != str(ip_address(text.partition("/")[0])):
-        raise ValueError(f"{text} is an address inside of a network (did you mean {network}?)")
+        raise ValueError(f"{text} has host bits set (did you mean {network}?)")
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         mapped = network.network_address.ipv4_mapped
         return ip_network((str(mapped), network.prefixlen - 96))
@@ -96,7 +97,7 @@ def parse_network(text: str) -> Network:
 
 
 def matches(client: str, source: Source) -> bool:
-    """Whether ``client``, an address or ``unix``, is one whom ``source`` means."""
+    """Whether ``client``, an address or ``unix``, matches ``source``."""
     if source == "any":
         return True
     if client == UNIX:
@@ -106,7 +107,7 @@ def matches(client: str, source: Source) -> bool:
 
 
 def covers(inner: Source, outer: Source) -> bool:
-    """Whether everyone whom ``inner`` means is meant by ``outer`` too."""
+    """Whether ``outer`` matches every client that ``inner`` matches."""
     if outer in ("any", inner):
         return True
     if isinstance(inner, str):
@@ -117,17 +118,17 @@ def covers(inner: Source, outer: Source) -> bool:
 
 
 def is_subnet(inner: Network, outer: Network) -> bool:
-    """Whether all addresses of one network belong to the other."""
-    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+    """Whether ``outer`` contains every address of ``inner``."""
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # same version
 
 
 def limit_key(client: str) -> str:
-    """The name under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
+    """Return the key under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
     return client if client == UNIX else _network(client, 32, 64)
 
 
 def anonymized(client: str) -> str:
-    """The client's network, as far as a log may name it: an IPv4 /24, an IPv6 /48, or ``unix``."""
+    """Return the client's network for a log without full addresses: an IPv4 /24, an IPv6 /48, or ``unix``."""
     return client if client == UNIX else _network(client, 24, 48)
 
 
@@ -138,8 +139,8 @@ def _network(client: str, ipv4_bits: int, ipv6_bits: int) -> str:
     return str(IPv4Network((address, ipv4_bits), strict=False)) if ipv4_bits < 32 else str(address)
 
 
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether everybody can reach the address, also where it wraps an IPv4 address."""
+def is_public(address: IPAddress) -> bool:
+    """Whether the address, or the IPv4 address that it embeds, is globally reachable."""
     if isinstance(address, IPv6Address):
         if address in NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
@@ -151,7 +152,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def is_this_host(host: str) -> bool:
-    """Whether what is sent to ``host`` stays on this machine: ``localhost``, or a loopback address."""
+    """Whether traffic to ``host`` stays on this machine: ``localhost``, or a loopback address."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -1,16 +1,16 @@
-"""Deadlines: points in time, as ``time.monotonic()`` seconds, by which something must be complete."""
+"""Deadlines: values of ``time.monotonic()`` by which a whole operation must be complete."""
 
 import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-DEADLINE_PASSED = "not done in time"  # the cause of a failure, as the log has it
+DEADLINE_PASSED = "not done in time"  # the cause of a failure, as logged
 
 Item = TypeVar("Item")
 
 
 def remaining(deadline: float) -> float:
-    """The seconds until the deadline; TimeoutError when it has passed."""
+    """Return the seconds until the deadline; raise TimeoutError if it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError(DEADLINE_PASSED)
@@ -18,7 +18,7 @@ def remaining(deadline: float) -> float:
 
 
 def split_deadline(items: Sequence[Item], deadline: float) -> Iterator[tuple[Item, float]]:
-    """Each item with a deadline of its own: an equal share of the time that is left when its turn comes."""
+    """Yield each item with its own deadline: an equal share of the time that remains when the item is reached."""
     for number, item in enumerate(items):
         now = time.monotonic()
         yield item, now + max(deadline - now, 0) / (len(items) - number)

@@ -1,12 +1,13 @@
-"""Connections to web servers: with a deadline, and some to public addresses only.
+"""HTTP connections with a deadline, optionally to public addresses only.
 
-requests bounds each wait for bytes, not their sum: a server that sends one
-byte a second is never too slow for it. So every read here, of a status line,
-of headers and of the body, waits no longer than what is left of the deadline
-that its thread has set; and so do names that are looked up, and all addresses
-of one together. Only this module and ``fetch`` import requests.
+The timeout of requests applies to each read, not to their sum: a server that
+sends one byte a second never exceeds it. So every read of a status line,
+headers or body waits no longer than the time that remains until the deadline
+of its thread; so do name resolution and all connection attempts together.
+Only this module and ``http`` import requests.
 """
 
+import http.client
 import io
 import socket
 import threading
@@ -19,27 +20,27 @@ import urllib3
 
 from fingerd.net.addresses import is_public, parse_address, parse_host
 from fingerd.net.deadline import remaining
-from fingerd.net.resolver import look_up
+from fingerd.net.resolver import look_up, numeric_endpoints
 from fingerd.net.stream import Endpoint, connect
 
-LONGEST_LINE = 1 << 16  # bytes, of a header or of a chunk's size
-ABROAD = "web"  # who looks up the names that redirects lead to: they have one share of the lookups, all together
+MAX_LINE_BYTES = 1 << 16  # of a header or a chunk size
+REDIRECT_CLIENT = "web"  # the client of the lookups for redirects to other hosts, which share one client's limit
 
-_due = threading.local()  # .at: the deadline of the page that this thread is fetching, in time.monotonic() seconds
-
-
-def keep_to(deadline: float) -> None:
-    """Let what this thread fetches from now on be there by then, in time.monotonic() seconds."""
-    _due.at = deadline
+_fetch = threading.local()  # .deadline: of the page that this thread fetches, in time.monotonic() seconds
 
 
-def left() -> float:
-    """Seconds until the deadline; TimeoutError when it is over."""
-    return remaining(_due.at)
+def set_deadline(deadline: float) -> None:
+    """Set the deadline of what this thread fetches next, in ``time.monotonic()`` seconds."""
+    _fetch.deadline = deadline
 
 
-class _TimedReader(io.RawIOBase):
-    """The read side of a connection; waits until the deadline, and no longer."""
+def remaining_seconds() -> float:
+    """Return the seconds until this thread's deadline; raise TimeoutError if it has passed."""
+    return remaining(_fetch.deadline)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """The read side of a connection, which waits no longer than the deadline."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -49,7 +50,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(left())
+        self._sock.settimeout(remaining_seconds())
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -57,21 +58,8 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-class _TimedSocket:
-    """A connected socket whose ``makefile``, which http.client reads from, keeps to the deadline."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def makefile(self, *_: Any) -> io.BufferedReader:
-        return _Bounded(_TimedReader(self._sock))
-
-
-class _Bounded(io.BufferedReader):
-    """Reads no more than so many bytes: http.client takes a chunk of the size -1 for all that comes."""
+class _BoundedReader(io.BufferedReader):
+    """Refuses to read until the end of the stream: http.client does so for a chunk of size -1."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
@@ -79,110 +67,93 @@ class _Bounded(io.BufferedReader):
         return super().read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        return super().readline(LONGEST_LINE if size is None or size < 0 else size)
+        return super().readline(MAX_LINE_BYTES if size is None or size < 0 else size)
 
 
-class _TimedHTTPConnection(urllib3.connection.HTTPConnection):
-    def _new_conn(self) -> Any:
-        return _connect(self, is_abroad=False)
+class _Response(http.client.HTTPResponse):
+    """A response that is read by the deadline."""
 
-    def connect(self) -> None:
-        super().connect()
-        self.sock: Any = _TimedSocket(self.sock)
-
-
-class _TimedHTTPSConnection(urllib3.connection.HTTPSConnection):
-    def _new_conn(self) -> Any:
-        return _connect(self, is_abroad=False)
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock: Any = _TimedSocket(self.sock)
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = _BoundedReader(_DeadlineReader(sock))
 
 
-class _TimedHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _TimedHTTPConnection
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    """A connection that is made by the deadline; if ``public_only``, to a public address."""
 
+    response_class = _Response
+    public_only = False
 
-class _TimedHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TimedHTTPSConnection
+    def _new_conn(self) -> socket.socket:
+        """Return a connected socket; raise TimeoutError past the deadline, NewConnectionError for other failures.
 
-
-class _PublicHTTPConnection(_TimedHTTPConnection):
-    def _new_conn(self) -> Any:
-        return _connect(self, is_abroad=True)
-
-
-class _PublicHTTPSConnection(_TimedHTTPSConnection):
-    def _new_conn(self) -> Any:
-        return _connect(self, is_abroad=True)
-
-
-class _PublicHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PublicHTTPConnection
-
-
-class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPSConnection
-
-
-def _connect(connection: Any, is_abroad: bool) -> socket.socket:
-    """A connected socket, for one of the four above; abroad to a public address only, which is looked up here only.
-
-    TimeoutError where the time is over, NewConnectionError where there is no connection.
-    """
-    host, port = connection.host.strip("[]"), connection.port
-    try:
-        found = _endpoints(host, port, ABROAD if is_abroad else f"{ABROAD} {host}")
-        endpoints = [endpoint for endpoint in found if not is_abroad or is_public(parse_address(str(endpoint[1][0])))]
-        if not endpoints:
-            raise OSError(f"{host} has no {'public ' if is_abroad else ''}address")
-        sock = connect(endpoints, _due.at, connection.socket_options or ())
-        sock.settimeout(max(_due.at - time.monotonic(), 0.001))  # for TLS, and what is sent
+        The name is resolved here only, so the address that was checked is the one that is connected to.
+        """
+        host = self.host.strip("[]")
+        try:
+            endpoints = _endpoints(
+                host, self.port, REDIRECT_CLIENT if self.public_only else f"{REDIRECT_CLIENT} {host}"
+            )
+            if self.public_only:
+                endpoints = [endpoint for endpoint in endpoints if is_public(parse_address(str(endpoint[1][0])))]
+            if not endpoints:
+                raise OSError(f"{host} has no {'public ' if self.public_only else ''}address")
+            sock = connect(endpoints, _fetch.deadline, self.socket_options or ())
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+        sock.settimeout(max(_fetch.deadline - time.monotonic(), 0.001))  # for the TLS handshake and for sending
         return sock
-    except TimeoutError:
-        raise
-    except OSError as error:
-        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
+
+
+class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _PublicHTTPConnection(_HTTPConnection):
+    public_only = True
+
+
+class _PublicHTTPSConnection(_HTTPSConnection):
+    public_only = True
 
 
 def _endpoints(host: str, port: int, client: str) -> Sequence[Endpoint]:
-    """Where to connect for this host, by the deadline; OSError where it has no address."""
-    try:  # an address, in whatever way it is written: the system's resolver knows it without asking anybody
-        return _numeric(host, port)
+    """Return the host's endpoints by the deadline; raise OSError if it has no address."""
+    try:  # an address in any spelling, which the system's resolver reads without name resolution
+        return numeric_endpoints(host, port)
     except (socket.gaierror, ValueError):
         pass
     try:
         name = parse_host(host)
     except ValueError as error:
         raise OSError(f"{host} is {error}") from error
-    found = look_up(str(name), port, client, _due.at)
-    return [endpoint for address in found for endpoint in _numeric(str(address), port)]
+    found = look_up(str(name), port, client, _fetch.deadline)
+    return [endpoint for address in found for endpoint in numeric_endpoints(str(address), port)]
 
 
-def _numeric(address: str, port: int) -> Sequence[Endpoint]:
-    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    return [(family, target) for family, _, _, _, target in found]
+class DeadlineAdapter(requests.adapters.HTTPAdapter):
+    """Fetches over connections that keep to the deadline; if ``public_only``, to public addresses only."""
 
-
-class TimedAdapter(requests.adapters.HTTPAdapter):
-    """Fetches by connections that keep to the deadline."""
-
-    pools = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}  # noqa: RUF012 - never changed
+    def __init__(self, public_only: bool, pool_maxsize: int) -> None:
+        self._connection_classes = (
+            (_PublicHTTPConnection, _PublicHTTPSConnection) if public_only else (_HTTPConnection, _HTTPSConnection)
+        )
+        super().__init__(pool_maxsize=pool_maxsize)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self.pools
+        http_class, https_class = self._connection_classes
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("_HTTPPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": http_class}),
+            "https": type("_HTTPSPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": https_class}),
+        }
 
     def close(self) -> None:
-        """Close the kept connections now: urllib3 2 leaves that to the garbage collector."""
+        """Close the idle connections now: urllib3 2 leaves that to the garbage collector."""
         pools = self.poolmanager.pools
-        for pool in [pools[key] for key in pools.keys()]:  # noqa: SIM118 - it cannot be iterated over
+        for pool in [pools[key] for key in pools.keys()]:  # noqa: SIM118 - it is not iterable
             pool.close()
         super().close()
-
-
-class PublicAdapter(TimedAdapter):
-    """The same, by connections to public addresses only: the address that was looked at is the one connected to."""
-
-    pools = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}  # noqa: RUF012 - never changed

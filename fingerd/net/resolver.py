@@ -1,46 +1,44 @@
-"""Names of hosts to addresses, by a deadline, which the system's resolver does not know."""
+"""Host name resolution with a deadline, which the system's resolver does not have."""
 
 import contextlib
-import encodings.idna  # noqa: F401 - found by name when a host is looked up, which is too late in a chroot
+import encodings.idna  # noqa: F401 - imported by name on first use, which fails in a chroot
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from fingerd.net.addresses import parse_address
+from fingerd.net.addresses import IPAddress, parse_address
 from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.net.stream import Endpoint, is_address
 
-LOOKUPS = 64  # at once in this process; nothing ends one for which no name server answers
-SHARE = 4  # one client has at most LOOKUPS / SHARE of them
+MAX_LOOKUPS = 64  # at once in this process; a lookup that no name server answers cannot be cancelled
+PER_CLIENT_FRACTION = 4  # one client has at most MAX_LOOKUPS / PER_CLIENT_FRACTION of them
 HOSTS = "/etc/hosts"
 
-IPAddress = IPv4Address | IPv6Address
 _Result = tuple[IPAddress, ...] | OSError
 
-# One for the process, since those that are left behind outlive whoever asked, a reload too.
-_changed = threading.Condition()
-_running: Counter[str] = Counter()  # lookups by clients
+# One for the process: abandoned lookups outlive the configuration that started them.
+_slot_freed = threading.Condition()
+_running: Counter[str] = Counter()  # lookups by client
 
 
 def look_up(name: str, port: int, client: str, deadline: float) -> Sequence[IPAddress]:
-    """The name's addresses, in the resolver's order; TimeoutError when the time is over, else as getaddrinfo.
+    """Return the name's addresses in the resolver's order; raise TimeoutError past the deadline, else as getaddrinfo.
 
-    ``client`` is for whom it is, ``deadline`` is in ``time.monotonic()`` seconds.
+    ``client`` is the client that the lookup is counted for; ``deadline`` is in ``time.monotonic()`` seconds.
     """
-    with _changed:
-        if not _changed.wait_for(lambda: _has_room(client), max(deadline - time.monotonic(), 0)):
+    with _slot_freed:
+        if not _slot_freed.wait_for(lambda: _has_free_slot(client), max(deadline - time.monotonic(), 0)):
             raise TimeoutError
         _running[client] += 1
     results: SimpleQueue[_Result] = SimpleQueue()
     try:
         threading.Thread(target=_resolve, args=(name, port, client, results), name="lookup", daemon=True).start()
-    except RuntimeError as error:  # the system gives no more threads
-        _done(client)
+    except RuntimeError as error:  # no more threads available
+        _free_slot(client)
         raise OSError(str(error)) from error
     try:
         result = results.get(timeout=max(deadline - time.monotonic(), 0))
@@ -51,53 +49,57 @@ def look_up(name: str, port: int, client: str, deadline: float) -> Sequence[IPAd
     return result
 
 
-def _has_room(client: str) -> bool:
-    return _running.total() < LOOKUPS and _running[client] < LOOKUPS // SHARE
+def _has_free_slot(client: str) -> bool:
+    return _running.total() < MAX_LOOKUPS and _running[client] < MAX_LOOKUPS // PER_CLIENT_FRACTION
 
 
-def _done(client: str) -> None:
-    with _changed:
+def _free_slot(client: str) -> None:
+    with _slot_freed:
         _running[client] -= 1
         if not _running[client]:
             del _running[client]
-        _changed.notify_all()
+        _slot_freed.notify_all()
 
 
 def _resolve(name: str, port: int, client: str, results: "SimpleQueue[_Result]") -> None:
-    """On a thread of its own, since nothing ends the system's resolver but itself."""
+    """Resolve on a separate thread: a call of the system's resolver cannot be cancelled."""
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        results.put(tuple(dict.fromkeys(parse_address(str(target[0])) for *_, target in found)))
+        results.put(tuple(dict.fromkeys(parse_address(str(sockaddr[0])) for *_, sockaddr in found)))
     except OSError as error:
         results.put(error)
-    except UnicodeError:  # no name of a host, as a..b
+    except UnicodeError:  # not a host name, e.g. a..b
         results.put(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     finally:
-        _done(client)
+        _free_slot(client)
 
 
-def whole(name: str) -> str:
-    """The name as it is to be looked up where it must mean itself, and not what a search list makes of it."""
+def absolute_name(name: str) -> str:
+    """Return the name with a trailing dot, so that the resolver does not apply its search list.
+
+    A name without a dot, or in /etc/hosts, where names have no trailing dot, is returned as it is.
+    """
     if "." not in name:
         return name
     with contextlib.suppress(OSError), open(HOSTS, encoding="utf-8", errors="replace") as file:
         if any(name in line.partition("#")[0].lower().split()[1:] for line in file):
-            return name  # that file knows no dot at the end
+            return name
     return f"{name}."
 
 
 def addresses_of(host: str, deadline: float) -> Sequence[str]:
-    """The host's addresses, or itself where it is one; TimeoutError after the deadline, OSError where it has none.
+    """Return the host's addresses, or ``host`` if it is an address.
 
-    Of all lookups that may run at once, each name has its own share: one for
-    which no name server answers holds up no other.
+    Raises TimeoutError past the deadline, OSError if the host has no address.
+    Lookups are counted by name, so that a name that no name server answers
+    does not delay the others.
     """
     if is_address(host):
         return (host,)
     try:
         name = host.lower().removesuffix(".").encode("idna").decode()
     except UnicodeError as error:
-        raise OSError("is no name of a host") from error
+        raise OSError("is not a host name") from error
     try:
         return [str(address) for address in look_up(name, 0, name, deadline)]
     except TimeoutError as error:
@@ -105,22 +107,23 @@ def addresses_of(host: str, deadline: float) -> Sequence[str]:
 
 
 def endpoints_of(host: str, port: int, deadline: float) -> Sequence[Endpoint]:
-    """Where to connect for a host and a port, or for the unix socket at the path ``host`` where the port is 0.
+    """Return the endpoints of a host and a port; with port 0, the unix socket at the path ``host``.
 
-    TimeoutError after the deadline, OSError where the host has no address.
+    Raises TimeoutError past the deadline, OSError if the host has no address.
     """
     if not port:
         return ((socket.AF_UNIX, host),)
-    return [
-        (family, target)
-        for address in addresses_of(host, deadline)
-        for family, _, _, _, target in socket.getaddrinfo(
-            address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )
-    ]
+    addresses = addresses_of(host, deadline)
+    return [endpoint for address in addresses for endpoint in numeric_endpoints(address, port)]
+
+
+def numeric_endpoints(address: str, port: int) -> Sequence[Endpoint]:
+    """Return the endpoints of an address in any spelling, without name resolution; raise gaierror for a name."""
+    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 def missing_for_names(root: Path) -> Iterator[str]:
-    """The complaint that no name can be looked up below this root directory, where that is so."""
+    """Yield a message if host names cannot be resolved with ``root`` as root directory."""
     if not any((root / "etc" / name).exists() for name in ("resolv.conf", "hosts")):
-        yield f"without etc/resolv.conf or etc/hosts in {root} no host name can be looked up"
+        yield f"host names cannot be resolved in {root}: it needs etc/resolv.conf or etc/hosts"

@@ -1,11 +1,11 @@
-"""Stream sockets with a deadline, however slowly the other side sends.
+"""Stream sockets with a deadline for the whole answer.
 
-The timeout of a socket is for each wait for bytes: a server that sends one
-byte a second never exceeds it. So every wait here is for what is left of the
-deadline of the whole answer.
+A socket's timeout applies to each ``recv``: a server that sends one byte a
+second never exceeds it. So the timeout of each call here is the time that
+remains until the deadline.
 
-pyfinger imports this module, and must start at once: ``ssl`` and
-``ipaddress`` take longer to import than all the rest of it.
+pyfinger imports this module and must start fast. ``ssl`` and ``ipaddress``
+take longer to import than the rest of it, so they are not imported here.
 """
 
 import socket
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     import ssl
 
 CHUNK_BYTES = 1 << 16
-ANSWER_BYTES = 2 << 20  # of one answer; a server that sends more must not fill our memory
+ANSWER_BYTES = 2 << 20  # maximum size of one answer, so that no server can exhaust our memory
 
-SockAddr = tuple[str | int | bytes, ...] | str  # as the socket module has them
-Endpoint = tuple[int, SockAddr]  # the address family, and an address of it
+SockAddr = tuple[str | int | bytes, ...] | str  # as in the socket module
+Endpoint = tuple[int, SockAddr]  # address family, address
 
 
 def is_address(host: str) -> bool:
-    """Whether ``host`` is an IP address, so that no name has to be looked up."""
-    return _is_of(socket.AF_INET, host) or is_ipv6_address(host)
+    """Whether ``host`` is an IP address, with a zone or without, and needs no name resolution."""
+    return _is_address_of(socket.AF_INET, host) or is_ipv6_address(host)
 
 
 def is_ipv6_address(host: str) -> bool:
     """Whether ``host`` is an IPv6 address, with a zone or without."""
-    return _is_of(socket.AF_INET6, host.partition("%")[0])
+    return _is_address_of(socket.AF_INET6, host.partition("%")[0])
 
 
-def _is_of(family: int, text: str) -> bool:
+def _is_address_of(family: int, text: str) -> bool:
     try:
         socket.inet_pton(family, text)
     except (OSError, ValueError):
@@ -46,16 +46,16 @@ def _is_of(family: int, text: str) -> bool:
 def connect(
     endpoints: Sequence[Endpoint], deadline: float, options: Iterable[tuple[int, int, int | bytes]] = ()
 ) -> socket.socket:
-    """A socket that is connected to the first of the endpoints that accepts; ``options`` are socket options.
+    """Return a socket connected to the first endpoint that accepts; ``options`` are arguments of ``setsockopt``.
 
-    Each endpoint has an equal share of the time that is left, so that a
-    silent one leaves time for the others. Raises the OSError of the last one,
-    TimeoutError where the deadline passed.
+    Each endpoint gets an equal share of the remaining time, so that a silent
+    one leaves time for the others. Raises the last endpoint's OSError, which
+    is TimeoutError if the deadline passed.
     """
     failure = OSError("has no address")
-    for endpoint, share in split_deadline(endpoints, deadline):
+    for endpoint, endpoint_deadline in split_deadline(endpoints, deadline):
         try:
-            return _connect_one(endpoint, share, options)
+            return _connect_one(endpoint, endpoint_deadline, options)
         except OSError as error:
             failure = error
     raise failure
@@ -76,9 +76,9 @@ def _connect_one(endpoint: Endpoint, deadline: float, options: Iterable[tuple[in
 
 
 class DeadlineSocket:
-    """A connected socket whose every answer has a deadline and at most ANSWER_BYTES bytes.
+    """A connected socket on which each answer has a deadline and at most ANSWER_BYTES bytes.
 
-    ``failure`` is the last OSError that one of its methods raised.
+    ``failure`` is the last OSError raised by ``recv`` or ``sendall``.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
@@ -87,25 +87,25 @@ class DeadlineSocket:
         self.start_answer(deadline)
 
     def start_answer(self, deadline: float) -> None:
-        """What is received from now on is one answer, to be complete by the deadline."""
+        """Begin an answer, which must be received completely by the deadline."""
         self._deadline = deadline
-        self._room = ANSWER_BYTES
+        self._remaining_bytes = ANSWER_BYTES
 
     def recv(self, _: int) -> bytes:
-        """The next bytes; empty at the end of the stream. OSError where they are late or too many."""
+        """Return the next bytes, empty at the end of the stream; raise OSError past the deadline or the size limit."""
         try:
             self._sock.settimeout(remaining(self._deadline))
             data = self._sock.recv(CHUNK_BYTES)
-            self._room -= len(data)
-            if self._room < 0:
-                raise OSError(f"an answer of more than {ANSWER_BYTES >> 20} MiB")
+            self._remaining_bytes -= len(data)
+            if self._remaining_bytes < 0:
+                raise OSError(f"answer exceeds {ANSWER_BYTES >> 20} MiB")
         except OSError as error:
             self.failure = error
             raise
         return data
 
     def sendall(self, data: bytes) -> None:
-        """Send all of the data; OSError where that is not done by the deadline."""
+        """Send all data; raise OSError if that is not done by the deadline."""
         try:
             self._sock.settimeout(remaining(self._deadline))
             self._sock.sendall(data)
@@ -114,12 +114,12 @@ class DeadlineSocket:
             raise
 
     def encrypt(self, context: "ssl.SSLContext", host: str) -> None:
-        """Start TLS with a server whose certificate is for ``host``; OSError where it is not."""
+        """Start TLS and verify that the certificate is valid for ``host``; raise OSError if the handshake fails."""
         self._sock.settimeout(remaining(self._deadline))
         self._sock = context.wrap_socket(self._sock, server_hostname=host)
 
     def shutdown(self, how: int) -> None:
-        """Shut down one direction, or both."""
+        """Shut down one direction or both."""
         self._sock.shutdown(how)
 
     def close(self) -> None:
@@ -128,9 +128,9 @@ class DeadlineSocket:
 
 
 def cause_of(error: OSError) -> str:
-    """What went wrong, in a few words for a log."""
+    """Return the cause of the error as a short text for the log."""
     if isinstance(error, TimeoutError):
         return DEADLINE_PASSED
     if reason := getattr(error, "verify_message", ""):  # of ssl.SSLCertVerificationError
-        return f"its certificate is not good: {reason}"
+        return f"certificate verify failed: {reason}"
     return error.strerror or one_line(str(error)) or type(error).__name__

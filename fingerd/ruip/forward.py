@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from fingerd.errors import ForwardError
-from fingerd.net.addresses import parse_address, parse_host
+from fingerd.net.addresses import IPAddress, parse_address, parse_host
 from fingerd.net.deadline import remaining
-from fingerd.net.resolver import IPAddress, look_up, whole
+from fingerd.net.resolver import absolute_name, look_up
 from fingerd.net.stream import connect
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST
@@ -97,7 +97,7 @@ class Forwarder:
             raise _denied()
         name = str(host)
         try:
-            found = look_up(whole(host), self._port, client, deadline) if isinstance(host, str) else (host,)
+            found = look_up(absolute_name(host), self._port, client, deadline) if isinstance(host, str) else (host,)
             addresses = [address for address in found if may_connect(address, targets) and not self._is_us(address)]
             if not addresses:
                 log.info("not forwarded to %s: its address is not for others, or ours", name)

@@ -65,7 +65,7 @@ reply:
 """
 
 ADDRESS_FORMS = 'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd'
-NO_SOURCE = "is no address, no network, not any and not local"
+NO_SOURCE = "is not an address, a network, any or local"
 
 # What is wrong, the file, and its problems without the file's name. DIR is an empty directory.
 BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
@@ -314,7 +314,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "bad networks": (
         EMPTY + "policy:\n  - from: any\n  - from: [10.0.0.1/8, localnet, 300.1.1.1]\n",
         [
-            "4:12: policy[1].from[0]: 10.0.0.1/8 is an address inside of a network (did you mean 10.0.0.0/8?)",
+            "4:12: policy[1].from[0]: 10.0.0.1/8 has host bits set (did you mean 10.0.0.0/8?)",
             f"4:24: policy[1].from[1]: 'localnet' {NO_SOURCE}",
             f"4:34: policy[1].from[2]: '300.1.1.1' {NO_SOURCE}",
         ],

@@ -109,7 +109,7 @@ def test_a_password_may_be_sent_unencrypted_to_a_local_server() -> None:
 def test_requirements_that_a_chroot_lacks_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(Ldap(("ldap://127.0.0.1", "ldaps://[::1]"), "").missing_requirements(tmp_path)) == []
     (complaint,) = Ldap(("ldap://192.0.2.1", "ldap://a", "ldap://b"), "").missing_requirements(tmp_path)
-    assert "no host name can be looked up" in complaint
+    assert "host names cannot be resolved" in complaint
     assert list(Ldap(("ldapi:///socket",), "").missing_requirements(tmp_path)) == [
         f"there is no socket {tmp_path}/socket"
     ]

@@ -85,7 +85,7 @@ def other_protocol(client: socket.socket) -> None:
 BAD = {
     "silent": (silent, "not done in time"),
     "drip": (drip, "not done in time"),
-    "flood": (flood, "an answer of more than 2 MiB"),
+    "flood": (flood, "answer exceeds 2 MiB"),
     "garbled": (garbled, "malformed response ("),
     "other protocol": (other_protocol, ""),
     "hangs up": (socket.socket.close, ""),

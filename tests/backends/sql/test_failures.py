@@ -227,7 +227,7 @@ def test_host_names_are_resolved(server: Postgresql) -> None:
     for address in (by_name, several, f"{several}&host={server.directory}:{server.port}"):
         with opened(address) as backend:
             assert len(find(backend, "alice")) == 1
-    for host, what in {"nowhere.invalid": "nowhere.invalid: ", "a..b": "a..b: is no name of a host"}.items():
+    for host, what in {"nowhere.invalid": "nowhere.invalid: ", "a..b": "a..b: is not a host name"}.items():
         with opened(f"postgresql://u@{host}/db") as backend, pytest.raises(BackendError) as caught:
             find(backend, "alice")
         assert f"sql postgresql://{host}/db: {what}" in str(caught.value)

@@ -146,7 +146,7 @@ def test_requirements_that_a_chroot_lacks_are_reported(tmp_path: Path) -> None:
     assert missing("sqlite:////people.db") == []
     pytest.importorskip("psycopg2")
     assert missing("postgresql://127.0.0.1/db") == missing("postgresql://[::1]/db") == []
-    names = "without etc/resolv.conf or etc/hosts in ROOT no host name can be looked up"
+    names = "host names cannot be resolved in ROOT: it needs etc/resolv.conf or etc/hosts"
     assert missing("postgresql://db.example.org/db") == [names]
     socket = "there is no directory ROOT/run/postgresql with the server's socket"
     assert missing("postgresql:///db") == missing("postgresql:///db?host=/run/postgresql") == [socket]

@@ -345,7 +345,7 @@ REFUSED = {
 def test_a_redirect_to_what_only_this_host_can_reach_is_refused(world: World, name: str, count: int) -> None:
     answer, cause, noted = world.ask(name)
     assert answer == "Internal error in server"
-    wanted = "redirected too often" if name == "circle" else "redirected to another host: http://"
+    wanted = "too many redirects" if name == "circle" else "redirected to another host: http://"
     assert f"web http://10.0.0.1/{name}: {wanted}" in cause
     assert name == "circle" or cause.endswith("has no public address")
     assert len(noted) == count

@@ -338,8 +338,8 @@ def test_names_that_take_for_ever_keep_a_bounded_number_of_threads(monkeypatch: 
         assert released.wait(TIMEOUT)
         return []
 
-    monkeypatch.setattr(lookup, "LOOKUPS", 6)
-    monkeypatch.setattr(lookup, "SHARE", 3)
+    monkeypatch.setattr(lookup, "MAX_LOOKUPS", 6)
+    monkeypatch.setattr(lookup, "PER_CLIENT_FRACTION", 3)
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for client in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
         for number in range(3):
@@ -369,7 +369,7 @@ def test_where_the_system_gives_no_thread_the_host_cannot_be_reached(monkeypatch
 
     monkeypatch.setattr(threading.Thread, "start", start)
     forwarder = Forwarder()
-    for _ in range(lookup.LOOKUPS + 1):
+    for _ in range(lookup.MAX_LOOKUPS + 1):
         with pytest.raises(ForwardError) as caught:
             forwarder.ask(Query("", ("localhost",)), ["*"], "192.0.2.7", time.monotonic() + TIMEOUT)
         assert caught.value.outcome == "error"

@@ -76,7 +76,7 @@ def test_a_host_is_a_name_or_an_address(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", NO_HOSTS.values(), ids=NO_HOSTS)
 def test_anything_else_is_no_host(text: str) -> None:
-    with pytest.raises(ValueError, match="no name of a host"):
+    with pytest.raises(ValueError, match="not a host name"):
         parse_host(text)
 
 
@@ -206,11 +206,11 @@ NO_TARGETS = {
     ),
     "an address inside of a network": (
         "10.0.0.1/8",
-        "4:26: policy[1].forward: 10.0.0.1/8 is an address inside of a network (did you mean 10.0.0.0/8?)",
+        "4:26: policy[1].forward: 10.0.0.1/8 has host bits set (did you mean 10.0.0.0/8?)",
     ),
     "a network that is none": (
         "10.0.0.0/33",
-        "4:26: policy[1].forward: '10.0.0.0/33' is no address and no network",
+        "4:26: policy[1].forward: '10.0.0.0/33' is not an address or a network",
     ),
     "a number": ("1", '4:26: policy[1].forward: YAML reads 1 as a number; to mean the text, quote it: "1"'),
 }
@@ -265,7 +265,7 @@ def test_a_jail_needs_what_names_are_looked_up_with(tmp_path: Path) -> None:
         read_config(path, options)
     where = f"{path}:4:5: policy[1].forward"
     assert caught.value.problems == (
-        f"{where}: without etc/resolv.conf or etc/hosts in {jail} no host name can be looked up",
+        f"{where}: host names cannot be resolved in {jail}: it needs etc/resolv.conf or etc/hosts",
     )
     (jail / "etc" / "hosts").touch()
     assert read_config(path, options)[0].process.chroot == str(jail)
