@@ -136,7 +136,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     21: (
         "zombies and orphans",
         (
-            "test_a_program_that_takes_too_long_is_ended_with_all_that_it_started",
+            "test_a_program_that_exceeds_its_timeout_is_killed_with_its_children",
             "test_programs_of_a_replaced_configuration_end_with_the_daemon",
         ),
     ),

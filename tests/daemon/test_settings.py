@@ -337,10 +337,10 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         "backend: {type: static, users: {a@b: x}}\n",
         ["1:38: backend.users.a@b: no query can ask for a user called 'a@b'"],
     ),
-    "no program in the list": ("backend: {type: command, argv: []}\n", ["1:10: backend: a program is needed"]),
+    "no program in the list": ("backend: {type: command, argv: []}\n", ["1:32: backend.argv: names no program"]),
     "a user as the program": (
         "backend: {type: command, argv: ['{user}']}\n",
-        ["1:10: backend: a user's name may not choose the program"],
+        ["1:32: backend.argv: {user} may not choose the program"],
     ),
     "neither prefix nor url": ("backend: {type: web}\n", ["1:10: backend: needs either prefix or url"]),
     "prefix and url": (

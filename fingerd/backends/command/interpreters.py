@@ -1,11 +1,11 @@
-"""Which arguments of a command are code, for a shell or another interpreter that is told to run it. Pure."""
+"""Finds the arguments of a command that a shell or another interpreter runs as code. Pure."""
 
 import os
 import re
 from collections.abc import Iterator, Sequence
 
-# The options of each after which code comes, and those that have a value of their own.
-_FIRST = (  # what is behind the code is its own
+# Per interpreter: its names, the options that are followed by code, and the options that are followed by another value.
+_SINGLE = (  # one code argument; all further arguments are passed to the code
     (
         "(?:ba|da|a|k|mk|pdk|z|c|tc|fi|rba|r)?sh",
         "[-+][a-zA-Z]*c[a-zA-Z]*|--command",
@@ -13,7 +13,7 @@ _FIRST = (  # what is behind the code is its own
     ),
     ("(?:python|pypy)[0-9.]*", "-[a-zA-Z]*c", "-W -X"),
 )
-_MORE = (  # there may be more of it
+_REPEATED = (  # any number of code arguments
     ("perl[0-9.]*", "-[a-zA-Z0-9]*[eE]", "-I -M -m"),
     ("ruby[0-9.]*", "-[a-zA-Z0-9]*e", "-I -r -C"),
     ("node(?:js)?", "-[a-z]*[ep]|--eval|--print", "-r --require --import"),
@@ -22,31 +22,31 @@ _MORE = (  # there may be more of it
 )
 
 
-def code_for(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each interpreter in the command, wherever it stands, with every text that it takes for code or for an option."""
-    for place, word in enumerate(argv):
+def code_arguments(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each interpreter anywhere in the command, with each argument that it reads as code or as an option."""
+    for position, word in enumerate(argv):
         name = os.path.basename(word)
-        for names, code, valued in (*_FIRST, *_MORE):
+        for names, code, with_value in (*_SINGLE, *_REPEATED):
             if re.fullmatch(names, name):
-                is_last = (names, code, valued) in _FIRST
-                for text in _codes(argv[place + 1 :], code, valued.split(), is_last):
+                is_single = (names, code, with_value) in _SINGLE
+                for text in _code_of(argv[position + 1 :], code, with_value.split(), is_single):
                     yield name, text
 
 
-def _codes(arguments: Sequence[str], code: str, valued: Sequence[str], is_last: bool) -> Iterator[str]:
-    comes = False  # whether the next argument is code
-    before = ""
+def _code_of(arguments: Sequence[str], code: str, with_value: Sequence[str], is_single: bool) -> Iterator[str]:
+    is_code_next = False
+    previous = ""
     for argument in arguments:
-        if argument == "--" and not comes:
+        if argument == "--" and not is_code_next:
             return
         if argument[:1] in ("-", "+"):
-            yield argument  # as -ccode, and --eval=code
-            comes = comes or bool(re.fullmatch(code, argument))
-        elif before not in valued:
-            if not comes:
-                return  # the name of a script, and what is its own
+            yield argument  # may contain code: -ccode, --eval=code
+            is_code_next = is_code_next or bool(re.fullmatch(code, argument))
+        elif previous not in with_value:
+            if not is_code_next:
+                return  # a script, followed by its arguments
             yield argument
-            if is_last:
+            if is_single:
                 return
-            comes = False
-        before = argument
+            is_code_next = False
+        previous = argument

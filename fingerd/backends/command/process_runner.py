@@ -1,8 +1,9 @@
-"""Programs that are run to hear what they say: with pipes of their own, a deadline, limits, and an end for all of them.
+"""Runs programs and reads their output, with a deadline and with limits.
 
-A program leads a session and a process group of its own, which is killed when
-the program has ended, when its time is over, or when it has said enough. What
-leaves the group, by setsid(2), goes on; the limits hold for it all the same.
+A program leads its own session and process group. The group is killed when
+the program has ended, at the deadline, and when the output is too long. A
+child that leaves the group, as by setsid(2), is not killed; the limits still
+apply to it.
 """
 
 import contextlib
@@ -17,133 +18,129 @@ from typing import BinaryIO, NamedTuple
 
 from fingerd.text import read_text
 
-END_SECONDS = 1.0  # that a killed program may take to be gone
+KILL_SECONDS = 1.0  # maximum wait for a killed program
 CHUNK_BYTES = 1 << 16
-CAUSE_BYTES = 1000  # of what a failing program says on standard error, for the log
+CAUSE_BYTES = 1000  # of the standard error of a failed program, for the log
+MAX_DESCRIPTORS = 1024  # of a program with limits; programs that use select(2) cannot handle more
 
-# Sets the limits before the program is there. A function of our own between fork and exec could not be: it may run
-# while another thread holds a lock. Nor could we do it from outside: the program would run without them until then.
+# prlimit(1) sets the limits and then executes the program. A preexec_fn of our own is unsafe: it may run while another
+# thread holds a lock. prlimit(2) from outside is too late: until then the program would run without limits.
 LIMITER = "prlimit"
 
+_Pipe = tuple[BinaryIO, BinaryIO]  # read end, write end
 
-class Said(NamedTuple):
-    """What a program has said: all of it, or more than was wanted; on standard error; and why it failed, if it did."""
+
+class Completed(NamedTuple):
+    """The standard output, all of it or more than ``output_bytes``; and why the program failed, empty on success."""
 
     output: bytes
     failure: str
 
 
-DESCRIPTORS = 1024  # that a limited program has: what programs expect, as select(2) knows no others
-
-
-def limited(argv: Sequence[str], cpu_seconds: int, memory_bytes: int, processes: int) -> list[str]:
-    """The command that runs ``argv`` within these limits, of which 0 is none."""
+def with_limits(argv: Sequence[str], cpu_seconds: int, memory_bytes: int, processes: int) -> list[str]:
+    """Return the command that runs ``argv`` with these limits; 0 is no limit."""
+    if not (cpu_seconds or memory_bytes or processes):
+        return list(argv)
     limits = []
-    is_limited = bool(cpu_seconds or memory_bytes or processes)
-    if cpu_seconds:  # SIGXCPU first, which tells why; a second later SIGKILL
+    if cpu_seconds:  # SIGXCPU at the soft limit, so that the log shows the cause; SIGKILL a second later
         limits.append(f"--cpu={cpu_seconds}:{cpu_seconds + 1}")
     if memory_bytes:
         limits.append(f"--as={memory_bytes}")
     if processes:
         limits.append(f"--nproc={processes}")
-    if (
-        resource.getrlimit(resource.RLIMIT_NOFILE)[1] > DESCRIPTORS
-    ):  # the daemon has raised its own; this is the soft one
-        limits.append(f"--nofile={DESCRIPTORS}:")
-    return [LIMITER, *limits, "--core=0", "--", *argv] if is_limited else list(argv)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] > MAX_DESCRIPTORS:
+        limits.append(f"--nofile={MAX_DESCRIPTORS}:")  # the soft limit, which the daemon has raised for itself
+    return [LIMITER, *limits, "--core=0", "--", *argv]
 
 
-class Programs:
-    """The programs that run now, started by any thread."""
+class ProcessRunner:
+    """Runs programs, for all threads."""
 
     def __init__(self) -> None:
         self._running: set[int] = set()  # process groups
         self._closed = False
 
-    def run(self, argv: Sequence[str], environment: Mapping[str, str], deadline: float, output_bytes: int) -> Said:
-        """What the program says until it ends, or has said more than so many bytes, and is ended.
+    def run(self, argv: Sequence[str], environment: Mapping[str, str], deadline: float, output_bytes: int) -> Completed:
+        """Run a program until it ends, or its output exceeds ``output_bytes`` and it is killed.
 
-        TimeoutError where it takes longer than until ``deadline``
-        (``time.monotonic()``), OSError and ValueError where it cannot be run.
+        Raises TimeoutError at ``deadline`` (``time.monotonic()``), OSError or
+        ValueError if the program cannot be run.
         """
-        with _pipe() as output_pipe, _pipe() as errors_pipe:
-            program = self._start(argv, environment, output_pipe, errors_pipe)
+        with _pipe() as output_pipe, _pipe() as error_pipe:
+            process = self._start(argv, environment, output_pipe, error_pipe)
             try:
-                output, cause = _hear(program, output_pipe[0], errors_pipe[0], deadline, output_bytes)
+                output, errors = _communicate(process, output_pipe[0], error_pipe[0], deadline, output_bytes)
             finally:
-                status = self._end(program)
+                status = self._end(process)
         if len(output) > output_bytes or not status:
-            return Said(output, "")
-        return Said(output, f"{_how_it_ended(status)}{cause and ': '}{cause}")
+            return Completed(output, "")
+        return Completed(output, f"{_describe(status)}{errors and ': '}{errors}")
 
     def close(self) -> None:
-        """End those that still run, and those that are being started."""
+        """Kill the programs that are running or being started."""
         self._closed = True
         for group in list(self._running):
             _kill(group)
 
     def _start(
-        self, argv: Sequence[str], environment: Mapping[str, str], output_pipe: "_Pipe", errors_pipe: "_Pipe"
+        self, argv: Sequence[str], environment: Mapping[str, str], output_pipe: _Pipe, error_pipe: _Pipe
     ) -> "subprocess.Popen[bytes]":
-        """The program, which holds the pipes' other ends then, and nobody else."""
-        program = subprocess.Popen(
+        """Start the program; afterwards it alone holds the pipes' write ends."""
+        process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=output_pipe[1],
-            stderr=errors_pipe[1],
+            stderr=error_pipe[1],
             env=environment,
-            start_new_session=True,  # a process group of its own, to end all of it at once
+            start_new_session=True,  # its own process group, so that all of it can be killed
         )
-        self._running.add(program.pid)
-        if self._closed:  # looked at after the program could be seen, as it is set before the others are looked at
-            _kill(program.pid)
-        for _, told in (output_pipe, errors_pipe):
-            told.close()
-        return program
+        self._running.add(process.pid)
+        if self._closed:  # read after the group was added; close() sets it before it reads the groups
+            _kill(process.pid)
+        for _, write_end in (output_pipe, error_pipe):
+            write_end.close()
+        return process
 
-    def _end(self, program: "subprocess.Popen[bytes]") -> int:
-        """End the program's whole process group; its exit status, 0 where that is unknown."""
-        _kill(program.pid)  # while it has not been waited for, so that the number is still its own
+    def _end(self, process: "subprocess.Popen[bytes]") -> int:
+        """Kill the whole process group and return the program's exit status, 0 if unknown."""
+        _kill(process.pid)  # before the wait, after which the number may belong to another group
         try:
-            return program.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:  # it became another user, and cannot be ended
+            return process.wait(KILL_SECONDS)
+        except subprocess.TimeoutExpired:  # it runs as another user now, and cannot be killed
             return 0
         finally:
-            self._running.discard(program.pid)
-
-
-_Pipe = tuple[BinaryIO, BinaryIO]  # what is heard, and what is told
+            self._running.discard(process.pid)
 
 
 @contextlib.contextmanager
 def _pipe() -> Iterator[_Pipe]:
-    """A pipe of our own: where Popen of Python 3.11.2 cannot make its last one, it loses those that it has made."""
-    here, there = os.pipe()
-    with open(here, "rb", buffering=0) as heard, open(there, "wb", buffering=0) as told:
-        yield heard, told
+    """Open a pipe. Popen does not do it: in Python 3.11.2, if its last pipe fails, it leaks the others."""
+    read_fd, write_fd = os.pipe()
+    with open(read_fd, "rb", buffering=0) as read_end, open(write_fd, "wb", buffering=0) as write_end:
+        yield read_end, write_end
 
 
-def _hear(
-    program: "subprocess.Popen[bytes]", output_pipe: BinaryIO, errors_pipe: BinaryIO, deadline: float, most: int
+def _communicate(
+    process: "subprocess.Popen[bytes]", output_pipe: BinaryIO, error_pipe: BinaryIO, deadline: float, limit: int
 ) -> tuple[bytes, str]:
-    """Standard output, and the end of standard error, until the program ends or has said too much; TimeoutError."""
+    """Return standard output, up to the end or beyond the limit, and the end of standard error; raise TimeoutError."""
     output, errors = bytearray(), bytearray()
-    ended = os.pidfd_open(program.pid)
+    ended = os.pidfd_open(process.pid)
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(ended, selectors.EVENT_READ)
-            for pipe, heard in ((output_pipe, output), (errors_pipe, errors)):
+            for pipe, buffer in ((output_pipe, output), (error_pipe, errors)):
                 os.set_blocking(pipe.fileno(), False)
-                selector.register(pipe, selectors.EVENT_READ, heard)
+                selector.register(pipe, selectors.EVENT_READ, buffer)
             running = True
-            while running and len(output) <= most:
+            while running and len(output) <= limit:
                 ready = selector.select(max(deadline - time.monotonic(), 0))
                 if not ready or time.monotonic() >= deadline:
                     raise TimeoutError
                 running = ended not in {key.fd for key, _ in ready}
-                # What it said before it ended is there by now, even where somebody else holds the pipe open.
+                # All that an ended program wrote is in the pipes, even if another process still holds them open.
                 for key in [key for key, _ in ready] if running else list(selector.get_map().values()):
-                    if key.data is not None and not _read(key.fd, key.data, None if running else most):
+                    if key.data is not None and not _read(key.fd, key.data, None if running else limit):
                         selector.unregister(key.fileobj)
                 del errors[:-CAUSE_BYTES]
     finally:
@@ -151,27 +148,27 @@ def _hear(
     return bytes(output), " ".join(read_text(bytes(errors)).split())
 
 
-def _read(pipe: int, heard: bytearray, most: int | None) -> bool:
-    """Add what is there to what was heard: once, or until there is more than ``most``; false at the end of the pipe."""
+def _read(pipe: int, buffer: bytearray, limit: int | None) -> bool:
+    """Read into the buffer, once or, with a limit, all there is up to beyond it; false at the end of the stream."""
     while True:
         try:
             data = os.read(pipe, CHUNK_BYTES)
         except BlockingIOError:
             return True
-        heard += data
-        if not data or most is None or len(heard) > most:
+        buffer += data
+        if not data or limit is None or len(buffer) > limit:
             return bool(data)
 
 
 def _kill(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or not ours to end
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or runs as another user
         os.killpg(group, signal.SIGKILL)
 
 
-def _how_it_ended(status: int) -> str:
+def _describe(status: int) -> str:
     if status > 0:
         return f"exit status {status}"
     try:
-        return f"ended by {signal.Signals(-status).name}"
-    except ValueError:  # one of the real-time signals, of which most have no name
-        return f"ended by signal {-status}"
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal, most of which have no name
+        return f"killed by signal {-status}"
