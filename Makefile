@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
-WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web/test_web.py backends/web/test_web_hosts.py daemon/test_settings.py \
+WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
     docs/test_steps.py unit/ruip/test_report.py fuzz)
 # Debian's own tools, whatever is first on the PATH here; and what a package is not made of.
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -13,7 +13,7 @@ from tests.helpers.requirements import need, summary
 
 def pytest_report_header() -> str:
     """The versions of the libraries that fingerd is made with."""
-    names = ("cachetools", "python-daemon", "PyYAML", "requests", "urllib3", "wcwidth")
+    names = ("cachetools", "python-daemon", "PyYAML", "requests", "urllib3", "wcwidth", "webencodings")
     return "with " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 

@@ -28,7 +28,7 @@ DIST = ROOT / "dist"  # where the package lies
 PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
     *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
-    *("python3-urllib3", "python3-wcwidth", "python3-yaml"),
+    *("python3-urllib3", "python3-wcwidth", "python3-webencodings", "python3-yaml"),
     *("ca-certificates", "finger", "iproute2", "netbase"),
     *("apparmor", "dpkg-dev", "logrotate"),
     *("apt-utils", "python3-debian"),  # for autopkgtest

@@ -1,15 +1,19 @@
-"""HTML as readable text, however it is written, and pages in the charsets that they name."""
+"""HTML to text, valid or hostile; and the charsets of pages."""
 
 import html.parser
+import subprocess
+import sys
 import time
 import tracemalloc
 
 import pytest
+import webencodings.labels
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fingerd.backends.web import html as module
-from fingerd.backends.web.html import is_html, read_html, read_page, readable
+from fingerd.backends.web.html import is_html, read_html, read_page, to_text
+from tests.helpers.daemons import ROOT
 
 PAGES = {
     "blocks are lines": (
@@ -28,33 +32,33 @@ PAGES = {
         "&lt;b&gt; caf&eacute; &#8364;&#x41;&nbsp;&amp;amp; &nonsense; & &#",
         "<b> café €A &amp; &nonsense; & &#\n",
     ),
-    "a number without end": (f"a&#{'9' * 5000};b&#x{'f' * 5000}", "a\ufffdb\ufffd\n"),
+    "a very long number": (f"a&#{'9' * 5000};b&#x{'f' * 5000}", "a\ufffdb\ufffd\n"),
     "comments": ("a<!-- <p> -- > -->b<!-->c<!doctype html>d<?php x ?>e</ f>g", "abcdeg\n"),
     "a comment that is not closed": ("a<!-- b", "a\n"),
     "a tag that is not closed": ("a<p title='b", "a\n"),
-    "a value with an end of a tag in it": ("a<b title='x>y' lang = \"> '\" z=>c", "ac\n"),
-    "quotes that are no value's": ("a<b title=it's \">c<b x='>d", "acd\n"),
-    "signs that are no tags": ("1 < 2 <3 <> <- a<", "1 < 2 <3 <> <- a<\n"),
+    "a value that contains >": ("a<b title='x>y' lang = \"> '\" z=>c", "ac\n"),
+    "quotes outside of values": ("a<b title=it's \">c<b x='>d", "acd\n"),
+    "< that begins no tag": ("1 < 2 <3 <> <- a<", "1 < 2 <3 <> <- a<\n"),
     "nothing": ("<html><head><title>x</title></head><body>\n</body></html>", ""),
-    "ends without beginnings": ("</p></pre></pre>a  b</li>c", "a b\nc\n"),
+    "end tags without start tags": ("</p></pre></pre>a  b</li>c", "a b\nc\n"),
 }
 
 
 @pytest.mark.parametrize(("page", "text"), PAGES.values(), ids=PAGES)
-def test_a_page_is_readable(page: str, text: str) -> None:
-    assert readable(page) == text
+def test_html_becomes_readable_text(page: str, text: str) -> None:
+    assert to_text(page) == text
 
 
 @given(st.text(alphabet="<>/!-?=\"'&;#x \nabp", max_size=200))
-def test_any_page_becomes_lines_of_text(page: str) -> None:
-    text = readable(page)
+def test_any_html_becomes_lines_of_text(page: str) -> None:
+    text = to_text(page)
     assert text == "" or text.endswith("\n")
     assert not text.startswith("\n\n")
     assert "\n\n\n\n" not in text or "<br" in page
 
 
 class Parsed(html.parser.HTMLParser):
-    """What Python's own parser takes for text."""
+    """The text according to Python's own parser."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -81,9 +85,9 @@ PARTS = [
 
 
 @given(st.lists(st.sampled_from([*PARTS, "word ", "&amp;", "&#65;", "\n", "1 < 2 "])))
-def test_a_page_that_is_well_written_is_read_as_python_s_parser_reads_it(parts: list[str]) -> None:
+def test_valid_html_has_the_text_that_python_s_parser_finds(parts: list[str]) -> None:
     page = "".join(parts)
-    assert "".join(readable(page).split()) == "".join(Parsed(page).text.split())
+    assert "".join(to_text(page).split()) == "".join(Parsed(page).text.split())
 
 
 HOSTILE = [
@@ -110,9 +114,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("part", HOSTILE)
 def test_a_hostile_page_of_a_mebibyte_is_read_in_one_pass(part: str) -> None:
-    # No measurement: what takes the square of its length would take hours.
+    # Not a measurement: quadratic time would be hours.
     begun = time.monotonic()
-    readable(part * ((1 << 20) // len(part)))
+    to_text(part * ((1 << 20) // len(part)))
     assert time.monotonic() - begun < 60
 
 
@@ -125,7 +129,7 @@ CHARSETS = {
         "text/html",
         "bäh\n",
     ),
-    "one that is not known": ('<meta charset="klingon">bäh'.encode(), "text/html", "bäh\n"),
+    "an unknown one": ('<meta charset="klingon">bäh'.encode(), "text/html", "bäh\n"),
     "none": ("bäh".encode(), "text/html", "bäh\n"),
 }
 
@@ -136,12 +140,12 @@ def test_a_page_is_read_in_its_charset(body: bytes, content_type: str, text: str
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "unicode_escape", "rot13", "zip", "undefined"])
-def test_what_is_no_charset_of_pages_is_read_as_utf_8(charset: str) -> None:
+def test_a_codec_that_is_no_charset_of_pages_is_read_as_utf_8(charset: str) -> None:
     assert read_page("Zoë-\\x41+AGE-".encode(), f"text/plain; charset={charset}") == "Zoë-\\x41+AGE-"
 
 
-def test_no_stranger_s_charset_is_remembered() -> None:
-    """Python keeps a name that was looked up once for ever."""
+def test_unknown_labels_are_not_cached() -> None:
+    """Python caches each label that codecs.lookup() is called with, forever."""
     tracemalloc.start()
     try:
         for number in range(200):
@@ -152,15 +156,77 @@ def test_no_stranger_s_charset_is_remembered() -> None:
         tracemalloc.stop()
 
 
-def test_every_charset_is_there_with_all_of_its_names() -> None:
-    for name, codec in module._CODECS.items():
-        if not codec.startswith("utf"):
-            assert read_page("Hi".encode(codec), f"text/plain; charset={name.upper()}") == "Hi"
-    assert read_page("\ufeffHi".encode(), "text/plain") == "Hi"
-    assert read_page("\ufeffHi".encode("utf-16-le"), "text/plain; charset=utf-16le") == "Hi"
+LABELS = {
+    "utf8": ("utf-8", "Zoë €"),
+    "us-ascii": ("utf-8", "Zoë €"),
+    "ISO-8859-1": ("cp1252", "Zoë €"),  # as in browsers
+    "latin-1": ("latin-1", "Zoë"),
+    "latin2": ("iso8859-2", "Łódź"),
+    "latin9": ("iso8859-15", "Zoë €"),
+    "latin-9": ("iso8859-15", "Zoë €"),
+    "ISO8859-16": ("iso8859-16", "Ștefan"),
+    "windows-1251": ("cp1251", "Зоя"),
+    "koi8r": ("koi8-r", "Зоя"),
+    "KOI8_U": ("koi8-u", "Зоя ї"),
+    "ibm866": ("cp866", "Зоя"),
+    "mac_roman": ("mac-roman", "Zoë"),
+    "windows-874": ("cp874", "โซอี้"),
+    "tis-620": ("tis-620", "โซอี้"),
+    "x-sjis": ("shift_jis", "ゾーイ"),
+    "EUC_JP": ("euc_jp", "ゾーイ"),
+    "iso2022_jp": ("iso2022_jp", "ゾーイ"),
+    "gb2312": ("gb18030", "佐伊 € 𠀀"),
+    "big5": ("big5", "佐伊"),
+    "ks_c_5601-1987": ("euc_kr", "조이"),
+    "utf16": ("utf-16-le", "Zoë €"),
+    "utf-16-be": ("utf-16-be", "Zoë €"),
+    "utf-16-le": ("utf-16-le", "Zoë €"),
+}
 
 
-def test_a_text_is_left_as_it_is() -> None:
+@pytest.mark.parametrize(("label", "codec", "text"), [(label, *case) for label, case in LABELS.items()], ids=LABELS)
+def test_a_page_is_decoded_by_its_label(label: str, codec: str, text: str) -> None:
+    assert read_page(text.encode(codec), f'text/plain; Charset="{label}" ; x=y') == text
+
+
+@pytest.mark.parametrize("label", ["x-user-defined", "iso-2022-kr", "hz-gb-2312", "replacement", "", "-"])
+def test_a_charset_that_the_standard_disables_is_read_as_utf_8(label: str) -> None:
+    assert read_page("Zoë ~{<:Ky~}".encode(), f"text/plain; charset={label}") == "Zoë ~{<:Ky~}"
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("label", ["utf-16", "utf-8", "latin-1", "klingon"])
+def test_a_byte_order_mark_overrides_the_label(codec: str, label: str) -> None:
+    assert read_page("\ufeffZoë".encode(codec), f"text/plain; charset={label}") == "Zoë"
+
+
+def test_a_page_that_can_be_read_as_ascii_is_not_utf_16_whatever_it_declares() -> None:
+    for label in ("utf-16", "utf-16be"):
+        assert read_html(f'<meta charset="{label}">bäh'.encode(), "text/html") == "bäh\n"
+
+
+def test_no_two_labels_of_different_encodings_are_the_same_without_punctuation() -> None:
+    names: dict[str, set[str]] = {}
+    for label, name in webencodings.labels.LABELS.items():
+        names.setdefault(module._key(label), set()).add(name)
+    assert not [found for found in names.values() if len(found) > 1]
+
+
+def test_all_codecs_are_loaded_at_import() -> None:
+    script = """if True:
+        import sys
+        from webencodings.labels import LABELS
+        from fingerd.backends.web.html import read_page
+        before = set(sys.modules)
+        for label in (*LABELS, "latin-9", "klingon"):
+            read_page(bytes(range(256)), f"text/plain; charset={label}")
+        print(*set(sys.modules) - before)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "\n"
+
+
+def test_plain_text_is_not_changed() -> None:
     assert read_page(b"<p>1 &lt; 2", "text/plain") == "<p>1 &lt; 2"
     assert [is_html(kind) for kind in ("text/html", "Text/HTML ; charset=x", "application/xhtml+xml")] == [True] * 3
     assert [is_html(kind) for kind in ("", "text/plain", "text/html5", "application/json")] == [False] * 4
