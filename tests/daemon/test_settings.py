@@ -301,7 +301,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a web server on no port": (
         "backend: {type: web, prefix: 'http://127.0.0.1:0/~'}\n",
-        ["1:10: backend: a web server has no port 0"],
+        ["1:30: backend.prefix: must not have port 0"],
     ),
     "invalid octal digits": (
         EMPTY + "process: {umask: '89'}\n",
@@ -349,7 +349,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a url without the user": (
         "backend: {type: web, url: 'http://example.org/'}\n",
-        ["1:10: backend: url has no {user} in it"],
+        ["1:27: backend.url: must contain {user}"],
     ),
     # the file
     "empty file": ("", ["1:1: the file is empty"]),

@@ -1,4 +1,4 @@
-"""``type: web``, against a real web server that is slow, huge, failing, redirecting and wrongly encoded."""
+"""``type: web`` against a real web server: slow, endless, failing, redirecting and wrongly encoded answers."""
 
 import contextlib
 import gc
@@ -36,7 +36,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
     seen: list["Pages"] = []  # noqa: RUF012 - of the whole test
 
     def do_GET(self) -> None:
-        """Answer as the name says."""
+        """Answer by the name."""
         self.seen.append(self)
         page = PAGES.get(self.path.rpartition("~")[2])
         if page is None:
@@ -45,7 +45,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
             page(self)
 
     def send(self, body: bytes, content_type: str | None = None, status: int = 200, **headers: str) -> None:
-        """A whole page."""
+        """Send a complete page."""
         self.send_response(status)
         if content_type:
             self.send_header("Content-Type", content_type)
@@ -56,7 +56,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def flaky(self) -> None:
-        """A page for every third query; the others are hung up on."""
+        """Answer every third query; close the connection of the others."""
         if len(self.seen) % 3:
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -64,7 +64,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
             self.send(b"at last")
 
     def drip(self, data: bytes) -> None:
-        """One byte after the other, slowly, until the client has enough."""
+        """Send one byte after the other, slowly, until the client closes."""
         try:
             for byte in data:
                 self.wfile.write(bytes([byte]))
@@ -74,7 +74,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Quietly."""
+        """Log nothing."""
 
 
 def huge(page: Pages) -> None:
@@ -106,7 +106,7 @@ def short(page: Pages) -> None:
 
 
 def chunks(page: Pages, before: bytes, endless: bytes) -> None:
-    """A page in chunks, of which something has no end."""
+    """Send a page in chunks, a part of which is endless."""
     page.send_response(200)
     page.send_header("Transfer-Encoding", "chunked")
     page.end_headers()
@@ -212,7 +212,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(("username", "text"), TEXTS.items(), ids=TEXTS)
-def test_a_page_is_a_text_and_no_page_is_nobody(web: Web, username: str, text: str | None) -> None:
+def test_a_page_is_a_text_and_a_404_is_an_unknown_user(web: Web, username: str, text: str | None) -> None:
     assert find(web, username) == text
 
 
@@ -222,7 +222,7 @@ FAILURES = {
     "loop": "too many redirects",
     "away": "redirected to another host: http://localhost:1/~alice",
     "file": "redirected to another scheme: file:///etc/passwd",
-    "compressed": "compressed, which was not asked for",
+    "compressed": "compressed, which was not requested",
     "short": "IncompleteRead(18 bytes read, 982 more expected)",
     "stall": "not done in time",
     "headers": "not done in time",
@@ -235,7 +235,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("username", "cause"), FAILURES.items(), ids=FAILURES)
-def test_every_other_page_is_a_failure_with_its_cause(web: Web, base: str, username: str, cause: str) -> None:
+def test_any_other_answer_is_a_failure_with_its_cause(web: Web, base: str, username: str, cause: str) -> None:
     begun = time.monotonic()
     with pytest.raises(BackendError) as caught:
         find(web, username)
@@ -245,7 +245,7 @@ def test_every_other_page_is_a_failure_with_its_cause(web: Web, base: str, usern
     assert time.monotonic() - begun < 2
 
 
-def test_what_is_left_of_the_query_s_time_is_all_that_a_page_gets(web: Web) -> None:
+def test_the_deadline_of_the_query_limits_the_timeout(web: Web) -> None:
     begun = time.monotonic()
     with pytest.raises(BackendError, match="not done in time"):
         find(web, "stall", seconds=0.2)
@@ -255,19 +255,19 @@ def test_what_is_left_of_the_query_s_time_is_all_that_a_page_gets(web: Web) -> N
 
 
 def resident() -> int:
-    """The bytes of memory that this process has."""
+    """Return the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("chunk-")])
-def test_no_page_in_chunks_fills_the_memory(base: str, name: str) -> None:
+def test_no_chunked_page_exhausts_the_memory(base: str, name: str) -> None:
     backend = Web(prefix=f"{base}/~", timeout=2, page_bytes=10_000)
     over = threading.Event()
-    most: list[int] = [resident()]
+    sizes: list[int] = [resident()]
 
     def watch() -> None:
         while not over.wait(0.01):
-            most.append(resident())
+            sizes.append(resident())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -276,10 +276,10 @@ def test_no_page_in_chunks_fills_the_memory(base: str, name: str) -> None:
     over.set()
     watcher.join()
     backend.close()
-    assert max(most) - most[0] < 64 << 20
+    assert max(sizes) - sizes[0] < 64 << 20
 
 
-def test_a_page_in_chunks_is_a_page() -> None:
+def test_a_chunked_page_is_read() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -297,8 +297,8 @@ def test_a_page_in_chunks_is_a_page() -> None:
         thread.join()
 
 
-def named(monkeypatch: pytest.MonkeyPatch, look_up: Callable[[], Sequence[str]]) -> None:
-    """Let the system's resolver know the addresses of people.example, and of nobody else."""
+def resolve(monkeypatch: pytest.MonkeyPatch, look_up: Callable[[], Sequence[str]]) -> None:
+    """Let the system's resolver answer for people.example."""
     system = socket.getaddrinfo
 
     def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
@@ -309,14 +309,14 @@ def named(monkeypatch: pytest.MonkeyPatch, look_up: Callable[[], Sequence[str]])
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_a_name_that_no_name_server_knows_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_resolution_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 
     def wait() -> Sequence[str]:
         over.wait(TIMEOUT)
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
-    named(monkeypatch, wait)
+    resolve(monkeypatch, wait)
     with pytest.raises(BackendError, match=r"^web http://people\.example/alice: not done in time$"):
         find(Web(prefix="http://people.example/", timeout=0.3), "alice")
     over.set()
@@ -329,21 +329,21 @@ def test_a_silent_address_leaves_time_for_the_others(base: str, monkeypatch: pyt
             silent = stack.enter_context(socket.socket())
             silent.bind((address, port))
             silent.listen(0)
-            for _ in range(3):  # more than it lets wait
+            for _ in range(3):  # more than its backlog
                 client = stack.enter_context(socket.socket())
                 client.setblocking(False)
                 client.connect_ex((address, port))
-        named(monkeypatch, lambda: ("127.0.0.2", "127.0.0.3", "127.0.0.1"))
+        resolve(monkeypatch, lambda: ("127.0.0.2", "127.0.0.3", "127.0.0.1"))
         backend = Web(prefix=f"http://people.example:{port}/~", timeout=2)
         assert find(backend, "alice") == "Happy and well\n"
         backend.close()
-        named(monkeypatch, lambda: ("127.0.0.2", "127.0.0.3"))
+        resolve(monkeypatch, lambda: ("127.0.0.2", "127.0.0.3"))
         backend = Web(prefix=f"http://people.example:{port}/~", timeout=0.5)
         with pytest.raises(BackendError, match="not done in time"):
             find(backend, "alice")
 
 
-def test_names_that_are_none_are_not_looked_up() -> None:
+def test_invalid_host_names_are_not_resolved() -> None:
     for host in ("a..b", "a" * 70):
         with pytest.raises(BackendError, match=r"is not a host name$"):
             find(Web(prefix=f"http://{host}/", retries=0), "alice")
@@ -370,7 +370,7 @@ def test_nothing_of_a_name_reaches_the_server_but_one_segment(web: Web) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "..", "../list", "a/../b", "a/..", "./a", "a\\..\\b", "/..", "../"])
-def test_a_name_that_could_leave_the_folder_is_not_asked_for(base: str, name: str) -> None:
+def test_a_name_with_dot_segments_is_not_requested(base: str, name: str) -> None:
     Pages.seen.clear()
     for backend in (make(base), Web(url=f"{base}/{{user}}/~alice"), Web(url=f"{base}/?who={{user}}~alice")):
         assert find(backend, name) is None
@@ -378,33 +378,33 @@ def test_a_name_that_could_leave_the_folder_is_not_asked_for(base: str, name: st
     assert Pages.seen == []
 
 
-def test_a_name_may_stand_inside_of_the_address_and_headers_are_sent(base: str) -> None:
+def test_a_name_may_be_inside_the_address_and_headers_are_sent(base: str) -> None:
     backend = Web(url=f"{base}/people/~{{user}}", headers=MappingProxyType({"X-Token": "s3cret"}))
     assert find(backend, "asked-as") == "fingerd s3cret identity"
     assert "s3cret" not in repr(backend)
     backend.close()
 
 
-def test_a_redirect_may_be_written_in_utf_8(web: Web) -> None:
+def test_a_location_may_be_in_utf_8(web: Web) -> None:
     assert find(web, "raw-location") == "Happy and well\n"
     assert Pages.seen[-1].path == "/%C3%BCber/~alice"
 
 
-def test_no_cookies_are_kept_and_no_proxy_is_used(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cookies_are_stored_and_no_proxy_is_used(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert [find(web, "cookie") for _ in range(2)] == ["none", "none"]
 
 
-def test_connections_are_kept_for_the_next_page(web: Web) -> None:
+def test_connections_are_reused(web: Web) -> None:
     for _ in range(5):
         find(web, "alice")
     assert len({page.client_address for page in Pages.seen}) == 1
 
 
-def test_kept_connections_end_with_the_backend(base: str) -> None:
+def test_closing_the_backend_closes_idle_connections(base: str) -> None:
     before = descriptors(os.getpid())
     backend = Web(prefix=f"{base}/~", timeout=0.3)
-    gc.disable()  # which would end them some time, too
+    gc.disable()  # which would also close them
     try:
         find(backend, "alice")
         with pytest.raises(BackendError):
@@ -416,7 +416,7 @@ def test_kept_connections_end_with_the_backend(base: str) -> None:
         gc.enable()
 
 
-def test_a_server_that_is_not_there_or_says_nothing_is_a_failure(base: str) -> None:
+def test_a_server_that_is_down_or_silent_is_a_failure(base: str) -> None:
     backend = Web(prefix="http://127.0.0.1:1/~")
     with pytest.raises(BackendError, match=r"Connection refused$"):
         find(backend, "alice")
@@ -449,14 +449,14 @@ def test_a_password_in_the_address_is_not_in_the_cause() -> None:
         "http://127.0.0.1:1/#s3cret",
     ],
 )
-def test_no_secret_of_an_address_is_in_the_cause(prefix: str) -> None:
+def test_the_cause_contains_no_secret_of_the_address(prefix: str) -> None:
     with pytest.raises(BackendError) as caught:
         find(Web(prefix=prefix, retries=0), "alice")
     assert str(caught.value).startswith("web http://")
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_password_in_the_address_is_no_other_host(base: str) -> None:
+def test_a_redirect_without_the_password_is_the_same_origin(base: str) -> None:
     named = base.replace("//", "//bob:s3cret@")
     backend = Web(prefix=f"{named}/~")
     assert find(backend, "moved") == "Happy and well\n"
@@ -466,31 +466,31 @@ def test_a_password_in_the_address_is_no_other_host(base: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_host_that_has_no_address_is_a_failure() -> None:
+def test_a_host_without_an_address_is_a_failure() -> None:
     with pytest.raises(BackendError, match=r"nowhere\.invalid"):
         find(Web(prefix="http://nowhere.invalid/~", timeout=5), "alice")
 
 
-NONSENSE = {
+ADDRESSES = {
     "neither": ({}, "needs either prefix or url"),
     "both": ({"prefix": "http://a/", "url": "http://a/{user}"}, "give prefix or url, not both"),
-    "no user": ({"url": "http://a/"}, "url has no {user} in it"),
-    "another scheme": ({"prefix": "ftp://a/"}, "an address begins with http:// or https://, and a host"),
-    "no host": ({"prefix": "http:///~"}, "an address begins with http:// or https://, and a host"),
-    "user in the host": ({"url": "http://{user}.example.org/"}, "a user's name may not be a part of the host"),
-    "prefix that ends in the host": ({"prefix": "http://example."}, "a user's name may not be a part of the host"),
+    "no user": ({"url": "http://a/"}, "must contain {user}"),
+    "another scheme": ({"prefix": "ftp://a/"}, "must begin with http:// or https:// and a host"),
+    "no host": ({"prefix": "http:///~"}, "must begin with http:// or https:// and a host"),
+    "user in the host": ({"url": "http://{user}.example.org/"}, "the user's name must not be part of the host"),
+    "prefix that ends in the host": ({"prefix": "http://example."}, "the user's name must not be part of the host"),
     "no port": ({"prefix": "http://a:99999/~"}, "Port out of range 0-65535"),
 }
 
 
-@pytest.mark.parametrize(("options", "complaint"), NONSENSE.values(), ids=NONSENSE)
-def test_what_makes_no_sense_is_refused(options: dict[str, str], complaint: str) -> None:
+@pytest.mark.parametrize(("options", "message"), ADDRESSES.values(), ids=ADDRESSES)
+def test_an_invalid_address_is_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared below
         Web(**options)  # type: ignore[arg-type]
-    assert str(caught.value) == complaint
+    assert str(caught.value) == message
 
 
-def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path) -> None:
+def test_what_a_chroot_lacks_is_reported_at_start_up(tmp_path: Path) -> None:
     assert list(Web(prefix="http://127.0.0.1/~").missing_requirements(tmp_path)) == []
     assert list(Web(prefix="http://[::1]/~").missing_requirements(tmp_path)) == []
     assert len(list(Web(prefix="https://example.org/~").missing_requirements(tmp_path))) == 2
@@ -499,7 +499,7 @@ def test_what_a_jail_lacks_is_noticed_before_anybody_asks(tmp_path: Path) -> Non
     assert list(Web(prefix="http://example.org/~").missing_requirements(tmp_path)) == []
 
 
-# How pages are read
+# Formats
 
 
 def make(base: str, **options: Any) -> Web:
@@ -510,14 +510,14 @@ FORMATS = {"auto": "Alice\n\n1 < 2\n", "html": "Alice\n\n1 < 2\n", "text": "<h1>
 
 
 @pytest.mark.parametrize(("form", "text"), FORMATS.items(), ids=FORMATS)
-def test_html_is_made_readable_where_it_is_one_or_is_said_to_be(base: str, form: Any, text: str) -> None:
+def test_html_is_made_readable_by_content_type_or_option(base: str, form: Any, text: str) -> None:
     backend = make(base, format=form)
     assert find(backend, "html") == text
     assert find(backend, "alice") == "Happy and well\n"
     backend.close()
 
 
-def test_html_that_is_cut_says_so(base: str) -> None:
+def test_cut_html_is_marked(base: str) -> None:
     backend = make(base, page_bytes=20)
     assert find(backend, "html") == "Alice\n[answer cut]\n"
     backend.close()
@@ -526,7 +526,7 @@ def test_html_that_is_cut_says_so(base: str) -> None:
 FIELDS = MappingProxyType({"login": "id", "home_phone": "phones.1"})
 
 
-def test_an_answer_in_json_is_people(base: str) -> None:
+def test_a_json_answer_is_people(base: str) -> None:
     backend = make(base, fields=FIELDS)
     ask = Lookup("json", False, "192.0.2.1", time.monotonic() + 10)
     assert backend.find(ask) == (Person("alice", home_phone="2", plan=""),)
@@ -536,7 +536,7 @@ def test_an_answer_in_json_is_people(base: str) -> None:
     backend.close()
 
 
-def test_null_and_an_empty_list_are_nobody(base: str) -> None:
+def test_null_is_an_unknown_user(base: str) -> None:
     backend = make(base, fields=FIELDS)
     assert find(backend, "null") is None
     assert not backend.find(Lookup("null", False, "192.0.2.1", time.monotonic() + 10))
@@ -554,7 +554,7 @@ JSON_FAILURES = {
 
 
 @pytest.mark.parametrize(("username", "cause"), JSON_FAILURES.items(), ids=JSON_FAILURES)
-def test_another_answer_is_a_failure(base: str, username: str, cause: str) -> None:
+def test_any_other_answer_is_a_failure_with_fields(base: str, username: str, cause: str) -> None:
     backend = make(base, fields=FIELDS)
     with pytest.raises(BackendError) as caught:
         find(backend, username)
@@ -578,7 +578,7 @@ def test_the_list_is_another_page(base: str) -> None:
         backend.close()
 
 
-def test_a_list_that_is_not_there_is_a_failure(base: str) -> None:
+def test_a_404_for_the_list_is_a_failure(base: str) -> None:
     backend = make(base, list_url=f"{base}/~nobody")
     with pytest.raises(BackendError, match=r"~nobody: status 404$"):
         listed(backend)
@@ -593,7 +593,7 @@ def test_a_list_that_is_not_there_is_a_failure(base: str) -> None:
     {"bob:s3cr\u00e9t": "Basic Ym9iOnMzY3LDqXQ=", "abc.DEF-1==": "Bearer abc.DEF-1=="}.items(),
     ids=["password", "token"],
 )
-def test_a_secret_of_a_file_is_sent_and_shown_nowhere(base: str, secret: str, header: str) -> None:
+def test_the_secret_of_auth_file_is_sent_and_not_shown(base: str, secret: str, header: str) -> None:
     backend = make(base, auth_file=Secret(secret))
     assert find(backend, "auth") == header
     assert secret not in repr(backend)
@@ -606,7 +606,7 @@ def test_a_secret_of_a_file_is_sent_and_shown_nowhere(base: str, secret: str, he
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=30))
-def test_any_name_is_one_segment_of_the_path(web: Web, base: str, name: str) -> None:
+def test_any_name_is_one_path_segment(web: Web, base: str, name: str) -> None:
     assume({".", ".."}.isdisjoint(name.replace("\\", "/").split("/")))
     Pages.seen.clear()
     find(web, name + "~none")
@@ -618,7 +618,7 @@ def test_any_name_is_one_segment_of_the_path(web: Web, base: str, name: str) -> 
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if name not in (".", "..")])
-def test_a_hostile_name_is_one_value_of_a_question(base: str, name: str) -> None:
+def test_a_hostile_name_is_one_value_of_a_query_string(base: str, name: str) -> None:
     Pages.seen.clear()
     backend = Web(url=f"{base}/people?who={{user}}&x=y")
     assert find(backend, name) is None
@@ -630,10 +630,10 @@ def test_a_hostile_name_is_one_value_of_a_question(base: str, name: str) -> None
     backend.close()
 
 
-# Connections that fail
+# Failed connections
 
 
-def test_a_connection_that_fails_is_made_again(base: str) -> None:
+def test_a_failed_connection_is_retried(base: str) -> None:
     for retries, tries in ((0, 1), (1, 2)):
         Pages.seen.clear()
         backend = make(base, retries=retries)
@@ -647,7 +647,7 @@ def test_a_connection_that_fails_is_made_again(base: str) -> None:
     backend.close()
 
 
-def test_nothing_else_is_asked_for_again(base: str) -> None:
+def test_nothing_else_is_retried(base: str) -> None:
     backend = make(base, retries=5, timeout=0.5)
     for page in ("broken", "stall", "short", "nobody", "loop"):
         Pages.seen.clear()
@@ -657,7 +657,7 @@ def test_nothing_else_is_asked_for_again(base: str) -> None:
     backend.close()
 
 
-def test_retries_end_with_the_query_s_time() -> None:
+def test_retries_end_at_the_deadline() -> None:
     begun = time.monotonic()
     with pytest.raises(BackendError, match=r"Connection refused$"):
         find(Web(prefix="http://127.0.0.1:1/~", retries=10), "alice", seconds=0.5)
@@ -665,13 +665,13 @@ def test_retries_end_with_the_query_s_time() -> None:
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
-    "json of nothing": ({"format": "json"}, ("format",), "json needs fields"),
-    "fields of a text": ({"format": "text", "fields": FIELDS}, ("fields",), "are of a JSON answer, and none of text"),
+    "json without fields": ({"format": "json"}, ("format",), "json needs fields"),
+    "fields with a text": ({"format": "text", "fields": FIELDS}, ("fields",), "need format: json, not text"),
     "no atom": ({"fields": {"nam": "x"}}, ("fields", "nam"), "there is no atom nam"),
-    "people of a text": ({"people": "x"}, ("people",), "is a path in a JSON answer"),
-    "a list elsewhere": ({"list_url": "http://b/"}, ("list_url",), "must be at the host and port of the users' pages"),
-    "a list on another port": ({"list_url": "http://a:81/"}, ("list_url",), "must be at the host and port"),
-    "a list that is not safe": ({"list_url": "ftp://a/"}, ("list_url",), "must be at the host and port"),
+    "people with a text": ({"people": "x"}, ("people",), "is a path in a JSON answer"),
+    "a list elsewhere": ({"list_url": "http://b/"}, ("list_url",), "must have the host and port of the users' pages"),
+    "a list on another port": ({"list_url": "http://a:81/"}, ("list_url",), "must have the host and port"),
+    "a list that is not safe": ({"list_url": "ftp://a/"}, ("list_url",), "must have the host and port"),
     "a list without logins": (
         {"list_url": "http://a:80/all", "fields": {"name": "x"}},
         ("fields",),
@@ -679,39 +679,39 @@ OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     ),
     "a header of two lines": ({"headers": {"X": "s3cret\r\nY: z"}}, ("headers", "X"), "is not a valid header"),
     "a header in another script": ({"headers": {"X": "s3cret\u20ac"}}, ("headers", "X"), "is not a valid header"),
-    "no token": ({"auth_file": Secret("s3cret token")}, ("auth_file",), "must hold user:password, or a bearer token"),
+    "no token": ({"auth_file": Secret("s3cret token")}, ("auth_file",), "must contain user:password or a bearer token"),
     "two secrets": (
         {"auth_file": Secret("a:b"), "headers": {"authorization": "c"}},
         ("auth_file",),
-        "there is a password in the address or the headers, too",
+        "the address or the headers contain a password, too",
     ),
 }
 
 
-@pytest.mark.parametrize(("options", "keys", "complaint"), OPTIONS.values(), ids=OPTIONS)
-def test_an_option_that_makes_no_sense_is_named(options: dict[str, Any], keys: tuple[str, ...], complaint: str) -> None:
+@pytest.mark.parametrize(("options", "keys", "message"), OPTIONS.values(), ids=OPTIONS)
+def test_an_invalid_option_is_named(options: dict[str, Any], keys: tuple[str, ...], message: str) -> None:
     with pytest.raises(OptionError) as caught:
         Web(prefix="http://a/~", **options)
-    assert (str(caught.value)[: len(complaint)], caught.value.keys) == (complaint, keys)
+    assert (str(caught.value)[: len(message)], caught.value.keys) == (message, keys)
     assert "s3cret" not in str(caught.value)
 
 
-def test_what_may_cost_a_secret_is_a_doubt() -> None:
+def test_what_may_disclose_a_secret_is_a_warning() -> None:
     token = Secret("abc")
     assert [list(Web(prefix=f"http://{host}/~", auth_file=token).warnings()) for host in ("localhost", "[::1]")] == [
         [],
         [],
     ]
-    (doubt,) = Web(prefix="http://example.org/~", auth_file=token).warnings()
-    assert doubt.startswith("auth_file is sent over http")
-    (doubt,) = Web(prefix="https://example.org/~", auth_file=token, verify=False).warnings()
-    assert doubt.startswith("verify is false")
+    (warning,) = Web(prefix="http://example.org/~", auth_file=token).warnings()
+    assert warning.startswith("auth_file is sent over http")
+    (warning,) = Web(prefix="https://example.org/~", auth_file=token, verify=False).warnings()
+    assert warning.startswith("verify is false")
     assert not list(Web(prefix="https://example.org/~", auth_file=token).warnings())
     headers = MappingProxyType({"authorization": "Bearer s3cret"})
     for backend, secret in (
         (Web(prefix="http://u:s3cret@example.org/~"), "the password in the address"),
         (Web(prefix="http://example.org/~", headers=headers), "the Authorization header"),
     ):
-        (doubt,) = backend.warnings()
-        assert doubt.startswith(f"{secret} is sent over http: ")
+        (warning,) = backend.warnings()
+        assert warning.startswith(f"{secret} is sent over http: ")
     assert not list(Web(prefix="http://u:s3cret@localhost/~", headers=headers).warnings())

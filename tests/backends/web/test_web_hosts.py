@@ -1,4 +1,4 @@
-"""``type: web`` and its web servers: certificates, redirects to other hosts, and a server that dies and comes back."""
+"""``type: web``: certificates, redirects to other hosts, and a server that is killed and restarted."""
 
 import contextlib
 import http.server
@@ -38,12 +38,12 @@ def find(backend: Web, username: str) -> str | None:
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """Tells what it was sent; ``down`` leads to http, and ``up`` to https."""
+    """Answers with the headers that it was sent, or redirects."""
 
     elsewhere: dict[str, str] = {}  # noqa: RUF012 - of the whole test
 
     def do_GET(self) -> None:
-        """Answer, or lead elsewhere."""
+        """Answer, or redirect."""
         target = self.elsewhere.get(self.path.rpartition("/")[2])
         self.send_response(302 if target else 200)
         if target:
@@ -53,32 +53,32 @@ class Pages(http.server.BaseHTTPRequestHandler):
             self.wfile.write(f"{self.headers['Authorization']} {self.headers['X-Token']}".encode())
 
     def log_message(self, *_: object) -> None:
-        """Quietly."""
+        """Log nothing."""
 
 
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+def openssl(directory: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a CA's certificate, ``ca.pem``, and a host's that it has signed, ``host.pem``."""
+    """A directory with a CA certificate, ``ca.pem``, and a host certificate signed by it, ``host.pem``."""
     need("openssl")
-    folder = tmp_path_factory.mktemp("certificates")
+    directory = tmp_path_factory.mktemp("certificates")
     key = ("-newkey", "rsa:2048", "-noenc")
     usage = ("-addext", "keyUsage=critical,keyCertSign")
-    openssl(folder, "req", "-x509", *key, *usage, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA")
-    openssl(folder, "req", *key, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
+    openssl(directory, "req", "-x509", *key, *usage, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA")
+    openssl(directory, "req", *key, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost")
+    (directory / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-    openssl(folder, "x509", "-req", "-in", "host.csr", *signed, "-out", "host.crt")
-    (folder / "host.pem").write_text((folder / "host.key").read_text() + (folder / "host.crt").read_text())
-    return folder
+    openssl(directory, "x509", "-req", "-in", "host.csr", *signed, "-out", "host.crt")
+    (directory / "host.pem").write_text((directory / "host.key").read_text() + (directory / "host.crt").read_text())
+    return directory
 
 
 @contextlib.contextmanager
 def serving_pages(certificate: Path | None = None) -> Iterator[int]:
-    """A web server on loopback; its port."""
+    """Run a web server on loopback; yield its port."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
         server.daemon_threads = True
         if certificate:
@@ -92,7 +92,7 @@ def serving_pages(certificate: Path | None = None) -> Iterator[int]:
         thread.join(TIMEOUT)
 
 
-def test_a_certificate_is_checked_against_the_ca_and_the_host(certificates: Path) -> None:
+def test_a_certificate_is_verified_by_the_ca_and_the_host_name(certificates: Path) -> None:
     with serving_pages(certificates / "host.pem") as port:
         ca = str(certificates / "ca.pem")
         good = Web(prefix=f"https://localhost:{port}/", verify=ca, auth_file=Secret("token"))
@@ -109,7 +109,7 @@ def test_a_certificate_is_checked_against_the_ca_and_the_host(certificates: Path
             backend.close()
 
 
-def test_no_redirect_leads_from_https_to_http(certificates: Path) -> None:
+def test_a_redirect_from_https_to_http_is_refused(certificates: Path) -> None:
     with serving_pages(certificates / "host.pem") as port, serving_pages() as open_port:
         Pages.elsewhere = {"down": f"http://localhost:{open_port}/seen", "same": f"https://localhost:{port}/seen"}
         backend = Web(
@@ -126,34 +126,36 @@ def scalar(text: str, kind: str = "text", value: Any = None) -> Scalar:
     return Scalar(text, kind, False, value)
 
 
-def test_verify_is_a_file_with_certificates(certificates: Path, tmp_path: Path) -> None:
+def test_verify_may_be_a_file_with_certificates(certificates: Path, tmp_path: Path) -> None:
     assert read_verify(scalar("no", "true or false", False)) is False
     assert read_verify(scalar(str(certificates / "ca.pem"))) == str(certificates / "ca.pem")
     (tmp_path / "empty").touch()
-    for name, complaint in (("empty", "holds no certificates"), ("none", "No such file or directory")):
-        with pytest.raises(ValueError, match=f"{name}: {complaint}$"):
+    for name, message in (("empty", "contains no certificates"), ("none", "No such file or directory")):
+        with pytest.raises(ValueError, match=f"{name}: {message}$"):
             read_verify(scalar(str(tmp_path / name)))
 
 
-def test_a_jail_needs_the_file_of_the_ca(certificates: Path, tmp_path: Path) -> None:
+def test_a_chroot_needs_the_ca_file(certificates: Path, tmp_path: Path) -> None:
     ca = str(certificates / "ca.pem")
-    (complaint,) = Web(prefix="https://127.0.0.1/", verify=ca).missing_requirements(tmp_path)
-    assert complaint == f"without {ca.lstrip('/')} in {tmp_path} no certificate can be checked"
+    (message,) = Web(prefix="https://127.0.0.1/", verify=ca).missing_requirements(tmp_path)
+    assert message == f"certificates cannot be verified in {tmp_path}: it needs {ca.lstrip('/')}"
     assert not list(Web(prefix="https://127.0.0.1/", verify=False).missing_requirements(tmp_path))
 
 
-def test_secrets_and_doubts_of_a_configuration(tmp_path: Path) -> None:
+def test_secrets_and_warnings_of_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("bob:s3cret\nmore\n")
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend: {{type: web, prefix: 'http://example.org/~', auth_file: {tmp_path}/secret}}\n")
-    settings, doubts = read_config(str(path), {})
+    settings, warnings = read_config(str(path), {})
     assert isinstance(settings.backend, Web)
     assert settings.backend.auth_file == Secret("bob:s3cret")
     assert "s3cret" not in repr(settings)
-    assert [doubt for doubt in doubts if doubt.startswith(f"{path}:1:10: backend: auth_file is sent over http: ")]
+    assert [
+        warning for warning in warnings if warning.startswith(f"{path}:1:10: backend: auth_file is sent over http: ")
+    ]
 
 
-def test_a_new_secret_is_used_after_a_reload(start: Start, tmp_path: Path) -> None:
+def test_a_reload_reads_a_new_secret(start: Start, tmp_path: Path) -> None:
     with serving_pages() as port:
         secret = tmp_path / "secret"
         secret.write_text("one\n")
@@ -175,7 +177,7 @@ def test_a_new_secret_is_used_after_a_reload(start: Start, tmp_path: Path) -> No
         assert not [line for line in daemon.log if "Bearer" in line]
 
 
-# Redirects to other hosts. 1.1.1.1 and 1.1.1.2 are public hosts, and 10.0.0.1 to 10.0.0.3 are not; all are on loopback.
+# Redirects to other hosts. 1.1.1.1 and 1.1.1.2 are public, 10.0.0.1 to 10.0.0.3 are not; all are on loopback.
 
 WORLD = """
 import http.server, socket, ssl, sys, threading
@@ -253,18 +255,18 @@ threading.Event().wait()
 
 
 class World:
-    """A host where some addresses are web servers, which note who was asked for what."""
+    """A host whose addresses are web servers, which record their requests."""
 
-    def __init__(self, host: Host, folder: Path, certificate: Path) -> None:
-        self.host, self.folder, self.noted = host, folder, folder / "noted"
+    def __init__(self, host: Host, directory: Path, certificate: Path) -> None:
+        self.host, self.directory, self.recorded = host, directory, directory / "recorded"
         for address in ("1.1.1.1", "1.1.1.2", "10.0.0.1", "10.0.0.2", "10.0.0.3", "169.254.169.254"):
             host.run("ip", "address", "add", f"{address}/32", "dev", "lo")
         for name, text in (("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: files dns\n")):
-            (folder / name).write_text(text)
-            done = host.run("mount", "--bind", str(folder / name), f"/etc/{name}")
+            (directory / name).write_text(text)
+            done = host.run("mount", "--bind", str(directory / name), f"/etc/{name}")
             assert done.returncode == 0, done.stderr
-        (folder / "world.py").write_text(WORLD)
-        command = (*host.inside, sys.executable, folder / "world.py", self.noted, certificate)
+        (directory / "world.py").write_text(WORLD)
+        command = (*host.inside, sys.executable, directory / "world.py", self.recorded, certificate)
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert self.server.stdout
@@ -274,19 +276,19 @@ class World:
             raise
 
     def ask(self, name: str, options: str = "retries: 1") -> tuple[str, str, list[str]]:
-        """The answer, the cause of a failure, and what the servers have noted."""
-        self.noted.write_text("")
-        (self.folder / "secret").write_text("token")
-        config = self.folder / "fingerd.yaml"
+        """Return the answer, the cause of a failure, and the recorded requests."""
+        self.recorded.write_text("")
+        (self.directory / "secret").write_text("token")
+        config = self.directory / "fingerd.yaml"
         config.write_text(
             "backend: {type: web, prefix: 'http://10.0.0.1/', headers: {X-Token: t}, "
-            f"auth_file: {self.folder}/secret, {options}}}\n"
+            f"auth_file: {self.directory}/secret, {options}}}\n"
         )
         done = self.host.run("env", f"PYTHONPATH={ROOT}", *FINGERD, "-c", str(config), "--query", name)
-        return done.stdout.strip(), done.stderr.strip(), self.noted.read_text().splitlines()
+        return done.stdout.strip(), done.stderr.strip(), self.recorded.read_text().splitlines()
 
     def close(self) -> None:
-        """End the servers."""
+        """Stop the servers."""
         self.server.kill()
         self.server.wait()
         if self.server.stdout:
@@ -295,11 +297,11 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
+    directory = tmp_path_factory.mktemp("world")
     with contextlib.ExitStack() as stack:
-        host = Host(folder)
+        host = Host(directory)
         stack.callback(host.close)
-        world = World(host, folder, certificates / "host.pem")
+        world = World(host, directory, certificates / "host.pem")
         stack.callback(world.close)
         yield world
 
@@ -319,8 +321,8 @@ FOLLOWED = {
 def test_a_redirect_to_another_public_host_is_followed_without_secrets(
     world: World, name: str, seen: list[str]
 ) -> None:
-    answer, _, noted = world.ask(name)
-    unmapped = [line.replace("::ffff:", "") for line in noted]
+    answer, _, recorded = world.ask(name)
+    unmapped = [line.replace("::ffff:", "") for line in recorded]
     assert unmapped == [f"web 10.0.0.1 /{name} Bearer token t", *seen]
     assert answer.replace("::ffff:", "") == f"from {seen[-1].split()[1]}"
 
@@ -334,56 +336,56 @@ REFUSED = {
     "loopback": ("loopback", 1),
     "a link's own address": ("link", 1),
     "the name of a private address": ("inner", 2),
-    "back home, from another host": ("back", 2),
-    "the host itself, as somebody else": ("user", 1),
-    "in a circle": ("circle", 6),
+    "back to the first host, from another host": ("back", 2),
+    "the host itself, as another user": ("user", 1),
+    "a redirect loop": ("circle", 6),
 }
 
 
 @pytest.mark.root
 @pytest.mark.parametrize(("name", "count"), REFUSED.values(), ids=REFUSED)
-def test_a_redirect_to_what_only_this_host_can_reach_is_refused(world: World, name: str, count: int) -> None:
-    answer, cause, noted = world.ask(name)
+def test_a_redirect_to_a_private_address_is_refused(world: World, name: str, count: int) -> None:
+    answer, cause, recorded = world.ask(name)
     assert answer == "Internal error in server"
     wanted = "too many redirects" if name == "circle" else "redirected to another host: http://"
     assert f"web http://10.0.0.1/{name}: {wanted}" in cause
     assert name == "circle" or cause.endswith("has no public address")
-    assert len(noted) == count
-    assert not [line for line in noted if "/seen" in line]
+    assert len(recorded) == count
+    assert not [line for line in recorded if "/seen" in line]
 
 
 @pytest.mark.root
-def test_the_address_that_was_looked_at_is_the_one_that_is_asked(world: World) -> None:
+def test_the_address_that_was_checked_is_the_one_that_is_connected_to(world: World) -> None:
     answers = [world.ask("rebind") for _ in range(4)]
-    for answer, _, noted in answers:  # the name is another address each time it is looked up
-        assert [line for line in noted if line.startswith("dns")] == ["dns rebind"]
-        assert not [line for line in noted if "10.0.0.2" in line]
+    for answer, _, recorded in answers:  # the name resolves to another address each time
+        assert [line for line in recorded if line.startswith("dns")] == ["dns rebind"]
+        assert not [line for line in recorded if "10.0.0.2" in line]
         assert answer in ("from ::ffff:1.1.1.1", "Internal error in server")
     assert len({answer for answer, _, _ in answers}) == 2
 
 
 @pytest.mark.root
-def test_a_public_host_that_is_not_there_is_named_in_the_cause(world: World) -> None:
+def test_an_unreachable_public_host_is_named_in_the_cause(world: World) -> None:
     _, cause, _ = world.ask("gone")
     assert "redirected to another host: http://1.1.1.3/seen: [Errno 101] Network is unreachable" in cause
 
 
 @pytest.mark.root
-def test_certificates_of_other_hosts_are_checked_whatever_is_said_of_the_own(world: World) -> None:
-    answer, cause, noted = world.ask("tls", "verify: false")
+def test_certificates_of_other_hosts_are_verified_whatever_verify_says(world: World) -> None:
+    answer, cause, recorded = world.ask("tls", "verify: false")
     assert answer == "Internal error in server"
     assert "redirected to another host: https://1.1.1.1/seen: " in cause
     assert "certificate verify failed" in cause
-    assert len(noted) == 1
+    assert len(recorded) == 1
 
 
 @pytest.mark.root
-def test_looking_up_another_host_keeps_to_the_deadline(world: World) -> None:
+def test_resolving_another_host_ends_at_the_deadline(world: World) -> None:
     _, cause, _ = world.ask("mute", "timeout: 1")
     assert cause.endswith("redirected to another host: http://mute.test/seen: not done in time")
 
 
-# A server that dies and comes back
+# A server that is killed and restarted
 
 SERVER = """
 import http.server, sys
@@ -404,7 +406,7 @@ server.serve_forever()
 
 @contextlib.contextmanager
 def web_server(port: int) -> Iterator[None]:
-    """The server as a process, which is killed at the end."""
+    """Run the server as a process, and kill it at the end."""
     with subprocess.Popen([sys.executable, "-c", SERVER, str(port)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -414,11 +416,11 @@ def web_server(port: int) -> Iterator[None]:
             process.kill()
 
 
-class Crowd:
-    """Clients that ask again and again, and note what they are told and how long that takes."""
+class Clients:
+    """Clients that send queries continuously, and record the answers and how long they took."""
 
     def __init__(self, daemon: Daemon, count: int) -> None:
-        self.told: list[tuple[float, float, bytes]] = []
+        self.answers: list[tuple[float, float, bytes]] = []
         self._address = daemon.address
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(f"127.0.0.{2 + number}",)) for number in range(count)]
@@ -429,14 +431,14 @@ class Crowd:
         while not self._over.wait(0.01):
             begun = time.monotonic()
             answer = ask(self._address, b"alice\r\n", source=source)
-            self.told.append((begun, time.monotonic() - begun, answer))
+            self.answers.append((begun, time.monotonic() - begun, answer))
 
-    def since(self, moment: float) -> Counter[bytes]:
-        """What those were told who asked after this moment."""
-        return Counter(answer for begun, _, answer in self.told if begun > moment)
+    def since(self, start: float) -> Counter[bytes]:
+        """Count the answers to the queries that were sent after this time."""
+        return Counter(answer for begun, _, answer in self.answers if begun > start)
 
     def end(self) -> None:
-        """Ask no more."""
+        """Stop."""
         self._over.set()
         for thread in self._threads:
             thread.join(TIMEOUT)
@@ -446,7 +448,7 @@ class Crowd:
 FINE, BROKEN = b"fine\r\n", b"Internal error in server\r\n"
 
 
-def test_a_web_server_that_is_killed_and_comes_back_under_load(start: Start) -> None:
+def test_a_web_server_that_is_killed_and_restarted_under_load(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     limits = 'listen: "127.0.0.1:0"\nlimits: {threads: 8, answer_seconds: 3, per_client: 5}\n'
@@ -456,19 +458,19 @@ def test_a_web_server_that_is_killed_and_comes_back_under_load(start: Start) -> 
     pid = daemon.process.pid
     before = descriptors(pid)
     reload(daemon, limits + f"backend: {{type: web, prefix: 'http://127.0.0.1:{port}/'}}\n")
-    crowd = Crowd(daemon, 6)
+    clients = Clients(daemon, 6)
     try:
         for _ in range(2):
             with web_server(port):
                 up = time.monotonic()
-                wait_until(lambda up=up: crowd.since(up)[FINE] > 50)  # type: ignore[misc]
+                wait_until(lambda up=up: clients.since(up)[FINE] > 50)  # type: ignore[misc]
             down = time.monotonic()
-            wait_until(lambda down=down: crowd.since(down)[BROKEN] > 20)  # type: ignore[misc]
-            assert set(crowd.since(down)) == {BROKEN}
+            wait_until(lambda down=down: clients.since(down)[BROKEN] > 20)  # type: ignore[misc]
+            assert set(clients.since(down)) == {BROKEN}
     finally:
-        crowd.end()
-    assert set(crowd.since(0)) == {FINE, BROKEN}
-    assert max(seconds for _, seconds, _ in crowd.told) < 3
+        clients.end()
+    assert set(clients.since(0)) == {FINE, BROKEN}
+    assert max(seconds for _, seconds, _ in clients.answers) < 3
     threads = status(pid, "Threads")
     reload(daemon, empty)
     assert daemon.ask(b"alice\r\n") == FINE
