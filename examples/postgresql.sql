@@ -1,9 +1,9 @@
--- The database of postgresql.yaml:
+-- The database for postgresql.yaml:
 --     sudo -u postgres createdb people
 --     sudo -u postgres psql -d people -f postgresql.sql
 
 CREATE TABLE people (
-    login text PRIMARY KEY,  -- the index that each query is answered from
+    login text PRIMARY KEY,  -- the index that each query uses
     full_name text NOT NULL,
     room text,
     plan text,
@@ -16,7 +16,7 @@ INSERT INTO people VALUES
     ('zoe', 'Zoë Lanternfish', 'Boat shed', 'Counting the tides, one at a time.', 100, false),
     ('tansy', 'Tansy Marrowby', NULL, 'Not to be found.', 100, true);
 
--- What is told, and of whom: fingerd sees nothing else, whatever is asked for.
+-- What is shown, and about whom: fingerd sees nothing else, whatever the query.
 CREATE VIEW finger AS SELECT login, full_name, room, plan FROM people WHERE NOT hidden;
 
 CREATE ROLE fingerd LOGIN;
