@@ -9,15 +9,7 @@ from typing import Annotated, Any
 
 import yaml
 
-from fingerd.backends import (
-    Backend,
-    ChecksSystem,
-    HasWarnings,
-    UnknownTypeError,
-    backend_names,
-    distribution_of,
-    load_type,
-)
+from fingerd.backends import Backend, UnknownTypeError, backend_names, distribution_of, load_type
 from fingerd.config.document import join, override_options, read_document, remove_options
 from fingerd.config.schema import INVALID, REQUIRED, Reader, unsupported_types
 from fingerd.config.system_options import User, read_directory, read_file, read_group, read_mode, read_path, read_user
@@ -160,12 +152,11 @@ def _missing_requirements(settings: Settings, origins: Reader) -> Iterator[tuple
     """Files of the system, or of the chroot, that backends and forwarding need and that are missing."""
     root = Path(settings.process.chroot or "/")
     for backend in origins.values_of(Backend):
-        if isinstance(backend, ChecksSystem):
-            try:
-                for what in backend.missing_requirements(root):
-                    yield *origins.origin_of(backend), what
-            except OSError as error:  # a directory that this user may not search
-                yield *origins.origin_of(backend), f"{error.filename}: {error.strerror}"
+        try:
+            for what in backend.missing_requirements(root):
+                yield *origins.origin_of(backend), what
+        except OSError as error:  # a directory that this user may not search
+            yield *origins.origin_of(backend), f"{error.filename}: {error.strerror}"
     for rule in settings.policy:
         if any(isinstance(target, str) for target in rule.forward or ()):
             node, path = origins.origin_of(rule)
@@ -176,9 +167,8 @@ def _missing_requirements(settings: Settings, origins: Reader) -> Iterator[tuple
 def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
     """Options that are valid, but may not do what is intended."""
     for backend in origins.values_of(Backend):
-        if isinstance(backend, HasWarnings):
-            for what in backend.warnings():
-                yield *origins.origin_of(backend), what
+        for what in backend.warnings():
+            yield *origins.origin_of(backend), what
     if not settings.policy:
         yield *origins.origin_of(settings, "policy"), "there is no rule: every client is denied"
     for number, option, what in rule_warnings(settings.policy):

@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol
 
 from fingerd.config.system_options import Secret, SecretFile, read_path
 from fingerd.config.values import Integer, Seconds, Size
@@ -21,7 +21,7 @@ from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import LastLogin, Mail, Person, Record, Session
 
 # What a backend in another package may import from here; docs/backends.md describes it.
-__all__ = ["Backend", "BackendError", "ChecksSystem", "HasWarnings", "Lookup", "OptionError", "Reads", "option_errors"]
+__all__ = ["Backend", "BackendError", "Lookup", "OptionError", "Reads", "option_errors"]
 __all__ += ["LastLogin", "Mail", "Person", "Record", "Session"]
 __all__ += ["Integer", "Seconds", "Secret", "SecretFile", "Size", "read_path"]
 
@@ -93,36 +93,57 @@ class Backend(Protocol):
         """The user list ({C}), one person at a time; None if the backend has no list. BackendError on failure."""
         return None
 
+    def missing_requirements(self, root: Path) -> Iterator[str]:
+        """A message for each file of the system that is required and missing below ``root``, the root to be."""
+        return iter(())
+
+    def warnings(self) -> Iterator[str]:
+        """A message for each option that is valid, but probably a mistake."""
+        return iter(())
+
     def close(self) -> None:
         """Release connections, files and processes. Called when no query uses the backend, or the process ends."""
         return None
 
 
-@runtime_checkable
-class ChecksSystem(Protocol):
-    """A backend that requires files of the system, which may be missing, above all in a chroot."""
+class NoPeople(Backend):
+    """A backend without people."""
 
-    def missing_requirements(self, root: Path) -> Iterator[str]:
-        """A message for each requirement that is not found below ``root``, the directory that will be the root."""
-        ...
+    blocking: ClassVar[bool] = False
 
-
-@runtime_checkable
-class HasWarnings(Protocol):
-    """A backend that can warn about its options."""
-
-    def warnings(self) -> Iterator[str]:
-        """A message for each option that is valid, but probably a mistake."""
-        ...
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        return ()
 
 
-@runtime_checkable
-class AnswersAtOnce(Protocol):
-    """A backend that has some of its answers in memory."""
+class Composite(Backend, Protocol):
+    """A backend that asks others, its members: its answers may be whatever an answer of any member may be."""
 
-    def at_once(self, lookup: Lookup) -> Sequence[Person] | None:
-        """What ``find`` would return, without waiting; None if it would have to wait."""
-        ...
+    @property
+    def members(self) -> Sequence[Backend]: ...
+
+    @property
+    def blocking(self) -> bool:
+        return any(member.blocking for member in self.members)
+
+    @property
+    def repeatable_seconds(self) -> float:
+        return min(member.repeatable_seconds for member in self.members)
+
+    @property
+    def searches_names(self) -> bool:
+        return any(member.searches_names for member in self.members)
+
+    @property
+    def depends_on_client(self) -> bool:
+        return any(member.depends_on_client for member in self.members)
+
+    @property
+    def may_be_partial(self) -> bool:
+        return any(member.may_be_partial for member in self.members)
+
+    def close(self) -> None:
+        for member in self.members:
+            member.close()
 
 
 class UnknownTypeError(LookupError):

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from fingerd.backends import Backend, Lookup
+from fingerd.backends import Backend, Composite, Lookup
 from fingerd.config.system_options import read_path, resolve_path
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
@@ -35,7 +35,7 @@ class _Alias(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Aliases(Backend):
+class Aliases(Composite):
     """Other names for the users of another backend, from ``names`` and from a file like finger.conf(5)."""
 
     backend: Backend
@@ -65,6 +65,11 @@ class Aliases(Backend):
         return any(_is_file(target) for targets in self._targets.values() for target in targets)
 
     @property
+    def members(self) -> Sequence[Backend]:
+        """The other backend."""
+        return (self.backend,)
+
+    @property
     def blocking(self) -> bool:
         """Whether the other backend may wait, or a target is a file, which has to be read."""
         return self.backend.blocking or self._has_files
@@ -73,21 +78,6 @@ class Aliases(Backend):
     def repeatable_seconds(self) -> float:
         """As long as the other backend allows; at most one second if a target is a file."""
         return min(self.backend.repeatable_seconds, FILE_REPEATABLE_SECONDS if self._has_files else math.inf)
-
-    @property
-    def searches_names(self) -> bool:
-        """Whether the other backend does."""
-        return self.backend.searches_names
-
-    @property
-    def depends_on_client(self) -> bool:
-        """Whether the other backend does."""
-        return self.backend.depends_on_client
-
-    @property
-    def may_be_partial(self) -> bool:
-        """Whether an answer of the other backend may be partial."""
-        return self.backend.may_be_partial
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people of all targets of the alias, each once; the other backend's answer for any other name."""
@@ -111,10 +101,6 @@ class Aliases(Backend):
             for target in filter(_is_file, targets):
                 if not (path := root / target.lstrip("/")).is_file():
                     yield f"the alias {name} points to {path}, which is not a file"
-
-    def close(self) -> None:
-        """Close the other backend."""
-        self.backend.close()
 
 
 def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:

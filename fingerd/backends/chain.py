@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
-from fingerd.backends import Backend, Lookup
+from fingerd.backends import Backend, Composite, Lookup
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN
@@ -18,7 +18,7 @@ MAX_MERGED = 10_000  # people of a list; those after them are listed as the firs
 
 
 @dataclass(frozen=True)
-class Chain(Backend):
+class Chain(Composite):
     """The first of several backends that knows the user; with ``merge``, later ones add what it does not know.
 
     If a member fails, the chain fails, unless ``on_error`` is ``skip``.
@@ -33,29 +33,14 @@ class Chain(Backend):
             raise OptionError("is empty: give at least one", "backends")
 
     @property
-    def blocking(self) -> bool:
-        """Whether any member may wait."""
-        return any(backend.blocking for backend in self.backends)
-
-    @property
-    def repeatable_seconds(self) -> float:
-        """As long as every member allows."""
-        return min(backend.repeatable_seconds for backend in self.backends)
-
-    @property
-    def searches_names(self) -> bool:
-        """Whether any member does."""
-        return any(backend.searches_names for backend in self.backends)
-
-    @property
-    def depends_on_client(self) -> bool:
-        """Whether any member does."""
-        return any(backend.depends_on_client for backend in self.backends)
+    def members(self) -> Sequence[Backend]:
+        """The backends, in order."""
+        return self.backends
 
     @property
     def may_be_partial(self) -> bool:
         """Whether failing members are skipped, or an answer of a member may be partial."""
-        return self.on_error == "skip" or any(backend.may_be_partial for backend in self.backends)
+        return self.on_error == "skip" or super().may_be_partial
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people of the first member that finds any; with ``by_name`` those of all members, each login once.
@@ -111,11 +96,6 @@ class Chain(Backend):
         for people in lists if self.merge else ():
             _merge_into(merged, islice(people, MAX_MERGED - len(merged)), True)
         return _unique(chain(merged, *lists))
-
-    def close(self) -> None:
-        """Close every member."""
-        for backend in self.backends:
-            backend.close()
 
     def _find(self, backend: Backend, lookup: Lookup) -> Sequence[Person]:
         """The people that a member finds; empty if it fails and is skipped."""

@@ -1,20 +1,13 @@
 """``type: discard``: queries are read, but not answered."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fingerd.backends import Backend, Lookup, Reads
-from fingerd.people import Person
+from fingerd.backends import NoPeople, Reads
 
 
 @dataclass(frozen=True)
-class Discard(Backend):
+class Discard(NoPeople):
     """Reads the query, answers nothing, and closes the connection."""
 
-    blocking: ClassVar[bool] = False
     reads: ClassVar[Reads] = "line"
-
-    def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Always empty."""
-        return ()

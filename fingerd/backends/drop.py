@@ -1,20 +1,13 @@
 """``type: drop``: connections are closed at once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fingerd.backends import Backend, Lookup, Reads
-from fingerd.people import Person
+from fingerd.backends import NoPeople, Reads
 
 
 @dataclass(frozen=True)
-class Drop(Backend):
+class Drop(NoPeople):
     """Closes every connection at once."""
 
-    blocking: ClassVar[bool] = False
     reads: ClassVar[Reads] = "nothing"
-
-    def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Always empty."""
-        return ()

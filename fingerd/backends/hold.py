@@ -1,20 +1,13 @@
 """``type: hold``: connections are held open without an answer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fingerd.backends import Backend, Lookup, Reads
-from fingerd.people import Person
+from fingerd.backends import NoPeople, Reads
 
 
 @dataclass(frozen=True)
-class Hold(Backend):
+class Hold(NoPeople):
     """Accepts connections, ignores what is sent, and closes them after read_seconds."""
 
-    blocking: ClassVar[bool] = False
     reads: ClassVar[Reads] = "anything"
-
-    def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Always empty."""
-        return ()

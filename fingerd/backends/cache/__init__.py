@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from fingerd.backends import Backend, Lookup
+from fingerd.backends import Backend, Composite, Lookup
 from fingerd.backends.cache.answer_store import MAX_ANSWER_BYTES, AnswerStore, CachedAnswer, Key, People, person_bytes
 from fingerd.backends.cache.single_flight import SingleFlight
 from fingerd.config.values import Integer, Seconds
@@ -23,11 +23,14 @@ Fetch = Callable[[Lookup], People | None]
 
 
 @dataclass(frozen=True)
-class Cache(Backend):
+class Cache(Composite):
     """Caches the answers of another backend, and serves stale ones while it fails.
 
     All clients share the answers, so they must not depend on the client.
     """
+
+    depends_on_client: ClassVar[bool] = False  # these two are its own warnings, not those of a cache around it
+    may_be_partial: ClassVar[bool] = False
 
     backend: Backend
     seconds: Annotated[float, Seconds()] = 60  # for which an answer is fresh
@@ -45,19 +48,14 @@ class Cache(Backend):
         return AnswerStore(self.entries)
 
     @property
-    def blocking(self) -> bool:
-        """Whether the other backend may wait."""
-        return self.backend.blocking
+    def members(self) -> Sequence[Backend]:
+        """The other backend."""
+        return (self.backend,)
 
     @property
     def repeatable_seconds(self) -> float:
         """As long as the other backend allows, and at least one second: all clients share the cache anyway."""
         return max(self.backend.repeatable_seconds, min(self.seconds, 1.0))
-
-    @property
-    def searches_names(self) -> bool:
-        """Whether the other backend does."""
-        return self.backend.searches_names
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The cached people, else the other backend's; BackendError if that fails, and none are cached."""
@@ -68,10 +66,6 @@ class Cache(Backend):
         """The cached list, else the other backend's; one that is too long to be cached is passed through."""
         people = self._answer(("", lookup.verbose, False), lookup, self._collect)
         return self.backend.list_users(lookup) if people is None else iter(people)
-
-    def close(self) -> None:
-        """Close the other backend."""
-        self.backend.close()
 
     def warnings(self) -> Iterator[str]:
         """A message if the answers of the other backend should not be cached."""
