@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,8 +76,8 @@ def read_config(
         # Without a chroot, a missing file can still be installed while the daemon runs.
         add_missing = add_error if settings.process.chroot else add_warning
         for add, check in ((add_error, _conflicts), (add_missing, _missing_requirements), (add_warning, _warnings)):
-            for node, option, what in check(settings, reader):
-                add(node, option, what)
+            for problem in check(settings, reader):
+                add(*problem)
     document.raise_problems()
     return settings, document.warnings
 
@@ -90,29 +91,27 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
     found = reader.entries(node, path)
     if "type" not in found:
         return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.error_count == before else INVALID
-    type_node = found["type"][1]
-    name = reader.read(type_node, str, join(path, "type"))
+    type_node, type_path = found["type"][1], join(path, "type")
+    name = reader.read(type_node, str, type_path)
     if name is INVALID:
         return INVALID
+    fail = partial(reader.fail, type_node, type_path)
     try:
         kind = load_type(name)
     except UnknownTypeError:
         names = backend_names()
         known = f"there are {', '.join(names)}" if names else "the package fingerd.backends cannot be read"
-        hint = did_you_mean(name, names) or f" ({known})"
-        return reader.fail(type_node, join(path, "type"), f"there is no backend {name}{hint}")
+        return fail(f"there is no backend {name}{did_you_mean(name, names) or f' ({known})'}")
     except ImportError as error:
         package = distribution_of(name)
         whose = "" if package == "fingerd" else f" ({package})"
         is_missing = isinstance(error.__cause__ or error, ModuleNotFoundError)
         how = "needs something that is not installed" if is_missing else "cannot be loaded"
-        return reader.fail(type_node, join(path, "type"), f"the backend {name}{whose} {how}: {error}")
+        return fail(f"the backend {name}{whose} {how}: {error}")
     if not dataclasses.is_dataclass(kind):
-        return reader.fail(
-            type_node, join(path, "type"), f"the backend {name} is not a dataclass, so it has no options"
-        )
+        return fail(f"the backend {name} is not a dataclass, so it has no options")
     if unsupported := next(unsupported_types(kind, custom=(Backend,)), ""):
-        return reader.fail(type_node, join(path, "type"), f"the backend {name} cannot be used: {unsupported}")
+        return fail(f"the backend {name} cannot be used: {unsupported}")
     return reader.read_fields(node, kind, path, extra_keys=("type",))
 
 

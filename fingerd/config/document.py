@@ -1,8 +1,7 @@
 """A YAML file as nodes with their locations, and the problems found in it.
 
-PyYAML's ``SafeLoader`` parses the text and constructs no objects. Every
-problem names file, line and column. All problems are collected, so that an
-administrator can correct a file in one go.
+PyYAML's ``SafeLoader`` parses the text and constructs no objects. All problems are collected, each with file, line and
+column, so that an administrator can correct a file in one go.
 """
 
 from collections.abc import Collection, Mapping
@@ -87,8 +86,7 @@ def read_document(path: str) -> Document:
     loader = None
     try:
         with open(path, "rb") as file:
-            raw = file.read()
-        text = raw.decode()
+            text = (raw := file.read()).decode()
         loader = yaml.SafeLoader(text)
         loader.name = path  # instead of "<unicode string>"
         document.root = loader.get_single_node()
@@ -112,8 +110,8 @@ def read_document(path: str) -> Document:
         reason = ", ".join(str(part) for part in parts if part) + _hint(error.problem or "")
         document.add_error(_location(error.problem_mark) if error.problem_mark else Location(path), "", reason)
     except yaml.reader.ReaderError as error:
-        character = f"U+{ord(text[error.position]):04X}"
-        document.add_error(_end_of(path, text[: error.position]), "", f"{character} is not allowed in a YAML file")
+        what = f"U+{ord(text[error.position]):04X} is not allowed in a YAML file"
+        document.add_error(_end_of(path, text[: error.position]), "", what)
     return document
 
 
@@ -143,10 +141,9 @@ def override_options(document: Document, options: Mapping[str, tuple[str, str]])
     """
     for path, (flag, text) in options.items():
         name, option = path.split(".")
-        section = _section(document.root, name, flag)
-        if section is not None:
-            section.value = [(key, value) for key, value in section.value if key.value != option]
-            section.value.append((_text_node(flag, option), _text_node(flag, text)))
+        if section := _section(document.root, name, flag):
+            others = [(key, value) for key, value in section.value if key.value != option]
+            section.value = [*others, (_text_node(flag, option), _text_node(flag, text))]
 
 
 def _section(root: yaml.Node | None, name: str, flag: str) -> yaml.MappingNode | None:

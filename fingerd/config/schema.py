@@ -125,9 +125,9 @@ class Reader:
             return self.read_fields(node, kind, path)
         scalar = read_scalar(node)
         if scalar is None:
-            foreign = isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:")
-            what = f"must be {describe(kind)}{_quote_hint(node) if kind is str else ''}"
-            return self.fail(node, path, f"unknown tag {node.tag}" if foreign else what)
+            if isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:"):
+                return self.fail(node, path, f"unknown tag {node.tag}")
+            return self.fail(node, path, f"must be {describe(kind)}{_quote_hint(node) if kind is str else ''}")
         try:
             return convert(scalar, kind)
         except ValueError as error:
@@ -213,8 +213,8 @@ class Reader:
                 self.fail(key_node, join(path, scalar.text), str(error))
                 continue
             if key in found:
-                line = found[key][0].start_mark.line + 1
-                self.fail(key_node, join(path, key), f"duplicate key, first given in line {line}")
+                what = f"duplicate key, first given in line {found[key][0].start_mark.line + 1}"
+                self.fail(key_node, join(path, key), what)
             else:
                 found[key] = key_node, value_node
         return found

@@ -61,9 +61,9 @@ def read_user(scalar: Scalar) -> User:
     try:
         account = pwd.getpwuid(number) if number is not None else pwd.getpwnam(_printable(scalar, _ACCOUNT))
     except KeyError:
-        if number is not None:
-            return User("", number, number)
-        raise ValueError(f"there is no user {scalar.text}") from None
+        if number is None:
+            raise ValueError(f"there is no user {scalar.text}") from None
+        return User("", number, number)
     return User(account.pw_name, account.pw_uid, account.pw_gid)
 
 
@@ -71,10 +71,8 @@ def read_user(scalar: Scalar) -> User:
 def read_group(scalar: Scalar) -> int:
     """The gid of the group with this name or number; ValueError for an unknown name."""
     number = _parse_id(scalar)
-    if number is not None:
-        return number
     try:
-        return grp.getgrnam(_printable(scalar, _ACCOUNT)).gr_gid
+        return grp.getgrnam(_printable(scalar, _ACCOUNT)).gr_gid if number is None else number
     except KeyError:
         raise ValueError(f"there is no group {scalar.text}") from None
 
@@ -111,8 +109,8 @@ def read_file(scalar: Scalar) -> str:
     path = read_path(scalar)
     if os.path.isdir(path):
         raise ValueError(f"{path} is a directory, not a file")
-    if not os.path.isdir(os.path.dirname(path)):
-        raise ValueError(f"there is no directory {os.path.dirname(path)}")
+    if not os.path.isdir(directory := os.path.dirname(path)):
+        raise ValueError(f"there is no directory {directory}")
     return path
 
 
@@ -128,12 +126,11 @@ def read_secret(scalar: Scalar) -> Secret:
     """The first line of the file at this path; ValueError if the file cannot be read or the line is empty."""
     path = read_path(scalar)
     try:
-        text = Path(path).read_bytes().decode()
+        line = Path(path).read_bytes().decode().partition("\n")[0].rstrip("\r")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8 text") from None
-    line = text.partition("\n")[0].rstrip("\r")
     if not line:
         raise ValueError(f"{path}: the first line is empty")
     return Secret(line)

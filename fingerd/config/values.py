@@ -1,15 +1,14 @@
 """YAML scalars: how YAML 1.1 reads them, and their conversion to the value of an option.
 
-YAML 1.1 has traps: ``no`` is false, ``22:30`` is 1350, ``0o27`` is a text and
-``027`` is 23. A text option rejects all of these and says to quote them; a
-number option accepts only what people read as the same number.
+In YAML 1.1, ``no`` is false, ``22:30`` is 1350, ``0o27`` is a text and ``027`` is 23. A text option rejects all of
+these and says to quote them; a number option accepts only what people read as the same number.
 """
 
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 
@@ -71,63 +70,62 @@ def to_text(scalar: Scalar) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Integer:
-    """Converts a scalar to a whole number from ``minimum`` to ``maximum``."""
+class _Number:
+    """Converts a scalar to a number from ``minimum`` to ``maximum``; ValueError for other forms, and out of range."""
 
-    minimum: int = 0
-    maximum: int = 1_000_000
+    minimum: float
+    maximum: float
     zero_means: str = ""  # the special meaning of 0, if it has one
+    type_name: ClassVar[str]
+    form: ClassVar[str]
+    pattern: ClassVar[str]
+    units: ClassVar[Mapping[str, int]] = {}
+    kind: ClassVar[type[float]] = int
+
+    def __call__(self, scalar: Scalar) -> Any:
+        match = re.fullmatch(rf"({self.pattern}) ?({'|'.join(self.units)})?", scalar.text)
+        if not match or not (self.units or (scalar.kind == "a number" and not scalar.quoted)):
+            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
+        number = float(match[1].replace("_", "")) * self.units.get(match[2], 1)
+        if not self.minimum <= number <= self.maximum:
+            raise ValueError(f"must be from {self.minimum:,.10g} to {self.maximum:,.10g}")
+        return self.kind(number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Integer(_Number):
+    """Converts a scalar to a whole number, which must not be in quotes."""
+
+    minimum: float = 0
+    maximum: float = 1_000_000
     type_name = "number"
     form = "a whole number"
-
-    def __call__(self, scalar: Scalar) -> int:
-        """The number; ValueError for a fraction, a word, or digits that YAML reads as another number."""
-        if scalar.quoted or scalar.kind != "a number" or not re.fullmatch(rf"[+-]?{_DIGITS}", scalar.text):
-            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
-        return int(_within(int(scalar.text.replace("_", "")), self.minimum, self.maximum))
+    pattern = f"[+-]?{_DIGITS}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Size:
+class Size(_Number):
     """Converts a scalar to a number of bytes: a whole number, ``64KiB``, ``1MiB`` or ``1GiB``."""
 
-    minimum: int = 1
-    maximum: int = 1 << 30
-    zero_means: str = ""  # the special meaning of 0, if it has one
+    minimum: float = 1
+    maximum: float = 1 << 30
     type_name = "size"
     form = "a size in bytes, as 65536 or 64KiB"
-
-    def __call__(self, scalar: Scalar) -> int:
-        """The number of bytes; ValueError for any other form, and out of range."""
-        match = re.fullmatch(rf"({_DIGITS}) ?([KMG]iB)?", scalar.text)
-        if not match:
-            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
-        factor = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
-        return int(_within(int(match[1].replace("_", "")) * factor, self.minimum, self.maximum))
+    pattern = _DIGITS
+    units: ClassVar[Mapping[str, int]] = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 @dataclasses.dataclass(frozen=True)
-class Seconds:
+class Seconds(_Number):
     """Converts a scalar to seconds: a number, ``10s``, ``5m`` or ``2h``; at most a year by default."""
 
     minimum: float = 0.0
     maximum: float = 31_536_000.0
     type_name = "time"
     form = "a time, as 10, 10s, 5m or 2h"
-
-    def __call__(self, scalar: Scalar) -> float:
-        """The number of seconds; ValueError for any other form, and out of range."""
-        match = re.fullmatch(rf"({_DIGITS}(?:\.[0-9]+)?) ?([smh])?", scalar.text)
-        if not match:
-            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
-        factor = {None: 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-        return _within(float(match[1].replace("_", "")) * factor, self.minimum, self.maximum)
-
-
-def _within(number: float, minimum: float, maximum: float) -> float:
-    if not minimum <= number <= maximum:
-        raise ValueError(f"must be from {minimum:,.10g} to {maximum:,.10g}")
-    return number
+    pattern = rf"{_DIGITS}(?:\.[0-9]+)?"
+    units: ClassVar[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600}
+    kind = float
 
 
 def _read_as(scalar: Scalar) -> str:
