@@ -1,9 +1,8 @@
 """``type: aliases``: other names for the users of another backend.
 
-An alias has targets: usernames, other aliases, or paths of text files, which
-begin with ``/``, ``./`` or ``../``. Aliases are read from the configuration and
-from a file in the format of FreeBSD's finger.conf(5): one ``alias:target`` a
-line; lines that begin with ``#`` are comments.
+An alias has targets: usernames, other aliases, or paths of text files, which begin with ``/``, ``./`` or ``../``.
+Aliases are read from the configuration and from a file in the format of FreeBSD's finger.conf(5): one ``alias:target``
+a line; lines that begin with ``#`` are comments.
 """
 
 import math
@@ -106,8 +105,7 @@ class Aliases(Composite):
 def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
     """The aliases of a finger.conf(5), in order: a later line wins. OptionError for an unreadable file or bad line."""
     try:
-        with open(path, "rb") as file:
-            lines = decode_file(file.read()).splitlines()
+        lines = decode_file(Path(path).read_bytes()).splitlines()
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror}", "file") from error
     for number, line in enumerate(map(str.strip, lines), 1):
@@ -121,21 +119,19 @@ def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
 def _resolve(
     name: str, aliases: Mapping[str, _Alias], resolved: dict[str, tuple[str, ...]], path: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """The usernames and files that an alias stands for, each once; also stored in ``resolved``.
+    """The usernames and files that an alias stands for, each once; also stored in ``resolved``. OptionError for a loop.
 
-    ``path`` has the aliases that lead here. OptionError for a loop. An alias
-    that is its own target stands for the user of that name, so it can add
-    people to a user: ``help: [help, ann]``.
+    An alias that is its own target stands for the user of that name, so it can add people: ``help: [help, ann]``.
     """
     if name in path:
         last = aliases[path[-1]]
         raise OptionError(f"{last.line}alias loop: {' → '.join((*path[path.index(name) :], name))}", *last.keys)
+    alias = aliases[name]
     if len(path) > MAX_DEPTH:
-        alias = aliases[name]
         raise OptionError(f"{alias.line}more than {MAX_DEPTH} aliases in a row", *alias.keys)
     if name not in resolved:
         targets: dict[str, None] = {}
-        for target in aliases[name].targets:
+        for target in alias.targets:
             if target in aliases and target != name:
                 targets |= dict.fromkeys(_resolve(target, aliases, resolved, (*path, name)))
             else:

@@ -48,7 +48,9 @@ class Chain(Composite):
         Otherwise a full name in one member would hide a login in another.
         """
         if not lookup.by_name:
-            return self._merged(lookup) if self.merge else self._first(lookup)
+            if self.merge:
+                return self._merged(lookup)
+            return next(filter(None, (self._find(backend, lookup) for backend in self.backends)), ())
         people: list[Person] = []
         for backend in self.backends:
             _merge_into(people, self._find(backend, lookup), self.merge)
@@ -57,19 +59,11 @@ class Chain(Composite):
             people = [known[0] if known else person for person, known in zip(people, by_login, strict=True)]
         return sorted(people, key=lambda person: person.login != lookup.username)
 
-    def _first(self, lookup: Lookup) -> Sequence[Person]:
-        for backend in self.backends:
-            if people := self._find(backend, lookup):
-                return people
-        return ()
-
     def _merged(self, lookup: Lookup) -> Sequence[Person]:
         """The people of the first member that finds any, merged with what the others know about them.
 
-        Records are merged by login, so that no one gets the atoms of another
-        person. A member without logins can only mean the username: its record
-        is merged if it is the only one. A text is a complete answer, after
-        which no member is asked.
+        Records are merged by login, so that no one gets the atoms of another person. A member without logins can only
+        mean the username: its record is merged if it is the only one. No member is asked after a text.
         """
         people: Sequence[Person] = ()
         have_logins = True  # whether the member that found them returns logins

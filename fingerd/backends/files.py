@@ -1,9 +1,7 @@
 """``type: files``: a directory of people, who need no account on the host.
 
-``NAME.txt`` is a plan. ``NAME/`` is a directory with a file for each atom:
-``name``, ``office``, ``project``, ``plan`` and so on; a file ``nofinger`` in
-it hides the person. A name is a key: it can only mean an entry of the
-directory, and nothing else on the host.
+``NAME.txt`` is a plan. ``NAME/`` has a file for each atom: ``name``, ``office``, ``project``, ``plan`` and so on; a
+file ``nofinger`` in it hides the person. A name is a key: it can only mean an entry of the directory.
 """
 
 import logging
@@ -51,18 +49,16 @@ class Files(Backend):
         with self._open() as directory:
             logins = [lookup.username] if is_safe_name(lookup.username) else []
             if lookup.by_name:
-                logins += islice(self._find_by_name(directory, lookup), MAX_MATCHES)
+                names = self._list(directory, ("name",), lookup, "searched")
+                matches = (person.login for person in names if person.matches_name(lookup.username))
+                logins += islice(matches, MAX_MATCHES)
             found = (self._person(directory, login, TEXT_ATOMS) for login in dict.fromkeys(logins))
             return [person for person in found if person]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All people, sorted by login."""
         with self._open() as directory:
-            for login in _logins(directory):
-                if time.monotonic() >= lookup.deadline:
-                    raise BackendError(f"files {self.folder}: not listed in time")
-                if person := self._person(directory, login, _LIST_ATOMS):
-                    yield person
+            yield from self._list(directory, _LIST_ATOMS, lookup, "listed")
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message if the directory does not exist below ``root``, or this process cannot read it."""
@@ -88,14 +84,13 @@ class Files(Backend):
         except OSError as error:
             raise BackendError(f"files {self.folder}: {error.strerror}") from error
 
-    def _find_by_name(self, directory: int, lookup: Lookup) -> Iterator[str]:
-        """The logins of the people whose full name matches; raises BackendError at the deadline."""
+    def _list(self, directory: int, atoms: Collection[str], lookup: Lookup, done: str) -> Iterator[Person]:
+        """All people with these atoms, sorted by login; raises BackendError at the deadline."""
         for login in _logins(directory):
             if time.monotonic() >= lookup.deadline:
-                raise BackendError(f"files {self.folder}: not searched in time")
-            person = self._person(directory, login, ("name",))
-            if person and person.matches_name(lookup.username):
-                yield login
+                raise BackendError(f"files {self.folder}: not {done} in time")
+            if person := self._person(directory, login, atoms):
+                yield person
 
     def _person(self, directory: int, login: str, atoms: Collection[str]) -> Person | None:
         """The person with those of the atoms that have a file; None if unknown or hidden."""

@@ -1,7 +1,6 @@
 """Cached answers of a backend, and its recent failures: a circuit breaker.
 
-It has no clock and no lock: the caller passes ``time.monotonic()`` as ``now``
-and lets one thread in at a time.
+It has no clock and no lock: the caller passes ``time.monotonic()`` as ``now`` and lets one thread in at a time.
 """
 
 from contextlib import suppress
@@ -24,9 +23,7 @@ KEY_BYTES = 512  # for an entry, without the username
 MAX_CAUSE_CHARACTERS = 200
 
 RETRY_SECONDS = 5.0  # after a failed look-up, until the next one for the same key
-BREAKER_THRESHOLD = (
-    3  # consecutive failures for keys with an answer; then only one look-up at a time probes the backend
-)
+BREAKER_THRESHOLD = 3  # consecutive failures for keys with an answer; then one look-up at a time probes the backend
 
 
 class CachedAnswer(NamedTuple):
@@ -45,11 +42,9 @@ class _Failure(NamedTuple):
 
 
 class AnswerStore:
-    """At most ``entries`` answers, a quarter as many unknown names, and a quarter as many failures.
+    """At most ``entries`` answers of ENTRY_BYTES, a quarter as many unknown names, and a quarter as many failures.
 
-    The least recently used is evicted first. The three are separate, so that
-    queries for unknown names cannot evict answers. An entry is ENTRY_BYTES, so
-    the total is at most 1.5 times ``entries`` of these.
+    The least recently used is evicted first. The three are separate, so that unknown names cannot evict answers.
     """
 
     def __init__(self, entries: int) -> None:
@@ -90,7 +85,7 @@ class AnswerStore:
         self._consecutive_failures, self._open_until = 0, 0.0
         for entries in (self._answers, self._unknown, self._failures):
             entries.pop(key, None)
-        size = _key_bytes(key) + people_bytes(answer.people)
+        size = people_bytes(answer.people) + _key_bytes(key)
         if size <= MAX_ANSWER_BYTES:
             with suppress(ValueError):  # larger than all entries together
                 where = self._unknown if answer.people == () else self._answers
@@ -99,9 +94,9 @@ class AnswerStore:
     def fail(self, key: Key, cause: str, now: float) -> None:
         """A look-up failed. Without a cause, keys that have no stale answer are looked up again at once."""
         cause = cause[:MAX_CAUSE_CHARACTERS]
-        size = _key_bytes(key) + getsizeof(cause)
+        entries = _to_entries(_key_bytes(key) + getsizeof(cause))
         with suppress(ValueError):  # larger than all entries together
-            self._failures[key] = _Failure(cause, now + RETRY_SECONDS, _to_entries(size))
+            self._failures[key] = _Failure(cause, now + RETRY_SECONDS, entries)
         if key in self._answers:  # failures for names that anyone may invent say nothing about the known ones
             self._consecutive_failures += 1
             if self._consecutive_failures >= BREAKER_THRESHOLD:

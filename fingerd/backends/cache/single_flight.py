@@ -21,10 +21,7 @@ class _Flight(Generic[Result]):
 
 
 class SingleFlight(Generic[Result]):
-    """Calls a function in one thread at a time for each key: its leader. Others with this key are followers, and wait.
-
-    No result is None.
-    """
+    """Calls a function, which never returns None, in one thread at a time for each key: its leader. Followers wait."""
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[Result]] = {}
@@ -33,11 +30,9 @@ class SingleFlight(Generic[Result]):
     def do(self, key: Hashable, deadline: float, fn: Callable[[], Result], has_fallback: bool = False) -> Result:
         """The result of ``fn``, or of the leader that is calling its own for ``key``.
 
-        BackendError if there is none by the deadline (``time.monotonic()``
-        seconds), or if the leader raised it before its own deadline. After any
-        other exception, and one that came later, followers try again. A caller
-        that has a fallback does not: it gets BackendError then, and at the
-        leader's deadline.
+        BackendError if there is none by the deadline (``time.monotonic()`` seconds), or if the leader raised it before
+        its own deadline. After any other failure of the leader, followers try again. A caller that has a fallback does
+        not: it gets BackendError then, and at the leader's deadline.
         """
         own = _Flight[Result](deadline)
         while (now := time.monotonic()) < deadline:

@@ -11,7 +11,7 @@ from fingerd.backends import Backend, Lookup
 from fingerd.backends.scenario.actions import read_actions
 from fingerd.backends.scenario.timeline import PersonState, TimedSession, Timeline, replay
 from fingerd.config.system_options import read_path
-from fingerd.config.values import Scalar
+from fingerd.config.values import Scalar, named
 from fingerd.errors import option_errors
 from fingerd.people import LastLogin, Person, Session
 from fingerd.protocol.query import is_queryable
@@ -19,18 +19,13 @@ from fingerd.protocol.query import is_queryable
 PROCESS_START = time.time()  # about: a reload does not restart a scenario
 
 
-@dataclass(frozen=True)
-class DateTime:
-    """Converts a date and time in ISO 8601 to ``time.time()`` seconds; without an offset, it is local time."""
-
-    type_name = "date and time"
-
-    def __call__(self, scalar: Scalar) -> float:
-        """The seconds; ValueError if it is not a date and time."""
-        try:
-            return datetime.fromisoformat(scalar.text).timestamp()
-        except (ValueError, OverflowError):
-            raise ValueError("must be a date and time, as 2026-12-24 or 2026-12-24T18:00:00+01:00") from None
+@named("date and time")
+def read_time(scalar: Scalar) -> float:
+    """The ``time.time()`` seconds of a date and time in ISO 8601; without an offset, it is local time."""
+    try:
+        return datetime.fromisoformat(scalar.text).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date and time, as 2026-12-24 or 2026-12-24T18:00:00+01:00") from None
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Scenario(Backend):
     searches_names: ClassVar[bool] = True
 
     file: Annotated[str, read_path]
-    start: Annotated[float, DateTime()] | None = None
+    start: Annotated[float, read_time] | None = None
 
     def __post_init__(self) -> None:
         with option_errors("file"):
@@ -86,8 +81,7 @@ class Scenario(Backend):
 def _person(state: PersonState, now: float, position: float) -> Person:
     """The person, with times as of ``time.time()`` instead of the timeline's."""
     start = now - position  # of the timeline, or of its current repetition
-    last = state.last_session
-    texts = state.texts
+    last, texts = state.last_session, state.texts
     return Person(
         state.login,
         name=texts.get("name", ""),

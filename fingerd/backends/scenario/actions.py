@@ -1,13 +1,13 @@
 """Reads a scenario file, as pyfingerd (0.5) does: TOML to actions.
 
-Each table ``[["1d3h"]]`` is an action at this time after the start. It has a
-``type``, and the keys of that type.
+Each table ``[["1d3h"]]`` is an action at this time after the start. It has a ``type``, and the keys of that type.
 """
 
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -42,26 +42,19 @@ class Action(NamedTuple):
 def read_actions(path: str) -> list[Action]:
     """The actions of the file, in order of time; ValueError, with the place in the file, if one is invalid."""
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode()
+        text = Path(path).read_bytes().decode()
         document = tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
         raise ValueError(f"{path}:{found[2]}:{found[3]}: {found[1]}" if found else f"{path}: {error}") from error
-    lines = _heading_lines(text)
+    lines: dict[str, list[int]] = {}  # the numbers of those with a table heading, by key
+    for number, line in enumerate(text.splitlines(), 1):
+        if heading := _HEADING.match(line):
+            lines.setdefault(heading[2], []).append(number)
     actions = [action for key, tables in document.items() for action in _read(path, lines.get(key, ()), key, tables)]
     return sorted(actions, key=lambda action: action.time)
-
-
-def _heading_lines(text: str) -> Mapping[str, Sequence[int]]:
-    """The line numbers of the table headings, by key."""
-    lines: dict[str, list[int]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if found := _HEADING.match(line):
-            lines.setdefault(found[2], []).append(number)
-    return lines
 
 
 def _read(path: str, lines: Sequence[int], key: str, tables: Any) -> Iterator[Action]:
@@ -75,10 +68,9 @@ def _read(path: str, lines: Sequence[int], key: str, tables: Any) -> Iterator[Ac
     for number, table in enumerate(tables):
         place = f"{path}:{lines[number]}: [[{key}]]" if exact else f"{path}: [[{key}]]"
         try:
-            action = _read_action(time, place, table, os.path.dirname(path))
+            yield _read_action(time, place, table, os.path.dirname(path))
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
-        yield action
 
 
 def _seconds(text: str) -> float | None:
@@ -111,8 +103,7 @@ def _read_action(time: float, place: str, table: Mapping[str, Any], directory: s
 
 
 def _string(table: Mapping[str, Any], key: str, required: bool = False) -> str:
-    text = table.get(key, "")
-    if not isinstance(text, str):
+    if not isinstance(text := table.get(key, ""), str):
         raise ValueError(f"{key} must be a string")
     if required and not text:
         raise ValueError(f"{key} is required, but not given")

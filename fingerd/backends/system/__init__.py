@@ -1,9 +1,6 @@
 """``type: system``: the host's own accounts, as finger daemons have shown them since 1977.
 
-Account, full name and office come from the name service, sessions from utmp
-or systemd-logind, last logins from lastlog and its successors, mail times from
-the spool, and the rest from files that people write. A hidden person cannot be
-distinguished from an unknown user by the answer or, if possible, by its time.
+A hidden person cannot be distinguished from an unknown user by the answer or, if possible, by its time.
 """
 
 import time
@@ -75,8 +72,10 @@ class System(Backend):
         accounts = self._sources.accounts
         account = accounts.find(lookup.username)
         found = self._person(account, lookup.verbose) if account else None
-        if not found:
-            self._equalize_timing(lookup.username, account)
+        if account and not found:  # do what is done for an absent person, and vice versa, so that both take as long
+            accounts.dummy_lookup(lookup.username)
+        elif not found:
+            self._read_dummy_home()
         people = [found] if found else []
         if lookup.by_name:
             others = (other for other in accounts.find_by_name(lookup.username, lookup.deadline) if other != account)
@@ -152,13 +151,6 @@ class System(Backend):
             pubkey=texts.get("pubkey", ""),
             pronouns=texts.get("pronouns", "").strip(),
         )
-
-    def _equalize_timing(self, login: str, hidden: Account | None) -> None:
-        """Do for a hidden person what was done for an absent one, and vice versa, so that both take as long."""
-        if hidden:
-            self._sources.accounts.dummy_lookup(login)
-        else:
-            self._read_dummy_home()
 
     def _read_dummy_home(self) -> None:
         self._sources.homes.read("nobody", 0, "/", ())

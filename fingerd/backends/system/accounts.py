@@ -1,8 +1,7 @@
 """The host's accounts: lookup by login and by full name, which accounts may be shown, and the GECOS field.
 
-Accounts come from the name service (nsswitch.conf(5)), which includes LDAP and
-sssd. The contents of /etc/passwd are cached until the file changes: the name
-service reads it for every lookup, which takes 0.7 ms with 10,000 lines.
+Accounts come from the name service (nsswitch.conf(5)), which includes LDAP and sssd. /etc/passwd is cached until it
+changes: the name service reads it for every lookup, which takes 0.7 ms with 10,000 lines.
 """
 
 import os
@@ -12,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fingerd.backends.system.facts import signature, warn_once
 from fingerd.backends.system.name_service import iterate_accounts
@@ -77,18 +77,15 @@ class Accounts:
         return None
 
     def dummy_lookup(self, login: str) -> None:
-        """Spend the time of a lookup of an absent login, so that a hidden one takes as long.
-
-        A login that is not in passwd has already cost a name service query.
-        """
-        if login in self._index.accounts:  # as find() saw it: checking the file again would take extra time
+        """Spend the time of a lookup of an absent login, so that a hidden one takes as long."""
+        # Any login that is not in passwd has already cost a query. The file is not checked again: that would take time.
+        if login in self._index.accounts:
             self._query_name_service(f"{login}{self._dummy_suffix}")
 
     def find_by_name(self, name: str, deadline: float) -> Iterator[Account]:
         """The accounts whose full name has all words of ``name``, those of passwd first, without duplicates.
 
-        Raises BackendError if the name service does not list its accounts by
-        the deadline, in ``time.monotonic()`` seconds.
+        Raises BackendError if the name service does not list its accounts by the deadline (``time.monotonic()``).
         """
         wanted = name_words(name)
         if not wanted:
@@ -144,8 +141,7 @@ class _PasswdIndex:
 class _NameServiceIndex:
     """Logins by the words of full names, as the name service lists them.
 
-    Listing an LDAP server may take long. So a separate thread does it, and
-    the previous list is used meanwhile.
+    Listing an LDAP server may take long. So a separate thread does it, and the previous list is used meanwhile.
     """
 
     def __init__(self) -> None:
@@ -192,8 +188,7 @@ def _read_passwd(path: str) -> dict[str, Account]:
     """The accounts of a passwd(5) file; malformed lines are left to the name service."""
     accounts: dict[str, Account] = {}
     try:
-        with open(path, "rb") as file:
-            lines = file.read().splitlines()
+        lines = Path(path).read_bytes().splitlines()
     except OSError:
         return accounts
     for line in lines:
@@ -223,8 +218,7 @@ def _build(login: str, uid: int, gecos: bytes, home: str, shell: str) -> Account
 def _split_gecos(login: str, gecos: bytes) -> list[str]:
     """Full name, office, office phone and home phone; further fields are private and ignored.
 
-    As in finger(1), ``&`` in the name stands for the capitalised login, and an
-    asterisk before the name is skipped.
+    As in finger(1), ``&`` in the name stands for the capitalised login, and an asterisk before the name is skipped.
     """
     text = read_text(gecos)[:GECOS_CHARACTERS]
     name, *others = [*text.removeprefix("*").split(","), "", "", ""][:4]

@@ -28,10 +28,8 @@ class CachedValue(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, make: Callable[[], T]) -> T:
-        """The value, made no longer ago than that. While one thread makes it, the others wait.
-
-        ``make`` is not stored: a bound method of this object's owner would be a reference cycle.
-        """
+        """The value, made no longer ago than that. While one thread makes it, the others wait."""
+        # make is not stored: a bound method of this object's owner would be a reference cycle.
         with self._lock:
             if self._cached is None or time.monotonic() >= self._cached[0]:
                 self._cached = time.monotonic() + self._seconds, make()
@@ -39,9 +37,9 @@ class CachedValue(Generic[T]):
 
 
 def signature(path: str) -> object:
-    """A value that changes with the file; None if the file does not exist."""
+    """A value that changes with the file; None if the file does not exist or is empty."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_ino, status.st_size, status.st_dev
+    return (status.st_mtime_ns, status.st_ino, status.st_size, status.st_dev) if status.st_size else None

@@ -1,15 +1,14 @@
 """The files in which people describe themselves: in their homes, and in a directory for hosts with closed homes.
 
-A file is opened with the daemon's own rights and relative to an open directory;
-no symbolic link is followed, and it must belong to the person or to root.
-Whether a person is hidden is decided before any of their files is read.
+A file is opened with the daemon's own rights and relative to an open directory; no symbolic link is followed, and it
+must belong to the person or to root. Whether a person is hidden is decided before any of their files is read.
 """
 
 import logging
 import os
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from fingerd.people import NOFINGER
 from fingerd.safe_files import UnsafeFileError, entry_exists, is_own_file, is_safe_name, open_directory, read_regular
@@ -25,24 +24,16 @@ _PUBLISHED = {atom: atom for atom in FILE_ATOMS}
 _NO_HOMES = ("/nonexistent/", "/dev/null/", "/var/empty/")  # passwd's homes of accounts without one; others are missing
 
 
-class Visibility(Enum):
-    """What a directory says of whether its person may be shown."""
-
-    SHOWN = auto()
-    HIDDEN = auto()
-    UNKNOWN = auto()  # it does not exist or cannot be searched, so it may contain a nofinger file
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A directory with files of one person, open for one call of ``Homes.read``."""
 
-    visibility: Visibility
+    is_shown: bool | None  # None if it does not exist or cannot be searched, so it may contain a nofinger file
     directory: int = -1  # its descriptor
     names: Mapping[str, str] = field(default_factory=dict)  # of its files, by atom
 
 
-_NO_PLACE = _Place(Visibility.SHOWN)
+_NO_PLACE = _Place(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +45,31 @@ class Homes:
     file_bytes: int
 
     def read(self, login: str, uid: int, home: str, atoms: Collection[str]) -> Mapping[str, str] | None:
-        """Those of the atoms for which the person has a file; None for a hidden person.
-
-        Raises OSError if the host fails.
-        """
-        opened: list[int] = []
-        try:
+        """Those of the atoms for which the person has a file; None for a hidden person. OSError if the host fails."""
+        with ExitStack() as opened:
             published = self._open_published(login, uid, opened)
-            if published.visibility is Visibility.HIDDEN:
+            if not published.is_shown:
                 return None
             at_home = self._open_home(home, opened)
-            if not _is_shown(at_home, published, uid):
+            is_shown = at_home.is_shown
+            if is_shown is None:  # its disk may not be mounted: then published files show the person
+                is_shown = any(is_own_file(name, published.directory, uid) for name in published.names.values())
+            if not is_shown:
                 return None
             return self._read_texts(at_home, uid, atoms) | self._read_texts(published, uid, atoms)
-        finally:
-            for descriptor in reversed(opened):
-                os.close(descriptor)
 
-    def _open_home(self, home: str, opened: list[int]) -> _Place:
+    def _open_home(self, home: str, opened: ExitStack) -> _Place:
         if not self.homes or not home.startswith("/") or f"{home}/".startswith(_NO_HOMES):
             return _NO_PLACE
         try:
             directory = _open(home, None, opened)
         except UnsafeFileError:
             directory = None
-        is_hidden = None if directory is None else entry_exists(f".{NOFINGER}", directory)
-        if directory is None or is_hidden is None:
-            return _Place(Visibility.UNKNOWN)
-        return _Place(Visibility.HIDDEN if is_hidden else Visibility.SHOWN, directory, _AT_HOME)
+        if directory is None or (is_hidden := entry_exists(f".{NOFINGER}", directory)) is None:
+            return _Place(None)
+        return _Place(not is_hidden, directory, _AT_HOME)
 
-    def _open_published(self, login: str, uid: int, opened: list[int]) -> _Place:
+    def _open_published(self, login: str, uid: int, opened: ExitStack) -> _Place:
         """The directory LOGIN below ``plans``, or else ``plans`` itself, where the file LOGIN is a plan.
 
         Hides the person if it cannot be searched. A directory LOGIN of another user is ignored.
@@ -94,15 +80,14 @@ class Homes:
             plans = _open(self.plans, None, opened)
             own = None if plans is None else _open(login, plans, opened)
         except UnsafeFileError:
-            return _Place(Visibility.HIDDEN)
+            return _Place(False)
         if plans is None:
             return _NO_PLACE
         if own is None:
-            return _Place(Visibility.SHOWN, plans, {"plan": login})
+            return _Place(True, plans, {"plan": login})
         if os.fstat(own).st_uid not in (0, uid):
             return _NO_PLACE
-        is_shown = entry_exists(NOFINGER, own) is False
-        return _Place(Visibility.SHOWN if is_shown else Visibility.HIDDEN, own, _PUBLISHED)
+        return _Place(entry_exists(NOFINGER, own) is False, own, _PUBLISHED)
 
     def _read_texts(self, place: _Place, uid: int, atoms: Collection[str]) -> dict[str, str]:
         texts = {atom: self._read(place.names[atom], place, uid) for atom in atoms if atom in place.names}
@@ -116,20 +101,9 @@ class Homes:
             return None
 
 
-def _open(path: str, dir_fd: int | None, opened: list[int]) -> int | None:
-    """As ``open_directory``; the caller closes the descriptors in ``opened``."""
+def _open(path: str, dir_fd: int | None, opened: ExitStack) -> int | None:
+    """As ``open_directory``; ``opened`` closes the descriptor."""
     directory = open_directory(path, dir_fd, for_listing=False)
     if directory is not None:
-        opened.append(directory)
+        opened.callback(os.close, directory)
     return directory
-
-
-def _is_shown(at_home: _Place, published: _Place, uid: int) -> bool:
-    """Decide for a person whom ``published`` does not hide.
-
-    A home that cannot be searched or does not exist (its disk is not mounted)
-    may contain a ``.nofinger``, so it hides a person without published files.
-    """
-    if at_home.visibility is Visibility.UNKNOWN:
-        return any(is_own_file(name, published.directory, uid) for name in published.names.values())
-    return at_home.visibility is Visibility.SHOWN

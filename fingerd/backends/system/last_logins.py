@@ -1,8 +1,7 @@
 """Last logins: from lastlog(8) and from its successors, the SQLite databases of wtmpdb and lastlog2.
 
-Debian 12 writes lastlog. Debian 13 writes none of them, unless libpam-wtmpdb
-or libpam-lastlog2 is installed. All existing sources are read, and the newest
-login counts, since a file may be left over from before an upgrade.
+Debian 12 writes lastlog. Debian 13 writes none of them, unless libpam-wtmpdb or libpam-lastlog2 is installed. All
+sources are read, and the newest login counts, since a file may be left over from before an upgrade.
 """
 
 import os
@@ -48,15 +47,11 @@ class LastLogins:
         self._databases = (_Database(wtmpdb, _WTMPDB_QUERY), _Database(lastlog2, _LASTLOG2_QUERY))
 
     def for_login(self, login: str, uid: int) -> LastLogin | None:
-        """The last login, which may be "never"; None if it is unknown. Raises OSError if the host fails.
-
-        Only lastlog can say "never", and only if there is no database. A
-        database may be newer than the last login, or have been shortened.
-        """
+        """The last login, which may be "never"; None if it is unknown. Raises OSError if the host fails."""
         in_databases = [database.find(login) for database in self._databases]
         in_lastlog = self._read_lastlog(uid)
         if in_lastlog and in_lastlog.when is None and any(database.exists for database in self._databases):
-            in_lastlog = None
+            in_lastlog = None  # not "never": a database may be newer than the last login, or have been shortened
         return max(filter(None, [in_lastlog, *in_databases]), key=lambda login: login.when or 0, default=None)
 
     def _read_lastlog(self, uid: int) -> LastLogin | None:
@@ -95,11 +90,11 @@ class _Database:
 
     def find(self, login: str) -> LastLogin | None:
         """The last login; None without one, without a database, or if it could never be read."""
-        path = next((path for path in self._paths if _size(path)), None)  # an empty file is not a database yet
-        self.exists = path is not None
-        if path is None:
+        existing = ((path, current) for path in self._paths if (current := signature(path)))
+        path, current = next(existing, ("", None))
+        self.exists = current is not None
+        if current is None:
             return None
-        current = signature(path)
         if self._is_stale(current):
             with self._lock:
                 if self._is_stale(current):
@@ -128,13 +123,6 @@ def _rows(path: str, query: str) -> Iterator[tuple[str, LastLogin]]:
                 yield str(login), LastLogin(float(when) or None, _text(terminal), _text(host))
     finally:
         connection.close()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def _text(value: object) -> str:

@@ -48,11 +48,6 @@ class _Session:
     class_: str
     leader: int
 
-    @property
-    def is_final(self) -> bool:
-        """Whether its properties no longer change until it ends."""
-        return self.class_ != "user-incomplete" and not self.login.graphical
-
 
 class Logind:
     """Reads the sessions over a connection to the bus, made on demand. Not thread-safe."""
@@ -60,7 +55,7 @@ class Logind:
     def __init__(self, bus: str = BUS) -> None:
         self._bus = bus
         self._connection: _Bus | None = None
-        self._final: dict[object, _Session] = {}  # those that need not be read again
+        self._final: dict[object, _Session] = {}  # those that do not change until they end
 
     def read(self) -> Sequence[Login]:
         """All login sessions; raises LogindError if they cannot be read."""
@@ -82,10 +77,11 @@ class Logind:
                 session = _with_terminal(_read_session(bus, str(key[-1]), deadline))
             if session is None:
                 continue
-            if session.is_final:
+            is_complete = session.class_ != "user-incomplete"
+            if is_complete and not session.login.graphical:
                 self._final[key] = session
             # An ended session is listed while it has processes. The classes manager and greeter are not logins.
-            if session.class_.startswith("user") and session.class_ != "user-incomplete" and is_alive(session.leader):
+            if is_complete and session.class_.startswith("user") and is_alive(session.leader):
                 yield session.login
 
     def close(self) -> None:
@@ -163,11 +159,9 @@ def _read_session(bus: _Bus, path: str, deadline: float) -> _Session | None:
 
 
 def _with_terminal(session: _Session | None) -> _Session | None:
-    """The session with its terminal; None if it has none yet.
+    """The session with its terminal, "" if /proc hides processes of other users; None if it has none yet.
 
-    logind does not know terminals of ssh: sshd opens one after it registers
-    the session. So the first terminal of the session's processes is taken.
-    If /proc hides processes of other users, the terminal is "".
+    logind does not know terminals of ssh, which sshd opens later. So the first one of the session's processes counts.
     """
     if session is None or session.login.graphical or session.login.terminal not in ("", "ssh"):
         return session
@@ -187,12 +181,9 @@ def _with_terminal(session: _Session | None) -> _Session | None:
 
 
 def _terminal_name(device: int) -> str:
-    """The name of a terminal by its device number in /proc/PID/stat, proc(5); "" for 0 or an unknown major.
-
-    Linux' devices.txt: 136 to 143 are pseudo-terminals, 4 virtual consoles and serial lines.
-    """
+    """The name of a terminal by its device number in /proc/PID/stat, proc(5); "" for 0 or an unknown major."""
     major, minor = device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00
-    if 136 <= major <= 143:
+    if 136 <= major <= 143:  # Linux' devices.txt: pseudo-terminals; 4 are virtual consoles and serial lines
         return f"pts/{minor + (major - 136) * 256}"
     if major == 4 and minor:
         return f"tty{minor}" if minor < 64 else f"ttyS{minor - 64}"

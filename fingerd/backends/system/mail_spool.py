@@ -13,11 +13,7 @@ SPOOL = "/var/mail"
 
 
 def mail_of(login: str, spool: str) -> Mail | None:
-    """The times of the user's mailbox, as finger(1) reads them; None if they are unknown.
-
-    Mail was received at the file's modification time and read at its access
-    time, in whole seconds. The contents are not read.
-    """
+    """The times of the user's mailbox, as finger(1) reads them, in whole seconds; None if they are unknown."""
     if not is_safe_name(login):
         return None
     try:

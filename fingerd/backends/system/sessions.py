@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fingerd.backends.system.facts import signature, warn_once
@@ -62,7 +63,10 @@ class Sessions:
         with self._lock:
             if not self._is_fresh(utmp):
                 found = self._read()
-                self._by_login = None if found is None else _group_by_user(found)
+                by_login: dict[str, list[Login]] = {}
+                for login in found or ():
+                    by_login.setdefault(login.user, []).append(login)
+                self._by_login = None if found is None else by_login
                 self._signature = utmp
                 self._valid_until = time.monotonic() + (RETRY_SECONDS if found is None else CACHE_SECONDS)
             return self._by_login
@@ -94,26 +98,13 @@ def missing_sessions(root: Path) -> Iterator[str]:
         yield f"sessions and the user list are unavailable: there is neither {UTMP} nor systemd-logind at {BUS}"
 
 
-def _group_by_user(logins: Sequence[Login]) -> Mapping[str, Sequence[Login]]:
-    by_login: dict[str, list[Login]] = {}
-    for login in logins:
-        by_login.setdefault(login.user, []).append(login)
-    return by_login
-
-
 def _to_session(login: Login, now: float) -> Session:
-    """The session with the current state of its terminal.
-
-    As in finger(1), the terminal's access time is the time of the last input,
-    and ``mesg n`` removes the write permission.
-    """
+    """The session with the current state of its terminal, whose access time, as in finger(1), is the last input's."""
     messages, idle_since = not login.graphical, login.idle_since
     if not login.graphical and login.terminal:
-        try:
+        with suppress(OSError):
             status = os.stat(os.path.join("/dev", login.terminal))
-        except OSError:
-            status = None
-        if status is not None and stat.S_ISCHR(status.st_mode):
-            messages, idle_since = status.st_mode & _WRITABLE == _WRITABLE, status.st_atime
+            if stat.S_ISCHR(status.st_mode):
+                messages, idle_since = status.st_mode & _WRITABLE == _WRITABLE, status.st_atime
     idle = None if idle_since is None else max(now - idle_since, 0.0)
     return Session(login.terminal, login.host, login.since, idle, messages)

@@ -1,10 +1,10 @@
 """Login sessions as login(1), sshd and terminal emulators record them in utmp(5).
 
-psutil is not used: up to version 5 (Debian 12) it rounds login times to two
-minutes. All versions append the host to a login of 32 characters, and cannot
-tell a host without sessions from one that keeps no utmp.
+psutil is not used: up to version 5 (Debian 12) it rounds login times to two minutes. All versions append the host to a
+login of 32 characters, and cannot tell a host without sessions from one that keeps no utmp.
 """
 
+import errno
 import os
 import platform
 import struct
@@ -39,16 +39,13 @@ class Login:
 
 
 def read_utmp(path: str) -> Sequence[Login] | None:
-    """All sessions; None if the host keeps no utmp. Raises OSError if it cannot be read.
-
-    A utmp in use is never empty: it has a record of the boot.
-    """
+    """All sessions; None if the host keeps no utmp. Raises OSError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES)
     except FileNotFoundError:
         return None
-    return tuple(_logins(data)) if len(data) >= RECORD.size else None
+    return tuple(_logins(data)) if len(data) >= RECORD.size else None  # in use it has a record of the boot
 
 
 def _logins(data: bytes) -> Iterator[Login]:
@@ -62,14 +59,11 @@ def _logins(data: bytes) -> Iterator[Login]:
 
 def is_alive(pid: int) -> bool:
     """Whether the process still exists; one that is killed leaves its record behind. who(1) checks this too."""
-    if pid <= 0:
-        return True
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it exists, and belongs to another user
-        return True
+        if pid > 0:
+            os.kill(pid, 0)
+    except OSError as error:  # EPERM: it exists, and belongs to another user
+        return error.errno != errno.ESRCH
     return True
 
 
