@@ -27,9 +27,8 @@ def is_safe_name(name: str) -> bool:
 def open_directory(path: str, dir_fd: int | None = None, for_listing: bool = True) -> int | None:
     """Return a descriptor of the directory, for the ``dir_fd`` of later calls; None if it does not exist.
 
-    With ``dir_fd``, ``path`` is relative to that directory, and a symbolic
-    link is not followed. Without ``for_listing``, search permission is
-    enough, as on a home of mode 0711. Raises UnsafeFileError if the directory
+    With ``dir_fd``, ``path`` is relative to that directory, and a symbolic link is not followed. Without
+    ``for_listing``, search permission is enough, as on a home of mode 0711. Raises UnsafeFileError if the directory
     cannot be opened, and OSError if the host fails (RESOURCE_ERRNOS).
     """
     flags = _DIRECTORY if dir_fd is None else _DIRECTORY | os.O_NOFOLLOW
@@ -46,10 +45,7 @@ def open_directory(path: str, dir_fd: int | None = None, for_listing: bool = Tru
 
 
 def entry_exists(name: str, dir_fd: int) -> bool | None:
-    """Whether the directory has an entry of this name, even a broken link; None if it cannot be searched.
-
-    Raises OSError if the host fails.
-    """
+    """Whether the directory has this entry, even a broken link; None if it cannot be searched. OSError as above."""
     try:
         os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -62,10 +58,7 @@ def entry_exists(name: str, dir_fd: int) -> bool | None:
 
 
 def is_own_file(name: str, dir_fd: int, owner: int) -> bool:
-    """Whether the directory has a regular file of this name that belongs to ``owner`` or to root.
-
-    Raises OSError if the host fails.
-    """
+    """Whether the directory has a regular file of this name that belongs to ``owner`` or to root. OSError as above."""
     try:
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except (OSError, ValueError) as error:  # ValueError: the file system's charset cannot encode the name
@@ -78,12 +71,10 @@ def is_own_file(name: str, dir_fd: int, owner: int) -> bool:
 def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = None) -> str | None:
     """Return the text of a regular file, cut after ``limit`` bytes; None if the file does not exist.
 
-    ``path`` is relative to ``dir_fd`` if given. Opening never blocks and
-    follows no symbolic link. The checks are made on the open descriptor, so
-    nobody can swap the file between check and read. Raises UnsafeFileError for
-    a link, a FIFO, a device, a directory, a file without read permission and,
-    with ``owner``, one that belongs to neither that uid nor root. Raises
-    OSError if the host fails.
+    ``path`` is relative to ``dir_fd`` if given. Opening never blocks and follows no symbolic link. The checks are made
+    on the open descriptor, so nobody can swap the file between check and read. Raises UnsafeFileError for a link, a
+    FIFO, a device, a directory, a file without read permission and, with ``owner``, one that belongs to neither that
+    uid nor root. Raises OSError if the host fails.
     """
     try:
         descriptor = os.open(path, _READ, dir_fd=dir_fd)
@@ -98,29 +89,16 @@ def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = 
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnsafeFileError(f"{path}: is not a regular file")
-        if owner is not None and not _is_owned(status, owner):
+        # The owner of a directory can rename a file of root's in it, and so publish a secret of root's if the daemon is
+        # root. A second hard link may come from any directory.
+        is_public = status.st_uid == 0 and status.st_nlink == 1 and status.st_mode & stat.S_IROTH
+        if owner is not None and status.st_uid != owner and not is_public:
             raise UnsafeFileError(f"{path}: belongs to another user")
-        return _read(descriptor, limit)
+        data = bytearray()
+        while len(data) <= limit and (more := os.read(descriptor, limit + 1 - len(data))):
+            data += more
     finally:
         os.close(descriptor)
-
-
-def _is_owned(status: os.stat_result, owner: int) -> bool:
-    """Whether the file belongs to this uid, or to root and is public.
-
-    The owner of a directory can rename a file of root's in it, and so publish
-    a secret of root's if the daemon is root. A second hard link may come from
-    any directory.
-    """
-    is_public = status.st_nlink == 1 and status.st_mode & stat.S_IROTH
-    return status.st_uid == owner or bool(status.st_uid == 0 and is_public)
-
-
-def _read(descriptor: int, limit: int) -> str:
-    """The text up to the limit, ended by the line ``[answer cut]`` if the file is longer."""
-    data = bytearray()
-    while len(data) <= limit and (more := os.read(descriptor, limit + 1 - len(data))):
-        data += more
     if len(data) <= limit:
         return decode_file(bytes(data))
     if data[:2] in _UTF_16:

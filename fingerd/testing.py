@@ -1,7 +1,4 @@
-"""Checks for the tests of a backend: what every backend must do.
-
-They need no test framework: an AssertionError says what is wrong.
-"""
+"""What every backend must do, for the tests of a backend, in any test framework: AssertionError says what is wrong."""
 
 import threading
 import time
@@ -26,9 +23,8 @@ def make_lookup(username: str, seconds: float = 10, by_name: bool = False, verbo
 def check_backend(backend: Backend, known: str = "") -> None:
     """Check that hostile names are unknown and, if ``known`` is given, that this user is found once and first.
 
-    That is checked in 32 threads at the same time too. The user list, if there
-    is one, is read to its end. Raises AssertionError with what is wrong, and
-    whatever the backend raises.
+    That is checked in 32 threads at the same time too. The user list, if there is one, is read to its end. Raises
+    AssertionError with what is wrong, and whatever the backend raises.
     """
     hostile = (*HOSTILE_NAMES, f"../{known}", f"./{known}") if known else HOSTILE_NAMES
     for by_name in (False, True):
@@ -39,15 +35,11 @@ def check_backend(backend: Backend, known: str = "") -> None:
             logins = [person.login for person in backend.find(make_lookup(known, by_name=by_name))]
             _check(logins[:1] == [known], f"{known} must be found first, but the result is {logins}")
             _check(logins.count(known) == 1, f"{known} must be found once, but the result is {logins}")
-    _check_list(backend)
-    if known:
-        _check_threads(backend, known)
-
-
-def _check_list(backend: Backend) -> None:
     for person in backend.list_users(make_lookup("", TIMEOUT)) or ():
         _check(isinstance(person, Person), f"the list must consist of people, but has {person!r}")
         _check(bool(person.login) or person.text is not None, f"{person!r} in the list has neither a login nor a text")
+    if known:
+        _check_threads(backend, known)
 
 
 def _check_threads(backend: Backend, known: str) -> None:

@@ -1,8 +1,7 @@
 """The people that queries ask about.
 
-RFC 1288 3.2.3 calls the pieces of user information atoms: each field of
-:class:`Person` but ``text`` is one, and a policy may hide each. An atom that
-is unknown or hidden is empty or None.
+RFC 1288 3.2.3 calls the pieces of user information atoms: each field of :class:`Person` but ``text`` is one, and a
+policy may hide each. An atom that is unknown or hidden is empty or None.
 """
 
 import dataclasses
@@ -63,15 +62,10 @@ TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person that a backend returns.
+    """A person that a backend returns."""
 
-    ``text`` is an answer that is sent as it is; its login is "" if it is a whole
-    user list ({C}). ``sessions`` is () if the person is not logged in, None if
-    that is unknown. ``plan`` is "" if the person has none.
-    """
-
-    login: str
-    text: str | None = None
+    login: str  # "" for a text that is a whole user list ({C})
+    text: str | None = None  # an answer that is sent as it is
     _: KW_ONLY
     name: str = ""  # the full name
     office: str = ""
@@ -80,12 +74,12 @@ class Person:
     job: str = ""
     directory: str = ""
     shell: str = ""
-    sessions: tuple[Session, ...] | None = None
+    sessions: tuple[Session, ...] | None = None  # () if not logged in, None if that is unknown
     last_login: LastLogin | None = None
     mail: Mail | None = None
     forward: str = ""  # address that mail is forwarded to
     project: str = ""
-    plan: str | None = None
+    plan: str | None = None  # "" if the person has none
     pgpkey: str = ""
     pubkey: str = ""
     pronouns: str = ""
@@ -107,11 +101,8 @@ class Person:
     def merged_with(self, other: "Person") -> "Person":
         """A copy whose unknown atoms are filled in from ``other``; the login stays."""
         values = {atom: getattr(other, atom) for atom in ("text", *ATOMS) if atom != "login"}
-        missing = {
-            atom: value
-            for atom, value in values.items()
-            if value is not None and getattr(self, atom) in ((None, "") if value else (None,))
-        }
+        known = {atom: value for atom, value in values.items() if value is not None}
+        missing = {a: value for a, value in known.items() if getattr(self, a) in ((None, "") if value else (None,))}
         return dataclasses.replace(self, **missing)
 
     def matches_name(self, name: str) -> bool:

@@ -1,7 +1,6 @@
 """Converts database rows, LDAP entries and JSON documents to people, by a mapping from atoms to values.
 
-A path into a JSON document is a sequence of keys and list indexes (from 0),
-separated by dots, as in ``profile.phones.0``.
+A path into a JSON document is a sequence of keys and list indexes (from 0), separated by dots: ``profile.phones.0``.
 """
 
 import json
@@ -28,22 +27,14 @@ def check_fields(fields: Iterable[str]) -> None:
 
 
 def person_of(username: str, values: Mapping[str, object]) -> Person:
-    """A person with these atoms; None and keys that are not atoms are ignored.
-
-    The login is the value of ``login``, or ``username`` without one.
-    """
-    known: dict[str, Any] = {
-        atom: as_text(value) for atom, value in values.items() if value is not None and atom in MAPPABLE_ATOMS
-    }
-    login = known.pop(LOGIN, "") or username
-    return Person(login, **{"plan": PLAN_ABSENT, **known})
+    """A person with these atoms, and ``username`` without a login; None and keys that are not atoms are ignored."""
+    known: dict[str, Any] = {"plan": PLAN_ABSENT}
+    known |= {atom: as_text(value) for atom, value in values.items() if value is not None and atom in MAPPABLE_ATOMS}
+    return Person(known.pop(LOGIN, "") or username, **known)
 
 
 def as_text(value: object) -> str:
-    """A value of an external type as text: bytes are decoded as UTF-8 or Latin-1, list items become lines.
-
-    None is ignored in a list.
-    """
+    """A value of an external type as text: bytes are decoded as UTF-8 or Latin-1, list items but None become lines."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
@@ -85,9 +76,8 @@ def check_paths(fields: Mapping[str, str], has_list: bool, **others: str | None)
 def people_of(document: bytes, path: str | None, fields: Mapping[str, str], username: str) -> tuple[Person, ...]:
     """The people at ``path`` of a JSON document, with atoms from the paths ``fields``; none for null or an empty list.
 
-    A person without a login gets ``username``; the person with that login
-    comes first. Null and missing values are ignored. Raises ValueError if the
-    document is not JSON or has another structure.
+    A person without a login gets ``username``; the person with that login comes first. Null and missing values are
+    ignored. Raises ValueError if the document is not JSON or has another structure.
     """
     try:
         text = document.decode().removeprefix("\ufeff")
@@ -118,11 +108,9 @@ def _atoms(entry: object, fields: Mapping[str, str]) -> dict[str, object]:
     atoms: dict[str, object] = {}
     for atom, path in fields.items():
         value = _value_at(path, entry)
-        if value is _MISSING or value is None:
-            continue
         if isinstance(value, list):
             atoms[atom] = [_text_of(item, path) for item in value if item is not None]
-        else:
+        elif value is not _MISSING and value is not None:
             atoms[atom] = _text_of(value, path)
     return atoms
 

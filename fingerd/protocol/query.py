@@ -22,16 +22,12 @@ _CONTROLS = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f]")  # except tab
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query (RFC 1288 2.3): {C} if empty, {Q2} with hosts, else {Q1}.
+    """One query (RFC 1288 2.3): {C} if empty, {Q2} with hosts, else {Q1}."""
 
-    ``username`` is {U}, ``hosts`` the {H} tokens from left to right,
-    ``verbose`` the {W} token, ``charset`` the encoding of the line.
-    """
-
-    username: str = ""
-    hosts: tuple[str, ...] = ()
-    verbose: bool = False
-    charset: str = field(default="utf-8", compare=False)
+    username: str = ""  # {U}
+    hosts: tuple[str, ...] = ()  # the {H} tokens, from left to right
+    verbose: bool = False  # {W}
+    charset: str = field(default="utf-8", compare=False)  # of the line
 
     @property
     def is_list(self) -> bool:
@@ -45,20 +41,17 @@ class Query:
 
     def encode(self) -> bytes:
         """The query line with its CR LF; ``parse_query`` returns an equal query for it."""
-        words = ["/W"] if self.verbose else []
         name = "@".join((self.username, *self.hosts))
-        if name:
-            words.append(name)
+        words = filter(None, ("/W" if self.verbose else "", name))
         return " ".join(words).encode(self.charset).replace(IAC, IAC + IAC) + CRLF
 
 
 def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     """Parse one query line, with or without its line end.
 
-    Raises QueryError for control characters and bad hosts, QueryTooLongError
-    for more than ``max_bytes`` bytes, the line end not counted. More than RFC
-    1288 2.3 is accepted where it is harmless: ``/w``, a trailing ``/W`` (RFC
-    1196), spaces and tabs at either end, telnet sequences.
+    Raises QueryError for control characters and bad hosts, QueryTooLongError for more than ``max_bytes`` bytes, the
+    line end not counted. More than RFC 1288 2.3 is accepted where it is harmless: ``/w``, a trailing ``/W`` (RFC 1196),
+    spaces and tabs at either end, telnet sequences.
     """
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     if len(line) > max_bytes:
@@ -69,9 +62,7 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     if not text.isprintable() and _CONTROLS.search(text):
         raise QueryError("control characters")
     text = text.strip(WHITESPACE)
-    verbose = False
-    if "/" in text:
-        text, verbose = _take_verbose(text)
+    text, verbose = _take_verbose(text) if "/" in text else (text, False)
     if "@" not in text:
         return Query(text, (), verbose, charset)
     username, *hosts = (part.strip(WHITESPACE) for part in text.split("@"))

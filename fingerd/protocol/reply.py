@@ -22,8 +22,8 @@ CRLF = b"\r\n"
 def encode_reply(text: str, charset: str = "utf-8") -> bytes:
     """Encode an answer: every line ends with CR LF (RFC 1288 2.2), and tab is the only other control character.
 
-    The text may have CR LF, LF or CR as line ends. Other control characters, lone
-    surrogates and characters outside ``charset`` become ``?``.
+    The text may have CR LF, LF or CR as line ends. Other control characters, lone surrogates and characters outside
+    ``charset`` become ``?``.
     """
     if not text.isprintable():
         text = UNSAFE.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
