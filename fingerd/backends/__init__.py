@@ -1,9 +1,7 @@
 """The Backend protocol, what the author of a backend needs for it, and how ``type:`` finds a backend by its name.
 
-The backend ``static`` is the class ``Static`` in ``fingerd.backends.static``:
-a frozen dataclass whose fields are its options and whose docstring is its
-documentation. Other packages add backends through the entry-point group
-``fingerd.backends``; they cannot replace a built-in one.
+The backend ``static`` is the class ``Static`` in ``fingerd.backends.static``. Other packages add backends through the
+entry-point group ``fingerd.backends``; they cannot replace a built-in one.
 """
 
 import importlib
@@ -47,8 +45,8 @@ class Lookup:
 class Backend(Protocol):
     """A source of people. It is built when the configuration is read, and shared by all threads.
 
-    A backend is a frozen dataclass: its fields are its options. The properties
-    describe its answers; most backends set a class attribute instead.
+    It is a frozen dataclass: its fields are its options, its docstring is its documentation. The properties describe
+    its answers; most backends set a class attribute instead.
     """
 
     @property
@@ -161,11 +159,7 @@ def _entry_points() -> Mapping[str, importlib.metadata.EntryPoint]:
 
 
 def load_type(name: str) -> type[Any]:
-    """The class of the backend ``name``.
-
-    Raises UnknownTypeError if there is no such backend, and ImportError if a
-    library that it needs is not installed or its package is broken.
-    """
+    """The class of the backend ``name``. Raises UnknownTypeError, or ImportError if it cannot be imported."""
     if _is_builtin(name):
         return _load_builtin(name)
     point = _entry_points().get(name)

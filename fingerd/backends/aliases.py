@@ -1,8 +1,7 @@
 """``type: aliases``: other names for the users of another backend.
 
-An alias has targets: usernames, other aliases, or paths of text files, which begin with ``/``, ``./`` or ``../``.
-Aliases are read from the configuration and from a file in the format of FreeBSD's finger.conf(5): one ``alias:target``
-a line; lines that begin with ``#`` are comments.
+An alias has targets: usernames, other aliases, or paths of text files, which begin with ``/``, ``./`` or ``../``. A
+file of aliases has the format of FreeBSD's finger.conf(5): one ``alias:target`` a line; comments begin with ``#``.
 """
 
 import math
@@ -65,7 +64,6 @@ class Aliases(Composite):
 
     @property
     def members(self) -> Sequence[Backend]:
-        """The other backend."""
         return (self.backend,)
 
     @property

@@ -34,7 +34,6 @@ class Chain(Composite):
 
     @property
     def members(self) -> Sequence[Backend]:
-        """The backends, in order."""
         return self.backends
 
     @property
@@ -43,11 +42,8 @@ class Chain(Composite):
         return self.on_error == "skip" or super().may_be_partial
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """The people of the first member that finds any; with ``by_name`` those of all members, each login once.
-
-        Otherwise a full name in one member would hide a login in another.
-        """
-        if not lookup.by_name:
+        """The people of the first member that finds any; with ``by_name`` those of all members, each login once."""
+        if not lookup.by_name:  # a full name in one member must not hide a login in another
             if self.merge:
                 return self._merged(lookup)
             return next(filter(None, (self._find(backend, lookup) for backend in self.backends)), ())

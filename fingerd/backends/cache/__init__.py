@@ -49,7 +49,6 @@ class Cache(Composite):
 
     @property
     def members(self) -> Sequence[Backend]:
-        """The other backend."""
         return (self.backend,)
 
     @property

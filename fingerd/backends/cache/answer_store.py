@@ -83,20 +83,19 @@ class AnswerStore:
     def store(self, key: Key, answer: CachedAnswer) -> None:
         """A look-up succeeded: replace all that is stored for this key, and close the circuit breaker."""
         self._consecutive_failures, self._open_until = 0, 0.0
-        for entries in (self._answers, self._unknown, self._failures):
-            entries.pop(key, None)
-        size = people_bytes(answer.people) + _key_bytes(key)
-        if size <= MAX_ANSWER_BYTES:
+        for stored in (self._answers, self._unknown, self._failures):
+            stored.pop(key, None)
+        entries = _to_entries(key, people_bytes(answer.people))
+        if entries <= MAX_ANSWER_BYTES // ENTRY_BYTES:
             with suppress(ValueError):  # larger than all entries together
                 where = self._unknown if answer.people == () else self._answers
-                where[key] = answer._replace(entries=_to_entries(size))
+                where[key] = answer._replace(entries=entries)
 
     def fail(self, key: Key, cause: str, now: float) -> None:
         """A look-up failed. Without a cause, keys that have no stale answer are looked up again at once."""
         cause = cause[:MAX_CAUSE_CHARACTERS]
-        entries = _to_entries(_key_bytes(key) + getsizeof(cause))
         with suppress(ValueError):  # larger than all entries together
-            self._failures[key] = _Failure(cause, now + RETRY_SECONDS, entries)
+            self._failures[key] = _Failure(cause, now + RETRY_SECONDS, _to_entries(key, getsizeof(cause)))
         if key in self._answers:  # failures for names that anyone may invent say nothing about the known ones
             self._consecutive_failures += 1
             if self._consecutive_failures >= BREAKER_THRESHOLD:
@@ -117,9 +116,5 @@ def person_bytes(person: Person) -> int:
     return PERSON_BYTES + texts + SESSION_BYTES * len(person.sessions or ())
 
 
-def _key_bytes(key: Key) -> int:
-    return KEY_BYTES + getsizeof(key[0])
-
-
-def _to_entries(size: int) -> int:
-    return -(-size // ENTRY_BYTES)
+def _to_entries(key: Key, size: int) -> int:
+    return -(-(KEY_BYTES + getsizeof(key[0]) + size) // ENTRY_BYTES)

@@ -3,7 +3,6 @@
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from fingerd.backends.scenario.actions import ENDINGS, Action, Ending
 
@@ -31,20 +30,16 @@ class PersonState:
     last_session: TimedSession | None = None  # the latest login, whether it has ended or not
 
 
-class _Change(NamedTuple):
-    """The state of a person from a time on: None before they are created, and after they are deleted."""
-
-    time: float
-    state: PersonState | None
+_Change = tuple[float, PersonState | None]  # the state from a time on, None after the person is deleted
 
 
+@dataclass(frozen=True, slots=True)
 class Timeline:
-    """The states of all people over time. It is immutable."""
+    """The states of all people over time."""
 
-    def __init__(self, changes: Mapping[str, Sequence[_Change]], end: float, ending: Ending) -> None:
-        self._changes = changes
-        self._end = end
-        self._ending = ending
+    _changes: Mapping[str, Sequence[_Change]]  # by login
+    _end: float
+    _ending: Ending
 
     def position(self, elapsed: float) -> float | None:
         """The time on the timeline, when so many seconds have passed since the start; None if it has stopped."""
@@ -59,8 +54,8 @@ class Timeline:
     def state(self, login: str, time: float) -> PersonState | None:
         """The person with this login at that time; None if there is none."""
         changes = self._changes.get(login, ())
-        index = bisect(changes, time, key=lambda change: change.time)
-        return changes[index - 1].state if index else None
+        index = bisect(changes, time, key=lambda change: change[0])
+        return changes[index - 1][1] if index else None
 
     def states(self, time: float) -> Iterator[PersonState]:
         """All people at that time, in the order of their creation."""
@@ -80,7 +75,7 @@ def replay(actions: Sequence[Action]) -> Timeline:
             break
         history = changes.setdefault(action.login, [])
         try:
-            history.append(_Change(action.time, _apply(action, history[-1].state if history else None)))
+            history.append((action.time, _apply(action, history[-1][1] if history else None)))
         except ValueError as error:
             raise ValueError(f"{action.place}: {error}") from error
     return Timeline(changes, end, ending)

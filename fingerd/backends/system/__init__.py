@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fingerd.backends import Backend, Lookup
 from fingerd.backends.system.accounts import ACCOUNTS_FILE, Account, Accounts
@@ -31,9 +31,8 @@ MAX_PADDED = 4  # hidden people of one name; more of them can be detected by the
 class System(Backend):
     """The accounts of the host: passwd and GECOS, sessions and idle times, last login, mail, .plan and so on.
 
-    Accounts from ``min_uid`` on and those named in ``also`` are shown, except
-    those with a file .nofinger, or with a home that the daemon cannot search
-    and nothing in the directory ``plans``.
+    Accounts from ``min_uid`` on and those named in ``also`` are shown, except those with a file .nofinger, or with a
+    home that the daemon cannot search and nothing in the directory ``plans``.
     """
 
     repeatable_seconds: ClassVar[float] = 1.0
@@ -59,13 +58,10 @@ class System(Backend):
         return _Sources(self)
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """The person with this login and, with ``by_name``, those whose full name matches.
-
-        Raises BackendError if the host is out of descriptors or memory.
-        """
+        """The person with this login and, with ``by_name``, those whose full name matches."""
         try:
             return self._find(lookup)
-        except OSError as error:
+        except OSError as error:  # the host is out of descriptors or memory
             raise BackendError(f"system: {error}") from error
 
     def _find(self, lookup: Lookup) -> Sequence[Person]:
@@ -133,6 +129,8 @@ class System(Backend):
         texts = sources.homes.read(login, uid, account.home, FILE_ATOMS if verbose else SHORT_ATOMS)
         if texts is None:
             return None
+        plan = "" if self.homes or self.plans else None  # of a person without one
+        atoms: dict[str, Any] = {"plan": plan, **texts, "pronouns": texts.get("pronouns", "").strip()}
         return Person(
             login,
             name=account.name,
@@ -144,12 +142,7 @@ class System(Backend):
             sessions=sources.sessions.for_login(login, time.time()) if self.sessions else None,
             last_login=sources.last_logins.for_login(login, uid) if self.last_login else None,
             mail=mail_of(login, self.mail) if self.mail and verbose else None,
-            forward=texts.get("forward", ""),
-            project=texts.get("project", ""),
-            plan=texts.get("plan", "" if self.homes or self.plans else None),
-            pgpkey=texts.get("pgpkey", ""),
-            pubkey=texts.get("pubkey", ""),
-            pronouns=texts.get("pronouns", "").strip(),
+            **atoms,
         )
 
     def _read_dummy_home(self) -> None:

@@ -83,16 +83,13 @@ class Accounts:
             self._query_name_service(f"{login}{self._dummy_suffix}")
 
     def find_by_name(self, name: str, deadline: float) -> Iterator[Account]:
-        """The accounts whose full name has all words of ``name``, those of passwd first, without duplicates.
-
-        Raises BackendError if the name service does not list its accounts by the deadline (``time.monotonic()``).
-        """
+        """The accounts whose full name has all words of ``name``; BackendError if they are not listed in time."""
         wanted = name_words(name)
         if not wanted:
             return
         word = next(iter(wanted))
         logins = [*self._read_passwd_index().logins.get(word, ()), *self._name_service.logins(deadline).get(word, ())]
-        for login in dict.fromkeys(logins):
+        for login in dict.fromkeys(logins):  # the same account may be in both
             account = self.find(login)  # may differ from the account that was listed under this login
             if account and wanted <= name_words(account.name):
                 yield account
@@ -104,7 +101,6 @@ class Accounts:
         return uid >= self._min_uid and account.login != _NOBODY and not any(uid in ids for ids in _NOT_PEOPLE)
 
     def _read_passwd_index(self) -> "_PasswdIndex":
-        """The index of the file's current contents."""
         if self._index.signature != signature(self._passwd):
             with self._index_lock:
                 before = signature(self._passwd)
@@ -139,10 +135,7 @@ class _PasswdIndex:
 
 
 class _NameServiceIndex:
-    """Logins by the words of full names, as the name service lists them.
-
-    Listing an LDAP server may take long. So a separate thread does it, and the previous list is used meanwhile.
-    """
+    """Logins by the words of full names, listed by a separate thread: the name service may ask a slow LDAP server."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -151,7 +144,7 @@ class _NameServiceIndex:
         self._is_listing = False
 
     def logins(self, deadline: float) -> Mapping[str, Sequence[str]]:
-        """The last list; raises BackendError if there is none by the deadline."""
+        """The last list, while the next one is being made; raises BackendError if there is none by the deadline."""
         with self._changed:
             if time.monotonic() >= self._valid_until and not self._is_listing:
                 self._is_listing = True

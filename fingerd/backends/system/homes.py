@@ -70,16 +70,13 @@ class Homes:
         return _Place(not is_hidden, directory, _AT_HOME)
 
     def _open_published(self, login: str, uid: int, opened: ExitStack) -> _Place:
-        """The directory LOGIN below ``plans``, or else ``plans`` itself, where the file LOGIN is a plan.
-
-        Hides the person if it cannot be searched. A directory LOGIN of another user is ignored.
-        """
+        """The directory LOGIN below ``plans``, unless another user's; or ``plans``, where the file LOGIN is a plan."""
         if self.plans is None or not is_safe_name(login):
             return _NO_PLACE
         try:
             plans = _open(self.plans, None, opened)
             own = None if plans is None else _open(login, plans, opened)
-        except UnsafeFileError:
+        except UnsafeFileError:  # it cannot be searched
             return _Place(False)
         if plans is None:
             return _NO_PLACE

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -115,14 +116,11 @@ class _Database:
 
 
 def _rows(path: str, query: str) -> Iterator[tuple[str, LastLogin]]:
-    connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-    try:
+    with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
         connection.text_factory = read_text
         for _, login, when, terminal, host in connection.execute(query):
             if isinstance(when, int | float):  # a column of SQLite can hold any type
                 yield str(login), LastLogin(float(when) or None, _text(terminal), _text(host))
-    finally:
-        connection.close()
 
 
 def _text(value: object) -> str:

@@ -1,14 +1,13 @@
 """Login sessions from systemd-logind over D-Bus, for hosts that keep no utmp; the only importer of jeepney.
 
-The interface is org.freedesktop.login1(5). The files in /run/systemd/sessions
-are faster to read, but their headers declare them private.
+The interface is org.freedesktop.login1(5). The files in /run/systemd/sessions are private, as their headers declare.
 """
 
 import itertools
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ class Logind:
         for key in map(tuple, listed):
             session = self._final.get(key)
             if session is None:
-                session = _with_terminal(_read_session(bus, str(key[-1]), deadline))
+                session = _read_session(bus, str(key[-1]), deadline)
             if session is None:
                 continue
             is_complete = session.class_ != "user-incomplete"
@@ -139,43 +138,43 @@ class _Bus:
 
 
 def _read_session(bus: _Bus, path: str, deadline: float) -> _Session | None:
-    """One session; None if it has ended meanwhile."""
+    """One session; None if it has ended meanwhile, or has no terminal yet."""
     try:
         (properties,) = bus.call(Properties(DBusAddress(path, _NAME, f"{_NAME}.Session")).get_all(), deadline)
     except DBusErrorResponse:
         return None
     values: Mapping[str, Any] = {name: value for name, (_, value) in properties.items()}
     since, idle_since = values.get("Timestamp"), values.get("IdleSinceHint")
-    graphical = values.get("Type") in _GRAPHICAL
+    graphical, leader = values.get("Type") in _GRAPHICAL, int(values.get("Leader") or 0)
+    terminal: str | None = str((graphical and values.get("Display")) or values.get("TTY") or "")
+    if not graphical and terminal in ("", "ssh"):  # logind does not know terminals of ssh, which sshd opens later
+        terminal = _find_terminal(leader)
+    if terminal is None:
+        return None
     login = Login(
         user=str(values["Name"]),
-        terminal=str((graphical and values.get("Display")) or values.get("TTY") or ""),
+        terminal=terminal,
         host=str(values.get("RemoteHost") or ""),
         since=since / 1e6 if since else None,
         graphical=graphical,
         idle_since=idle_since / 1e6 if graphical and values.get("IdleHint") and idle_since else None,
     )
-    return _Session(login, str(values.get("Class")), int(values.get("Leader") or 0))
+    return _Session(login, str(values.get("Class")), leader)
 
 
-def _with_terminal(session: _Session | None) -> _Session | None:
-    """The session with its terminal, "" if /proc hides processes of other users; None if it has none yet.
-
-    logind does not know terminals of ssh, which sshd opens later. So the first one of the session's processes counts.
-    """
-    if session is None or session.login.graphical or session.login.terminal not in ("", "ssh"):
-        return session
-    processes = [session.leader]
+def _find_terminal(leader: int) -> str | None:
+    """The first terminal of the leader and its descendants, "" if /proc hides them; None if they have none yet."""
+    processes = [leader]
     for process in processes:
         try:
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
         except OSError:
-            if process == session.leader:
-                return replace(session, login=replace(session.login, terminal=""))
+            if process == leader:
+                return ""
             continue
         if terminal := _terminal_name(int(fields[4])):
-            return replace(session, login=replace(session.login, terminal=terminal))
+            return terminal
         processes += map(int, children[: max(MAX_PROCESSES - len(processes), 0)])
     return None
 

@@ -1,7 +1,7 @@
 """Login sessions with their idle times, from utmp or else from systemd-logind.
 
-Debian 13 no longer keeps a utmp. Either source is read again after a second,
-and earlier if utmp changes; a terminal's times are read for every answer.
+Debian 13 no longer keeps a utmp. Either source is read again after a second, and earlier if utmp changes; a terminal's
+times are read for every answer.
 """
 
 import os
