@@ -83,7 +83,6 @@ def read_config(
 
 
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
-    """Read a mapping with a ``type`` as a backend of that type."""
     before = reader.document.error_count
     scalar = read_scalar(node)
     if scalar and scalar.kind == "text":
@@ -116,16 +115,12 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
 
 
 def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
-    """Read one address of ``listen``: a text, or a mapping for a unix socket."""
     if isinstance(node, yaml.MappingNode):
         return reader.read_fields(node, UnixAddress, path)
     scalar = read_scalar(node)
     if scalar is None:
         return reader.fail(node, path, "must be an address")
-    try:
-        return parse_listen(scalar.text if scalar.text.isdigit() else to_text(scalar))
-    except ValueError as error:
-        return reader.fail(node, path, str(error))
+    return parse_listen(scalar.text if scalar.text.isdigit() else to_text(scalar))
 
 
 def _read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:

@@ -135,10 +135,7 @@ def remove_options(document: Document, names: Collection[str]) -> None:
 
 
 def override_options(document: Document, options: Mapping[str, tuple[str, str]]) -> None:
-    """Replace options of the file by command line options: ``section.option`` to (the flag, its text).
-
-    The flag, such as ``--uid``, is the location of problems with the text.
-    """
+    """Replace options of the file by command line options: ``section.option`` to (the flag, its text)."""
     for path, (flag, text) in options.items():
         name, option = path.split(".")
         if section := _section(document.root, name, flag):

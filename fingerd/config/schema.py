@@ -1,20 +1,9 @@
 """YAML nodes to dataclasses: fields are options, and their types are the schema. Knows no option of fingerd.
 
-The type of a field says which values the file may hold:
-
-=====================================  ==========================================
-``str``, ``bool``                      a text, true or false
-``Annotated[T, convert]``              what ``convert(Scalar) -> T`` accepts; its ValueError is the problem
-``Literal["a", True]``                 one of these words
-``X | None``                           ``null`` is None
-``X | SomeDataclass``                  a mapping is read as the dataclass, any other value as X
-``Literal[False] | X``                 one of these words, any other value as X
-``tuple[T, ...]``                      a list, or a single T
-``Mapping[str, T]``                    a mapping with arbitrary keys
-a dataclass                            a mapping whose keys are its fields (``from_`` is the option ``from``)
-=====================================  ==========================================
-
-For any other type, the caller passes a ``CustomReader``.
+docs/backends.md lists the types and the values of each. ``Annotated[T, convert]`` takes what ``convert(Scalar) -> T``
+accepts; its ValueError is the problem. ``X | SomeDataclass`` takes a mapping as the dataclass, ``Literal[False] | X``
+one of the words as such; any other value is read as X. The field ``from_`` is the option ``from``. For any other type,
+the caller passes a ``CustomReader``.
 """
 
 import dataclasses
@@ -106,7 +95,10 @@ class Reader:
             self._ancestors.pop()
 
     def _read(self, node: yaml.Node, kind: Any, path: str) -> Any:
-        value = self._read_as(node, kind, path)
+        try:
+            value = self._read_as(node, kind, path)
+        except ValueError as error:
+            return self.fail(node, path, str(error))
         if dataclasses.is_dataclass(value):  # only these have an identity: equal texts and numbers may be one object
             self._read_values.setdefault(id(value), (value, kind, (node, path)))
         return value
@@ -128,10 +120,7 @@ class Reader:
             if isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:"):
                 return self.fail(node, path, f"unknown tag {node.tag}")
             return self.fail(node, path, f"must be {describe(kind)}{_quote_hint(node) if kind is str else ''}")
-        try:
-            return convert(scalar, kind)
-        except ValueError as error:
-            return self.fail(node, path, str(error))
+        return convert(scalar, kind)
 
     def _read_either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
         if types.NoneType in kinds and _is_null(node):
@@ -158,7 +147,10 @@ class Reader:
         return INVALID if any(value is INVALID for value in values.values()) else types.MappingProxyType(values)
 
     def read_fields(self, node: yaml.Node, kind: Any, path: str, extra_keys: tuple[str, ...] = ()) -> Any:
-        """A dataclass from a mapping, or INVALID; ``extra_keys`` are keys of the mapping that the caller reads."""
+        """A dataclass from a mapping, or INVALID; ``extra_keys`` are keys of the mapping that the caller reads.
+
+        Raises ValueError for a combination of options that is wrong.
+        """
         hints = get_type_hints(kind, include_extras=True)
         fields = {field.name.rstrip("_"): field for field in dataclasses.fields(kind) if field.init}
         before = self.document.error_count
@@ -181,8 +173,6 @@ class Reader:
             return kind(**values)
         except OptionError as error:  # one option is wrong, or something below it
             return self.fail(*self._below((node, path), error.keys), str(error))
-        except ValueError as error:  # the combination of options is wrong
-            return self.fail(node, path, str(error))
 
     def _below(self, origin: Origin, keys: Sequence[str]) -> Origin:
         """The origin of the option at the end of the keys; a missing option has the node of its mapping."""
@@ -220,7 +210,7 @@ class Reader:
         return found
 
 
-CustomReader = Callable[[Reader, yaml.Node, str], Any]
+CustomReader = Callable[[Reader, yaml.Node, str], Any]  # its ValueError is the problem
 
 
 def _quote_hint(node: yaml.Node) -> str:
