@@ -44,7 +44,6 @@ def check_backend(backend: Backend, known: str = "") -> None:
 
 def _check_threads(backend: Backend, known: str) -> None:
     wrong: list[str] = []
-    finished: list[bool] = []
 
     def work() -> None:
         try:
@@ -52,8 +51,7 @@ def _check_threads(backend: Backend, known: str) -> None:
                 logins = [person.login for person in backend.find(make_lookup(known, TIMEOUT))]
                 if logins[:1] != [known]:
                     wrong.append(f"a thread found {logins} for {known}")
-            finished.append(True)
-        except Exception as error:
+        except BaseException as error:  # whatever ends the thread
             wrong.append(f"a thread raised {error!r}")
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
@@ -62,7 +60,8 @@ def _check_threads(backend: Backend, known: str) -> None:
     for thread in threads:
         thread.join(TIMEOUT)
     _check(not wrong, "; ".join(sorted(set(wrong))))
-    _check(len(finished) == THREADS, f"only {len(finished)} of {THREADS} threads finished")
+    finished = sum(not thread.is_alive() for thread in threads)
+    _check(finished == THREADS, f"only {finished} of {THREADS} threads finished")
 
 
 def check_failing(backend: Backend) -> None:

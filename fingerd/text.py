@@ -6,6 +6,7 @@ ANSWER_CUT = "[answer cut]"  # the last line of a truncated text
 
 UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # control characters except tab and line feed: masked in answers
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # escaped for logs and terminals
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")  # line ends, tabs and form feeds
 
 
@@ -24,11 +25,7 @@ def decode_line(line: bytes) -> tuple[str, str]:
 
 def is_text(text: str) -> bool:
     """Whether the text can be encoded in UTF-8, which has no lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not _SURROGATE.search(text)
 
 
 def strip_line_end(line: bytes) -> bytes:

@@ -56,10 +56,7 @@ def _flatten(values: object) -> Iterator[object]:
 
 
 def check_paths(fields: Mapping[str, str], has_list: bool, **others: str | None) -> None:
-    """Raise OptionError for an unknown atom, an invalid path, or a user list without a path for the login.
-
-    ``others`` are further options whose values are paths; they need ``fields``.
-    """
+    """Raise OptionError for an unknown atom, an invalid path (``others`` are further ones), or a list without login."""
     check_fields(fields)
     for option, path in others.items():
         if path is not None and not fields:
@@ -124,7 +121,6 @@ def _text_of(value: object, path: str) -> str:
 
 
 def _value_at(path: str, value: object) -> object:
-    """The value at the end of the path, or _MISSING."""
     for step in path.split("."):
         if isinstance(value, dict):
             value = value.get(step, _MISSING)

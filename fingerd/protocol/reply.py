@@ -32,10 +32,7 @@ def encode_reply(text: str, charset: str = "utf-8") -> bytes:
 
 
 def cut_reply(reply: bytes, limit: int) -> bytes:
-    """Truncate a reply to ``limit`` bytes, at the end of a line, and append the line ``[answer cut]``.
-
-    A first line longer than ``limit`` is truncated between two UTF-8 characters.
-    """
+    """Truncate a reply to ``limit`` bytes, at the end of a line, and append the line ``[answer cut]``."""
     if len(reply) <= limit:
         return reply
     closing = ANSWER_CUT.encode() + CRLF
@@ -43,7 +40,7 @@ def cut_reply(reply: bytes, limit: int) -> bytes:
     end = reply.rfind(CRLF, 0, budget)
     if end >= 0:
         return reply[: end + len(CRLF)] + closing
-    budget = max(budget - len(CRLF), 0)
+    budget = max(budget - len(CRLF), 0)  # the first line is too long: it is cut between two UTF-8 characters
     for _ in range(3):  # a UTF-8 character has at most three continuation bytes
         budget -= budget > 0 and reply[budget] & 0xC0 == 0x80
     return reply[:budget] + CRLF + closing if budget else closing
