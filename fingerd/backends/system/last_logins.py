@@ -96,14 +96,10 @@ class _Database:
         self.exists = current is not None
         if current is None:
             return None
-        if self._is_stale(current):
-            with self._lock:
-                if self._is_stale(current):
-                    self._read(path, current)
-        return self._logins.get(login)
-
-    def _is_stale(self, current: object) -> bool:
-        return self._signature != current and time.monotonic() >= self._valid_until
+        with self._lock:
+            if self._signature != current and time.monotonic() >= self._valid_until:
+                self._read(path, current)
+            return self._logins.get(login)
 
     def _read(self, path: str, current: object) -> None:
         try:
