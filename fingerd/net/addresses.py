@@ -18,17 +18,12 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 UNICAST = IPv6Network("2000::/3")  # all other IPv6 addresses have site scope at most
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 # The special-purpose address registries (RFC 6890): the entries that are not globally reachable.
-NON_PUBLIC_NETWORKS = tuple(
-    map(
-        ip_network,
-        (
-            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-            *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
-            *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-            *("2001::/23", "2001:db8::/32", "3fff::/20"),
-        ),
-    )
-)
+_NON_PUBLIC = """
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24
+    192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
+    2001::/23 2001:db8::/32 3fff::/20
+"""
+NON_PUBLIC_NETWORKS = tuple(map(ip_network, _NON_PUBLIC.split()))
 
 _LABEL = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")  # as last label: some resolvers read 0x7f.1 and 2130706433 as addresses
@@ -41,16 +36,11 @@ def parse_address(text: str) -> IPAddress:
 
 
 def parse_host(text: str) -> Host:
-    """Return the host of a query: an address, in brackets or without, or a name; raise ValueError for any other text.
-
-    ``host:port`` and an address with a zone raise ValueError.
-    """
+    """Return a query's host: a name, or an address, with or without brackets; ValueError for a port, a zone or else."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" not in bare:
-        try:
+        with contextlib.suppress(ValueError):
             return parse_address(bare)
-        except ValueError:
-            pass
     return parse_host_name(text)
 
 
@@ -60,11 +50,8 @@ def parse_host_name(text: str) -> str:
         with contextlib.suppress(UnicodeError):  # IDNA cannot encode it
             name = (text if text.isascii() else text.encode("idna").decode()).lower().removesuffix(".")
             labels = name.split(".")
-            if (
-                len(name) <= NAME_CHARACTERS
-                and all(map(_LABEL.fullmatch, labels))
-                and not _NUMBER.fullmatch(labels[-1])
-            ):
+            is_valid = all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
+            if is_valid and len(name) <= NAME_CHARACTERS:
                 return name
     raise ValueError("not a host name")
 
@@ -75,24 +62,19 @@ def parse_source(text: str) -> Source:
         return "any"
     if text == "local":
         return "local"
-    try:
-        ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address, a network, any or local") from None
-    return parse_network(text)
+    return parse_network(text, "an address, a network, any or local")
 
 
-def parse_network(text: str) -> Network:
+def parse_network(text: str, expected: str = "an address or a network") -> Network:
     """Return a network, or an address as a network; IPv4-mapped ones as IPv4. Raise ValueError for any other text."""
     try:
         network = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{text!r} is not an address or a network") from None
+        raise ValueError(f"{text!r} is not {expected}") from None
     if "/" in text and str(network.network_address) != str(ip_address(text.partition("/")[0])):
         raise ValueError(f"{text} has host bits set (did you mean {network}?)")
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        mapped = network.network_address.ipv4_mapped
-        return ip_network((str(mapped), network.prefixlen - 96))
+        return IPv4Network((str(network.network_address.ipv4_mapped), network.prefixlen - 96))
     return network
 
 
@@ -124,15 +106,17 @@ def is_subnet(inner: Network, outer: Network) -> bool:
 
 def limit_key(client: str) -> str:
     """Return the key under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
-    return client if client == UNIX else _network(client, 32, 64)
+    return _network(client, 32, 64)
 
 
 def anonymized(client: str) -> str:
     """Return the client's network for a log without full addresses: an IPv4 /24, an IPv6 /48, or ``unix``."""
-    return client if client == UNIX else _network(client, 24, 48)
+    return _network(client, 24, 48)
 
 
 def _network(client: str, ipv4_bits: int, ipv6_bits: int) -> str:
+    if client == UNIX:
+        return client
     address = parse_address(client)
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, ipv6_bits), strict=False))
@@ -142,10 +126,9 @@ def _network(client: str, ipv4_bits: int, ipv6_bits: int) -> str:
 def is_public(address: IPAddress) -> bool:
     """Whether the address, or the IPv4 address that it embeds, is globally reachable."""
     if isinstance(address, IPv6Address):
-        if address in NAT64:
-            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.sixtofour is not None:
-            return is_public(address.sixtofour)
+        embedded = IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else address.sixtofour
+        if embedded is not None:
+            return is_public(embedded)
         if address not in UNICAST:
             return False
     return not any(address in network for network in NON_PUBLIC_NETWORKS)

@@ -1,10 +1,10 @@
 """Fetches web pages with a deadline, over the connections of ``http_transport``.
 
-On a redirect to another host none of the configured headers is sent, and only
-public addresses are connected to. The address that is checked is the one that
-is connected to: the name is not resolved a second time.
+On a redirect to another host none of the configured headers is sent, and only public addresses are connected to. The
+address that is checked is the one that is connected to: the name is not resolved a second time.
 """
 
+import contextlib
 import http.cookiejar
 import re
 import socket
@@ -24,7 +24,6 @@ POOL_CONNECTIONS = 32  # idle connections per host; as many as there are threads
 BACK_OFF_SECONDS = 0.1  # before the first retry; doubled before each further one
 
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)  # all that a fetch can raise
-
 
 _PASSWORD = re.compile("//[^/?#]*@")
 
@@ -82,17 +81,16 @@ def _may_retry(error: BaseException) -> bool:
 class Fetcher:
     """Fetches pages over persistent connections; thread-safe. No cookies, no proxy, at most MAX_REDIRECTS redirects.
 
-    ``headers`` are sent to the hosts of the requested addresses only. For
-    these hosts ``verify`` tells whether certificates are verified, or names a
-    file of trusted CAs. A failed connection is retried ``retries`` times
-    within the deadline.
+    ``headers`` are sent to the hosts of the requested addresses only. For these hosts ``verify`` tells whether
+    certificates are verified, or names a file of trusted CAs. A failed connection is retried ``retries`` times within
+    the deadline.
     """
 
     def __init__(self, headers: Mapping[str, str], verify: bool | str = True, retries: int = 0) -> None:
-        self._headers = dict(headers)
-        self._verify = verify
         self._retries = retries
         self._session = _session(public_only=False)
+        self._session.headers.update(headers)
+        self._session.verify = verify
         self._public_session = _session(public_only=True)  # own connections: those above may lead to any address
         if verify is False:  # warned of when the configuration is read, not for each page
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -100,20 +98,19 @@ class Fetcher:
     def get(self, address: str, deadline: float) -> requests.Response:
         """Return the response, whose body this thread must read; raise one of FAILURES if there is none by then.
 
-        Redirects are followed to the same host and port, or to its https; to
-        other hosts without the headers, and at public addresses only; never
-        from https to http.
+        Redirects are followed to the same host and port, or to its https; to other hosts without the headers, and at
+        public addresses only; never from https to http.
         """
         set_deadline(deadline)
-        for attempt in range(self._retries + 1):
+        for attempt in range(self._retries):
             try:
                 return self._get(address)
             except FAILURES as error:
                 pause = BACK_OFF_SECONDS * 2**attempt
-                if attempt == self._retries or not _may_retry(error) or deadline - time.monotonic() <= pause:
+                if not _may_retry(error) or deadline - time.monotonic() <= pause:
                     raise
                 time.sleep(pause)
-        raise AssertionError("unreachable")
+        return self._get(address)
 
     def _get(self, address: str) -> requests.Response:
         same_origin = True
@@ -135,16 +132,8 @@ class Fetcher:
 
     def _request(self, address: str, same_origin: bool) -> requests.Response:
         session = self._session if same_origin else self._public_session
-        headers, verify = (self._headers, self._verify) if same_origin else ({}, True)
         try:
-            return session.get(
-                address,
-                headers=headers,
-                stream=True,
-                timeout=remaining_seconds(),
-                allow_redirects=False,
-                verify=verify,
-            )
+            return session.get(address, stream=True, timeout=remaining_seconds(), allow_redirects=False)
         except FAILURES as error:
             if same_origin:
                 raise
@@ -160,10 +149,9 @@ class Fetcher:
 def _location(response: requests.Response) -> str:
     """Return the target of a redirect; some servers send it in UTF-8, which requests decodes as Latin-1."""
     location = response.headers["Location"]
-    try:
+    with contextlib.suppress(UnicodeError):
         return location.encode("latin-1").decode()
-    except UnicodeError:
-        return location
+    return location
 
 
 def _session(public_only: bool) -> requests.Session:

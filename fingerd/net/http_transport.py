@@ -1,12 +1,11 @@
 """HTTP connections with a deadline, optionally to public addresses only.
 
-The timeout of requests applies to each read, not to their sum: a server that
-sends one byte a second never exceeds it. So every read of a status line,
-headers or body waits no longer than the time that remains until the deadline
-of its thread; so do name resolution and all connection attempts together.
-Only this module and ``http`` import requests.
+The timeout of requests applies to each read, not to their sum: a server that sends one byte a second never exceeds it.
+So every read of a status line, headers or body waits no longer than the time that remains until the deadline of its
+thread; so do name resolution and all connection attempts together. Only this module and ``http`` import requests.
 """
 
+import contextlib
 import http.client
 import io
 import socket
@@ -92,9 +91,8 @@ class _HTTPConnection(urllib3.connection.HTTPConnection):
         """
         host = self.host.strip("[]")
         try:
-            endpoints = _endpoints(
-                host, self.port, REDIRECT_CLIENT if self.public_only else f"{REDIRECT_CLIENT} {host}"
-            )
+            client = REDIRECT_CLIENT if self.public_only else f"{REDIRECT_CLIENT} {host}"
+            endpoints = _endpoints(host, self.port, client)
             if self.public_only:
                 endpoints = [endpoint for endpoint in endpoints if is_public(parse_address(str(endpoint[1][0])))]
             if not endpoints:
@@ -122,10 +120,8 @@ class _PublicHTTPSConnection(_HTTPSConnection):
 
 def _endpoints(host: str, port: int, client: str) -> Sequence[Endpoint]:
     """Return the host's endpoints by the deadline; raise OSError if it has no address."""
-    try:  # an address in any spelling, which the system's resolver reads without name resolution
+    with contextlib.suppress(socket.gaierror, ValueError):  # not an address in any spelling that the resolver reads
         return numeric_endpoints(host, port)
-    except (socket.gaierror, ValueError):
-        pass
     try:
         name = parse_host(host)
     except ValueError as error:
@@ -138,14 +134,9 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """Fetches over connections that keep to the deadline; if ``public_only``, to public addresses only."""
 
     def __init__(self, public_only: bool, pool_maxsize: int) -> None:
-        self._connection_classes = (
-            (_PublicHTTPConnection, _PublicHTTPSConnection) if public_only else (_HTTPConnection, _HTTPSConnection)
-        )
         super().__init__(pool_maxsize=pool_maxsize)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        http_class, https_class = self._connection_classes
+        http_class = _PublicHTTPConnection if public_only else _HTTPConnection
+        https_class = _PublicHTTPSConnection if public_only else _HTTPSConnection
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("_HTTPPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": http_class}),
             "https": type("_HTTPSPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": https_class}),

@@ -7,8 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from fingerd.net.addresses import IPAddress, parse_address
 from fingerd.net.deadline import DEADLINE_PASSED
@@ -17,8 +17,6 @@ from fingerd.net.stream import Endpoint, is_address
 MAX_LOOKUPS = 64  # at once in this process; a lookup that no name server answers cannot be cancelled
 PER_CLIENT_FRACTION = 4  # one client has at most MAX_LOOKUPS / PER_CLIENT_FRACTION of them
 HOSTS = "/etc/hosts"
-
-_Result = tuple[IPAddress, ...] | OSError
 
 # One for the process: abandoned lookups outlive the configuration that started them.
 _slot_freed = threading.Condition()
@@ -34,19 +32,13 @@ def look_up(name: str, port: int, client: str, deadline: float) -> Sequence[IPAd
         if not _slot_freed.wait_for(lambda: _has_free_slot(client), max(deadline - time.monotonic(), 0)):
             raise TimeoutError
         _running[client] += 1
-    results: SimpleQueue[_Result] = SimpleQueue()
+    found: Future[Sequence[IPAddress]] = Future()
     try:
-        threading.Thread(target=_resolve, args=(name, port, client, results), name="lookup", daemon=True).start()
+        threading.Thread(target=_resolve, args=(name, port, client, found), name="lookup", daemon=True).start()
     except RuntimeError as error:  # no more threads available
         _free_slot(client)
         raise OSError(str(error)) from error
-    try:
-        result = results.get(timeout=max(deadline - time.monotonic(), 0))
-    except Empty:
-        raise TimeoutError from None
-    if isinstance(result, OSError):
-        raise result
-    return result
+    return found.result(max(deadline - time.monotonic(), 0))
 
 
 def _has_free_slot(client: str) -> bool:
@@ -61,15 +53,15 @@ def _free_slot(client: str) -> None:
         _slot_freed.notify_all()
 
 
-def _resolve(name: str, port: int, client: str, results: "SimpleQueue[_Result]") -> None:
+def _resolve(name: str, port: int, client: str, found: Future[Sequence[IPAddress]]) -> None:
     """Resolve on a separate thread: a call of the system's resolver cannot be cancelled."""
     try:
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        results.put(tuple(dict.fromkeys(parse_address(str(sockaddr[0])) for *_, sockaddr in found)))
+        infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        found.set_result(tuple(dict.fromkeys(parse_address(str(sockaddr[0])) for *_, sockaddr in infos)))
     except OSError as error:
-        results.put(error)
+        found.set_exception(error)
     except UnicodeError:  # not a host name, e.g. a..b
-        results.put(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+        found.set_exception(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     finally:
         _free_slot(client)
 
@@ -88,11 +80,9 @@ def absolute_name(name: str) -> str:
 
 
 def addresses_of(host: str, deadline: float) -> Sequence[str]:
-    """Return the host's addresses, or ``host`` if it is an address.
+    """Return the host's addresses, or ``host`` if it is an address; raise OSError, past the deadline TimeoutError.
 
-    Raises TimeoutError past the deadline, OSError if the host has no address.
-    Lookups are counted by name, so that a name that no name server answers
-    does not delay the others.
+    Lookups are counted by name, so that a name that no name server answers does not delay the others.
     """
     if is_address(host):
         return (host,)
@@ -107,14 +97,10 @@ def addresses_of(host: str, deadline: float) -> Sequence[str]:
 
 
 def endpoints_of(host: str, port: int, deadline: float) -> Sequence[Endpoint]:
-    """Return the endpoints of a host and a port; with port 0, the unix socket at the path ``host``.
-
-    Raises TimeoutError past the deadline, OSError if the host has no address.
-    """
+    """Return the endpoints of a host (see ``addresses_of``) and a port; with port 0, of the unix socket ``host``."""
     if not port:
         return ((socket.AF_UNIX, host),)
-    addresses = addresses_of(host, deadline)
-    return [endpoint for address in addresses for endpoint in numeric_endpoints(address, port)]
+    return [endpoint for address in addresses_of(host, deadline) for endpoint in numeric_endpoints(address, port)]
 
 
 def numeric_endpoints(address: str, port: int) -> Sequence[Endpoint]:

@@ -1,11 +1,10 @@
 """Stream sockets with a deadline for the whole answer.
 
-A socket's timeout applies to each ``recv``: a server that sends one byte a
-second never exceeds it. So the timeout of each call here is the time that
-remains until the deadline.
+A socket's timeout applies to each ``recv``: a server that sends one byte a second never exceeds it. So the timeout of
+each call here is the time that remains until the deadline.
 
-pyfinger imports this module and must start fast. ``ssl`` and ``ipaddress``
-take longer to import than the rest of it, so they are not imported here.
+pyfinger imports this module and must start fast. ``ssl`` and ``ipaddress`` take longer to import than the rest of it,
+so they are not imported here.
 """
 
 import socket
@@ -48,9 +47,8 @@ def connect(
 ) -> socket.socket:
     """Return a socket connected to the first endpoint that accepts; ``options`` are arguments of ``setsockopt``.
 
-    Each endpoint gets an equal share of the remaining time, so that a silent
-    one leaves time for the others. Raises the last endpoint's OSError, which
-    is TimeoutError if the deadline passed.
+    Each endpoint gets an equal share of the remaining time, so that a silent one leaves time for the others. Raises the
+    last endpoint's OSError, which is TimeoutError if the deadline passed.
     """
     failure = OSError("has no address")
     for endpoint, endpoint_deadline in split_deadline(endpoints, deadline):
