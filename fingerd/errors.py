@@ -53,9 +53,9 @@ class OptionError(ValueError):
 
 
 @contextmanager
-def option_errors(option: str) -> Iterator[None]:
-    """Re-raise ValueError as an OptionError for this option."""
+def option_errors(*keys: str) -> Iterator[None]:
+    """Re-raise ValueError as an OptionError for this option, or for a key in it."""
     try:
         yield
     except ValueError as error:
-        raise OptionError(str(error), option) from error
+        raise OptionError(str(error), *keys) from error

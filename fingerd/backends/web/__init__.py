@@ -1,8 +1,7 @@
 """``type: web``: fetches a page for each query.
 
-The user's name becomes one percent-encoded path segment, so that it cannot
-change the rest of the path, the query or the host. A page is read up to a size
-limit and by one deadline, however slowly the web server sends.
+The user's name becomes one percent-encoded path segment, so that it cannot change the rest of the path, the query or
+the host. A page is read up to a size limit and by one deadline, however slowly the web server sends.
 """
 
 import base64
@@ -15,7 +14,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from fingerd.backends import Backend, Lookup
@@ -33,10 +32,6 @@ from fingerd.text import mark_cut
 
 CHUNK_BYTES = 1 << 14
 
-# Percent-encoding cannot stop these from changing the path, nor in names with slashes, which some servers decode first.
-_DOT_SEGMENTS = frozenset((".", ".."))
-_SLASHES = re.compile(r"[/\\]")
-
 
 def read_verify(scalar: Scalar) -> bool | str:
     """Return true, false, or the path of a file with CA certificates; raise ValueError if it has none."""
@@ -50,14 +45,6 @@ def read_verify(scalar: Scalar) -> bool | str:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     return path
-
-
-class _Page(NamedTuple):
-    """A page's body up to ``page_bytes``, whether that is all of it, and its Content-Type."""
-
-    body: bytes
-    is_complete: bool
-    content_type: str
 
 
 @dataclass(frozen=True)
@@ -87,13 +74,16 @@ class Web(Backend):
 
     def __post_init__(self) -> None:
         self._check_address()
-        self._check_list_url()
-        self._check_format()
+        if self.list_url is not None and origin(self.list_url) != origin(self._address("a")):
+            raise OptionError("must have the host and port of the users' pages", "list_url")
+        if self.format == "json" and not self.fields:
+            raise OptionError("json needs fields", "format")
+        if self.fields and self.format not in ("auto", "json"):
+            raise OptionError(f"need format: json, not {self.format}", "fields")
         check_paths(self.fields, self.list_url is not None, people=self.people, list_people=self.list_people)
         _ = self._fetcher  # now, before there are threads: it checks the headers
 
     def _check_address(self) -> None:
-        """Raise ValueError for an invalid ``prefix`` or ``url``."""
         if self.prefix is None and self.url is None:
             raise ValueError("needs either prefix or url")
         if self.prefix is not None and self.url is not None:
@@ -109,24 +99,12 @@ class Web(Backend):
             if parts.netloc != other.netloc:
                 raise ValueError("the user's name must not be part of the host")
 
-    def _check_list_url(self) -> None:
-        if self.list_url is not None and origin(self.list_url) != origin(self._address("a")):
-            raise OptionError("must have the host and port of the users' pages", "list_url")
-
-    def _check_format(self) -> None:
-        if self.format == "json" and not self.fields:
-            raise OptionError("json needs fields", "format")
-        if self.fields and self.format not in ("auto", "json"):
-            raise OptionError(f"need format: json, not {self.format}", "fields")
-
     @cached_property
     def _fetcher(self) -> Fetcher:
         """Sends ``headers`` and the password of ``auth_file``; OptionError for invalid ones."""
         for name, value in self.headers.items():
-            try:
+            with option_errors("headers", name):
                 check_header(name, value)
-            except ValueError as error:
-                raise OptionError(str(error), "headers", name) from None
         headers = dict(self.headers)
         if self.auth_file is not None:
             if "authorization" in map(str.lower, self.headers) or "@" in urlsplit(self._address("a")).netloc:
@@ -136,7 +114,8 @@ class Web(Backend):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """Return the page as a person's text, or its people; () for a 404. Raise BackendError for any other failure."""
-        if not _DOT_SEGMENTS.isdisjoint(_SLASHES.split(lookup.username)):
+        # Percent-encoding cannot stop dot segments from changing the path; some servers decode a name's slashes first.
+        if not {".", ".."}.isdisjoint(re.split(r"[/\\]", lookup.username)):
             return ()
         return self._people(self._address(lookup.username), self.people, lookup) or ()
 
@@ -186,16 +165,17 @@ class Web(Backend):
             page = self._page(address, min(lookup.deadline, time.monotonic() + self.timeout))
             if page is None:
                 return None
+            body, content_type = page
             if not self.fields:
-                return (Person(lookup.username, self._text(page)),)
-            if not page.is_complete:
+                return (Person(lookup.username, self._text(body, content_type)),)
+            if len(body) > self.page_bytes:
                 raise ValueError("longer than page_bytes")
-            return people_of(page.body, path, self.fields, lookup.username)
+            return people_of(body, path, self.fields, lookup.username)
         except FAILURES as error:
             raise BackendError(f"web {without_password(address)}: {cause_of(error)}") from error
 
-    def _page(self, address: str, deadline: float) -> _Page | None:
-        """Return the page, None for a 404; raise one of FAILURES otherwise."""
+    def _page(self, address: str, deadline: float) -> tuple[bytes, str] | None:
+        """Return the body, if cut slightly more than ``page_bytes``, and its type; None for a 404; raise FAILURES."""
         with self._fetcher.get(address, deadline) as page:
             if page.status_code == HTTPStatus.NOT_FOUND:
                 return None
@@ -203,19 +183,16 @@ class Web(Backend):
                 raise ValueError(f"status {page.status_code}")
             if page.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise ValueError("compressed, which was not requested")
-            content_type = page.headers.get("Content-Type", "")
             body = bytearray()
             # Not stream(): before urllib3 2 it reads chunk sizes and trailers without a limit.
-            while chunk := page.raw.read(CHUNK_BYTES, decode_content=False):
+            while len(body) <= self.page_bytes and (chunk := page.raw.read(CHUNK_BYTES, decode_content=False)):
                 body += chunk
-                if len(body) > self.page_bytes:
-                    return _Page(bytes(body[: self.page_bytes]), False, content_type)
-            return _Page(bytes(body), True, content_type)
+            return bytes(body), page.headers.get("Content-Type", "")
 
-    def _text(self, page: _Page) -> str:
-        as_html = self.format == "html" or (self.format == "auto" and is_html(page.content_type))
-        text = (read_html if as_html else read_page)(page.body, page.content_type)
-        return text if page.is_complete else mark_cut(text)
+    def _text(self, body: bytes, content_type: str) -> str:
+        as_html = self.format == "html" or (self.format == "auto" and is_html(content_type))
+        text = (read_html if as_html else read_page)(body[: self.page_bytes], content_type)
+        return text if len(body) <= self.page_bytes else mark_cut(text)
 
 
 def _authorization(secret: Secret) -> str:

@@ -1,8 +1,7 @@
 """Converts pages to text: decodes their charset, and removes the tags of HTML.
 
-A page is read once from its beginning to its end, so the time is linear in its
-size, whatever it contains. An element that is not closed ends with the page,
-as in a browser.
+A page is read once from its beginning to its end, so the time is linear in its size, whatever it contains. An element
+that is not closed ends with the page, as in a browser.
 """
 
 import html
