@@ -1,8 +1,7 @@
 """``type: command``: runs a program for each query.
 
-There is no shell. The user's name is one argument, and no program is run for a
-name that begins with ``-``, so that none can read it as an option (the oldest
-hole of finger daemons that call finger(1)).
+There is no shell. The user's name is one argument, and no program is run for a name that begins with ``-``, so that
+none can read it as an option (the oldest hole of finger daemons that call finger(1)).
 """
 
 import json
@@ -23,7 +22,6 @@ from fingerd.backends.command.process_runner import LIMITER, ProcessRunner, with
 from fingerd.config.system_options import resolve_path
 from fingerd.config.values import Integer, Seconds, Size, unknown_placeholders
 from fingerd.errors import BackendError, OptionError, option_errors
-from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
 from fingerd.text import read_cut, read_text
@@ -69,7 +67,10 @@ class Command(Backend):
                 with option_errors(option):
                     _check_argv(argv)
         for name, value in self.env.items():
-            _check_env(name, value)
+            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _ENV_NAMES.values():
+                raise OptionError(f"a variable may not be called {name}", "env", name)
+            if "\0" in value:
+                raise OptionError("contains a NUL character", "env", name)
         check_paths(self.fields, self.list_argv is not None, people=self.people, list_people=self.list_people)
         _ = self._argv, self._list_argv  # relative paths are resolved now: the working directory may change
 
@@ -108,12 +109,11 @@ class Command(Backend):
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """Yield a message for each program that is not found, or not executable, below ``root``."""
-        directories = self._environment()["PATH"].split(os.pathsep)
+        directories = self.env.get("PATH", _ENVIRONMENT["PATH"]).split(os.pathsep)
         path = os.pathsep.join(str(root / directory.lstrip("/")) for directory in directories)
         limiter = with_limits((), self.cpu_seconds, self.memory_bytes, self.processes)
-        for argv in (self._argv, self._list_argv, limiter):
-            program = argv[0] if argv else ""
-            if program and not shutil.which(str(root / program.lstrip("/")) if "/" in program else program, path=path):
+        for program in (argv[0] for argv in (self._argv, self._list_argv, limiter) if argv):
+            if not shutil.which(str(root / program.lstrip("/")) if "/" in program else program, path=path):
                 purpose = ", which sets the limits" if program == LIMITER else ""
                 yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "") + purpose
 
@@ -127,20 +127,15 @@ class Command(Backend):
         """Kill the programs that are running."""
         self._runner.close()
 
-    def _environment(self) -> dict[str, str]:
-        return {**_ENVIRONMENT, **self.env}
-
     def _run(self, argv: Sequence[str], lookup: Lookup) -> bytes:
         """Return the program's output, if cut slightly more than ``output_bytes``; raise BackendError on failure."""
         values = {"user": lookup.username, "client": lookup.client, "verbose": "1" if lookup.verbose else "0"}
         arguments = [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in argv]
         command = with_limits(arguments, self.cpu_seconds, self.memory_bytes, self.processes)
-        environment = self._environment() | {_ENV_NAMES[key]: value for key, value in values.items()}
+        environment = {**_ENVIRONMENT, **self.env} | {_ENV_NAMES[key]: value for key, value in values.items()}
         deadline = min(lookup.deadline, time.monotonic() + self.timeout)
         try:
             completed = self._runner.run(command, environment, deadline, self.output_bytes)
-        except TimeoutError as error:
-            raise BackendError(f"command {argv[0]}: {DEADLINE_PASSED}") from error
         except (OSError, ValueError) as error:
             raise BackendError(f"command {argv[0]}: {error}") from error
         if completed.failure:
@@ -175,14 +170,6 @@ def _check_argv(argv: Sequence[str]) -> None:
             raise ValueError(
                 f'{{user}} would be code that {interpreter} runs: pass {{user}} as a separate argument, and use "$1"'
             )
-
-
-def _check_env(name: str, value: str) -> None:
-    """Raise OptionError for a variable that cannot be set."""
-    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _ENV_NAMES.values():
-        raise OptionError(f"a variable may not be called {name}", "env", name)
-    if "\0" in value:
-        raise OptionError("contains a NUL character", "env", name)
 
 
 def _with_absolute_program(argv: Sequence[str]) -> Sequence[str]:

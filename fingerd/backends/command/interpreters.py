@@ -4,21 +4,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-# Per interpreter: its names, the options that are followed by code, and the options that are followed by another value.
-_SINGLE = (  # one code argument; all further arguments are passed to the code
-    (
-        "(?:ba|da|a|k|mk|pdk|z|c|tc|fi|rba|r)?sh",
-        "[-+][a-zA-Z]*c[a-zA-Z]*|--command",
-        "-o +o -O +O --rcfile --init-file",
-    ),
-    ("(?:python|pypy)[0-9.]*", "-[a-zA-Z]*c", "-W -X"),
-)
-_REPEATED = (  # any number of code arguments
-    ("perl[0-9.]*", "-[a-zA-Z0-9]*[eE]", "-I -M -m"),
-    ("ruby[0-9.]*", "-[a-zA-Z0-9]*e", "-I -r -C"),
-    ("node(?:js)?", "-[a-z]*[ep]|--eval|--print", "-r --require --import"),
-    ("php[0-9.]*", "-[BRErF]|--run", "-d -c"),
-    ("lua(?:jit)?[0-9.]*", "-e", "-l"),
+_SHELLS = "(?:ba|da|a|k|mk|pdk|z|c|tc|fi|rba|r)?sh"
+# Per interpreter: its names, the options that are followed by code, the options that are followed by another value, and
+# whether it takes one code argument only and passes all further arguments to the code.
+_INTERPRETERS = (
+    (_SHELLS, "[-+][a-zA-Z]*c[a-zA-Z]*|--command", "-o +o -O +O --rcfile --init-file", True),
+    ("(?:python|pypy)[0-9.]*", "-[a-zA-Z]*c", "-W -X", True),
+    ("perl[0-9.]*", "-[a-zA-Z0-9]*[eE]", "-I -M -m", False),
+    ("ruby[0-9.]*", "-[a-zA-Z0-9]*e", "-I -r -C", False),
+    ("node(?:js)?", "-[a-z]*[ep]|--eval|--print", "-r --require --import", False),
+    ("php[0-9.]*", "-[BRErF]|--run", "-d -c", False),
+    ("lua(?:jit)?[0-9.]*", "-e", "-l", False),
 )
 
 
@@ -26,9 +22,8 @@ def code_arguments(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each interpreter anywhere in the command, with each argument that it reads as code or as an option."""
     for position, word in enumerate(argv):
         name = os.path.basename(word)
-        for names, code, with_value in (*_SINGLE, *_REPEATED):
+        for names, code, with_value, is_single in _INTERPRETERS:
             if re.fullmatch(names, name):
-                is_single = (names, code, with_value) in _SINGLE
                 for text in _code_of(argv[position + 1 :], code, with_value.split(), is_single):
                     yield name, text
 

@@ -1,9 +1,7 @@
 """Runs programs and reads their output, with a deadline and with limits.
 
-A program leads its own session and process group. The group is killed when
-the program has ended, at the deadline, and when the output is too long. A
-child that leaves the group, as by setsid(2), is not killed; the limits still
-apply to it.
+A program leads its own session and process group. The group is killed when the program has ended, at the deadline, and
+when the output is too long. A child that leaves the group (setsid(2)) is not killed; the limits still apply to it.
 """
 
 import contextlib
@@ -12,10 +10,10 @@ import resource
 import selectors
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+from fingerd.net.deadline import remaining
 from fingerd.text import read_text
 
 KILL_SECONDS = 1.0  # maximum wait for a killed program
@@ -27,7 +25,7 @@ MAX_DESCRIPTORS = 1024  # of a program with limits; programs that use select(2) 
 # thread holds a lock. prlimit(2) from outside is too late: until then the program would run without limits.
 LIMITER = "prlimit"
 
-_Pipe = tuple[BinaryIO, BinaryIO]  # read end, write end
+_Process = subprocess.Popen[bytes]
 
 
 class Completed(NamedTuple):
@@ -63,13 +61,12 @@ class ProcessRunner:
     def run(self, argv: Sequence[str], environment: Mapping[str, str], deadline: float, output_bytes: int) -> Completed:
         """Run a program until it ends, or its output exceeds ``output_bytes`` and it is killed.
 
-        Raises TimeoutError at ``deadline`` (``time.monotonic()``), OSError or
-        ValueError if the program cannot be run.
+        Raises TimeoutError at ``deadline`` (``time.monotonic()``), OSError or ValueError if the program cannot be run.
         """
-        with _pipe() as output_pipe, _pipe() as error_pipe:
-            process = self._start(argv, environment, output_pipe, error_pipe)
+        with _pipe() as (stdout, stdout_write_end), _pipe() as (stderr, stderr_write_end):
+            process = self._start(argv, environment, stdout_write_end, stderr_write_end)
             try:
-                output, errors = _communicate(process, output_pipe[0], error_pipe[0], deadline, output_bytes)
+                output, errors = _communicate(process.pid, stdout, stderr, deadline, output_bytes)
             finally:
                 status = self._end(process)
         if len(output) > output_bytes or not status:
@@ -82,26 +79,20 @@ class ProcessRunner:
         for group in list(self._running):
             _kill(group)
 
-    def _start(
-        self, argv: Sequence[str], environment: Mapping[str, str], output_pipe: _Pipe, error_pipe: _Pipe
-    ) -> "subprocess.Popen[bytes]":
+    def _start(self, argv: Sequence[str], env: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO) -> _Process:
         """Start the program; afterwards it alone holds the pipes' write ends."""
+        # A new session: its own process group, so that all of it can be killed.
         process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output_pipe[1],
-            stderr=error_pipe[1],
-            env=environment,
-            start_new_session=True,  # its own process group, so that all of it can be killed
+            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
         )
         self._running.add(process.pid)
         if self._closed:  # read after the group was added; close() sets it before it reads the groups
             _kill(process.pid)
-        for _, write_end in (output_pipe, error_pipe):
-            write_end.close()
+        stdout.close()
+        stderr.close()
         return process
 
-    def _end(self, process: "subprocess.Popen[bytes]") -> int:
+    def _end(self, process: _Process) -> int:
         """Kill the whole process group and return the program's exit status, 0 if unknown."""
         _kill(process.pid)  # before the wait, after which the number may belong to another group
         try:
@@ -113,38 +104,30 @@ class ProcessRunner:
 
 
 @contextlib.contextmanager
-def _pipe() -> Iterator[_Pipe]:
-    """Open a pipe. Popen does not do it: in Python 3.11.2, if its last pipe fails, it leaks the others."""
+def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a pipe; its read end comes first. Popen leaks pipes in Python 3.11.2 if it cannot open its last one."""
     read_fd, write_fd = os.pipe()
     with open(read_fd, "rb", buffering=0) as read_end, open(write_fd, "wb", buffering=0) as write_end:
         yield read_end, write_end
 
 
-def _communicate(
-    process: "subprocess.Popen[bytes]", output_pipe: BinaryIO, error_pipe: BinaryIO, deadline: float, limit: int
-) -> tuple[bytes, str]:
+def _communicate(pid: int, stdout: BinaryIO, stderr: BinaryIO, deadline: float, limit: int) -> tuple[bytes, str]:
     """Return standard output, up to the end or beyond the limit, and the end of standard error; raise TimeoutError."""
     output, errors = bytearray(), bytearray()
-    ended = os.pidfd_open(process.pid)
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(ended, selectors.EVENT_READ)
-            for pipe, buffer in ((output_pipe, output), (error_pipe, errors)):
-                os.set_blocking(pipe.fileno(), False)
-                selector.register(pipe, selectors.EVENT_READ, buffer)
-            running = True
-            while running and len(output) <= limit:
-                ready = selector.select(max(deadline - time.monotonic(), 0))
-                if not ready or time.monotonic() >= deadline:
-                    raise TimeoutError
-                running = ended not in {key.fd for key, _ in ready}
-                # All that an ended program wrote is in the pipes, even if another process still holds them open.
-                for key in [key for key, _ in ready] if running else list(selector.get_map().values()):
-                    if key.data is not None and not _read(key.fd, key.data, None if running else limit):
-                        selector.unregister(key.fileobj)
-                del errors[:-CAUSE_BYTES]
-    finally:
-        os.close(ended)
+    with open(os.pidfd_open(pid), "rb", buffering=0) as ended, selectors.DefaultSelector() as selector:
+        selector.register(ended, selectors.EVENT_READ)
+        for pipe, buffer in ((stdout, output), (stderr, errors)):
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ, buffer)
+        running = True
+        while running and len(output) <= limit:
+            ready = [key for key, _ in selector.select(remaining(deadline))]
+            running = all(key.fileobj is not ended for key in ready)
+            # All that an ended program wrote is in the pipes, even if another process still holds them open.
+            for key in ready if running else list(selector.get_map().values()):
+                if key.data is not None and not _read(key.fd, key.data, None if running else limit):
+                    selector.unregister(key.fileobj)
+            del errors[:-CAUSE_BYTES]
     return bytes(output), " ".join(read_text(bytes(errors)).split())
 
 
