@@ -17,7 +17,7 @@ from fingerd.config.system_options import User, read_directory, read_file, read_
 from fingerd.config.values import did_you_mean, read_scalar, to_text, unknown_placeholders
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
-from fingerd.ruip.policy import ANYONE, Rule, rule_warnings
+from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
 from fingerd.ruip.ruip import REPLACED, ReplyOptions
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress, UnixAddress, parse_listen
@@ -46,7 +46,7 @@ class Settings:
 
     backend: Backend
     listen: tuple[ListenAddress, ...] = (TcpAddress("", 79),)
-    policy: tuple[Rule, ...] = (ANYONE,)
+    policy: tuple[Rule, ...] = (DEFAULT_RULE,)
     process: Process = field(default_factory=Process)
     log: Log = field(default_factory=Log)
     limits: Limits = field(default_factory=Limits)

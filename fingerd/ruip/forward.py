@@ -1,8 +1,8 @@
-"""A Finger client, as the server needs one: it asks the next RUIP (RFC 1288 2.4).
+"""Forwarding (RFC 1288 2.4): a Finger client that queries the next RUIP.
 
-Everything here keeps to one deadline, the lookup of a name too, for which the
-system's resolver knows none. A name is looked up once: the addresses that were
-found to be harmless are those that are connected to.
+Every step keeps to one deadline, also the name lookup, for which the system's
+resolver takes none. A name is looked up once, and the connection goes to an
+address from that lookup that was checked: a second lookup could return another.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from fingerd.errors import ForwardError
 from fingerd.net.addresses import IPAddress, parse_address, parse_host
 from fingerd.net.deadline import remaining
 from fingerd.net.resolver import absolute_name, look_up
-from fingerd.net.stream import connect
+from fingerd.net.stream import CHUNK_BYTES, connect
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import FORWARDING_DENIED, HOST_SILENT, HOST_UNREACHABLE, NO_SUCH_HOST
 from fingerd.ruip.relay import Relay
@@ -23,71 +23,65 @@ from fingerd.ruip.targets import HostPattern, has_loop, is_allowed, may_connect
 
 log = logging.getLogger(__name__)
 
-FINGER_PORT = 79  # RFC 1288 2.1; no query can name another one
-MOST_ADDRESSES = 4  # of a name that are tried
-READ_BYTES = 1 << 16
-MOMENT = 0.5  # seconds, or a tenth of all, that are left to tell the client when the time is over
+FINGER_PORT = 79  # RFC 1288 2.1; a query cannot name another port
+MAX_ADDRESSES = 4  # of one name that are tried
+REPLY_SECONDS = 0.5  # of the deadline, or a tenth of it, that are kept for telling the client about a timeout
 
-_UNKNOWN = (socket.EAI_NONAME, socket.EAI_NODATA)
+_NOT_FOUND = (socket.EAI_NONAME, socket.EAI_NODATA)
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class Hop:
-    """A RUIP that was asked, and says something by and by. To be closed."""
+    """The next RUIP, which has been sent the query."""
 
     def __init__(self, name: str, sock: socket.socket, deadline: float) -> None:
-        self.name = name  # of its host, clean enough to be told
+        self.name = name  # of the host, safe to show
         self._socket = sock
         self._deadline = deadline
 
     def answer(self, charset: str, limit: int) -> Iterator[bytes]:
-        """What it says under its name, piece by piece, up to the limit; HopError where it says nothing in time.
+        """The answer below the host's name, in pieces of at most ``limit`` bytes together.
 
-        Where it is gone in the middle, or the time is over, the last piece says that the answer is cut.
+        Raises ForwardError if nothing arrives before the deadline. If the
+        connection fails or the deadline passes later, the last piece says that
+        the answer is cut.
         """
         relay = Relay(charset, limit)
         data = self._read()
-        piece = relay.take(f"[{self.name}]\n".encode())
+        piece = relay.feed(f"[{self.name}]\n".encode())
         try:
             while data and not relay.is_full:
-                yield piece + relay.take(data)
+                yield piece + relay.feed(data)
                 piece = b""
                 data = self._read()
         except ForwardError:
-            yield relay.end(is_cut=True)
+            yield relay.finish(is_cut=True)
         else:
-            yield piece + relay.end()
+            yield piece + relay.finish()
 
     def _read(self) -> bytes:
-        """What it says next, nothing at its end; HopError where it says no more in time, or is gone."""
-        try:
+        """The next bytes, empty at the end; ForwardError after the deadline or if the connection fails."""
+        with _forward_errors(self.name):
             self._socket.settimeout(remaining(self._deadline))
-            return self._socket.recv(READ_BYTES)
-        except TimeoutError as error:
-            raise ForwardError("busy", HOST_SILENT) from error
-        except OSError as error:
-            raise _unreachable(self.name, error) from error
-
-    def __enter__(self) -> "Hop":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+            return self._socket.recv(CHUNK_BYTES)
 
 
 class Forwarder:
-    """Asks other hosts, for all threads. ``is_served``: the RUIP at this port of our own addresses may be ourselves."""
+    """Queries other hosts, for all threads. ``is_served``: this program may listen on ``port`` of this host itself."""
 
     def __init__(self, is_served: bool = False, port: int = FINGER_PORT) -> None:
         self._is_served = is_served
         self._port = port
 
-    def ask(self, query: Query, targets: Sequence[HostPattern], client: str, deadline: float) -> Hop:
-        """The next RUIP, having been asked; HopError where no target allows it, or it cannot be reached in time.
+    @contextlib.contextmanager
+    def ask(self, query: Query, targets: Sequence[HostPattern], client: str, deadline: float) -> Iterator[Hop]:
+        """Send the query to its right-most host; the connection is open inside the ``with`` block.
 
-        ``client`` is for whom that is, ``deadline`` is in ``time.monotonic()`` seconds.
+        ``client`` is charged for the name lookup, ``deadline`` is in
+        ``time.monotonic()`` seconds. Raises ForwardError if no target allows
+        the host, or if it cannot be reached before the deadline.
         """
-        now = time.monotonic()
-        deadline -= min(MOMENT, max(deadline - now, 0) / 10)
+        deadline -= min(REPLY_SECONDS, max(deadline - time.monotonic(), 0) / 10)
         text, rest = query.forwarded()
         try:
             host = parse_host(text)
@@ -96,50 +90,49 @@ class Forwarder:
         if not is_allowed(host, targets) or has_loop(query.hosts):
             raise _denied()
         name = str(host)
-        try:
-            found = look_up(absolute_name(host), self._port, client, deadline) if isinstance(host, str) else (host,)
-            addresses = [address for address in found if may_connect(address, targets) and not self._is_us(address)]
-            if not addresses:
-                log.info("not forwarded to %s: its address is not for others, or ours", name)
+        with _forward_errors(name):
+            remaining(deadline)  # TimeoutError: no lookup starts after the deadline
+            addresses = look_up(absolute_name(host), self._port, client, deadline) if isinstance(host, str) else (host,)
+            endpoints = [
+                (_FAMILY[address.version], (str(address), self._port))
+                for address in addresses
+                if may_connect(address, targets) and not self._is_self(address)
+            ]
+            if not endpoints:
+                log.info("not forwarded to %s: its address is ours, or neither public nor named by the rule", name)
                 raise _denied()
-            endpoints = [(_family(address), (str(address), self._port)) for address in addresses[:MOST_ADDRESSES]]
-            connection = connect(endpoints, deadline)
-        except TimeoutError as error:
-            raise ForwardError("busy", HOST_SILENT) from error
-        except socket.gaierror as error:
-            raise (
-                ForwardError("unknown", NO_SUCH_HOST) if error.errno in _UNKNOWN else _unreachable(name, error)
-            ) from error
-        except OSError as error:
-            raise _unreachable(name, error) from error
-        try:
-            connection.sendall(rest.encode())
-        except OSError as error:
-            connection.close()
-            raise _unreachable(name, error) from error
-        return Hop(name, connection, deadline)
+            connection = connect(endpoints[:MAX_ADDRESSES], deadline)
+        with connection:
+            with _forward_errors(name):
+                connection.sendall(rest.encode())
+            yield Hop(name, connection, deadline)
 
-    def _is_us(self, address: IPAddress) -> bool:
-        """Whether the address is one of this host's, where we answer at its port; nothing is sent to find out."""
+    def _is_self(self, address: IPAddress) -> bool:
+        """Whether this program may listen on the address; found out without sending a packet."""
         if not self._is_served:
             return False
         if address.is_loopback or address.is_unspecified:
             return True
-        with contextlib.suppress(OSError), socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), self._port))
+        with contextlib.suppress(OSError), socket.socket(_FAMILY[address.version], socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), self._port))  # of a datagram socket: chooses the local address only
             return str(parse_address(probe.getsockname()[0])) == str(address)
-        return False  # there is no way to it
+        return False  # no route
 
 
-def _family(address: IPAddress) -> socket.AddressFamily:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+@contextlib.contextmanager
+def _forward_errors(name: str) -> Iterator[None]:
+    """Turn an OSError into the ForwardError for the client; log those that an operator can act on."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ForwardError("busy", HOST_SILENT) from error
+    except OSError as error:
+        if isinstance(error, socket.gaierror) and error.errno in _NOT_FOUND:
+            raise ForwardError("unknown", NO_SUCH_HOST) from error
+        log.warning("forwarding to %s failed: %s", name, error.strerror or error)
+        raise ForwardError("error", HOST_UNREACHABLE) from error
 
 
 def _denied() -> ForwardError:
-    """The same for a host that no rule names, one whose address is not for others, and one that is ourselves."""
+    """One error for a host that no rule allows, one without an allowed address, and this host itself."""
     return ForwardError("refused", FORWARDING_DENIED)
-
-
-def _unreachable(name: str, error: OSError) -> ForwardError:
-    log.warning("forwarding to %s failed: %s", name, error.strerror or error)
-    return ForwardError("error", HOST_UNREACHABLE)

@@ -1,79 +1,74 @@
-"""What another RUIP says, on its way to a client: bytes in as they come, clean lines out as soon as they may go."""
+"""The answer of another RUIP on its way to a client: bytes go in as they arrive, clean lines come out early."""
 
 import codecs
+from functools import partial
 
 from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.text import ANSWER_CUT, read_text
 
-_CLOSING = ANSWER_CUT.encode() + CRLF
-_MOST_SHRUNK = 4  # bytes of UTF-8 that may become one "?"
+_CUT_LINE = ANSWER_CUT.encode() + CRLF
+_MAX_CHARACTER_BYTES = 4  # of UTF-8, which may become one "?"
 
 
 class Relay:
-    """One answer. All that goes out is together what ``cut_reply`` would make of the whole, and no more than it may be.
+    """One answer, of at most ``limit`` bytes. The output adds up to ``cut_reply`` of the whole answer.
 
-    A line goes out once it is whole, and once there is surely room for it and
-    for the words that the answer was cut. Each line is UTF-8, or Latin-1.
+    A line is sent once it is complete and there is room for it and for
+    ANSWER_CUT. Each line is decoded as UTF-8, or else as Latin-1.
     """
 
     def __init__(self, charset: str, limit: int) -> None:
-        self._charset = charset
+        self._encode = partial(encode_reply, charset=charset)
         self._limit = limit  # bytes
-        self._told = 0  # of these
-        self._held = b""  # clean lines that have to wait, until it is known whether the answer is to be cut
-        self._rest = bytearray()  # of a line whose end has not come
+        self._sent = 0  # bytes
+        self._pending = b""  # clean lines, held back until it is known whether the answer has to be cut
+        self._partial = bytearray()  # the start of a line that is not complete
 
     @property
     def is_full(self) -> bool:
-        """Whether all that may still come would be cut."""
-        return self._told + len(self._held) > self._limit or len(self._rest) > _MOST_SHRUNK * self._limit
+        """Whether everything that is still to come would be cut."""
+        return self._sent + len(self._pending) > self._limit or len(self._partial) > _MAX_CHARACTER_BYTES * self._limit
 
-    def take(self, data: bytes) -> bytes:
-        """What can go out, now that this has come."""
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the answer; returns the lines that can be sent now."""
         end = data.rfind(b"\n") + 1
         if end:
-            self._held += self._clean(_read_lines(bytes(self._rest) + data[:end]))
-            self._rest.clear()
-        self._rest += data[end:]
-        return self._tell(self._room())
+            self._pending += self._encode(_decode_lines(bytes(self._partial) + data[:end]))
+            self._partial.clear()
+        self._partial += data[end:]
+        return self._take_lines()
 
-    def end(self, is_cut: bool = False) -> bytes:
-        """The rest; ``is_cut``, if more would have come, which is told then."""
-        if self._rest:
-            rest = bytes(self._rest)
-            self._held += self._clean(_read_part(rest) if is_cut else _read_lines(rest))
+    def finish(self, is_cut: bool = False) -> bytes:
+        """The rest of the answer, which ends in ANSWER_CUT if ``is_cut`` or if it exceeds the limit."""
+        if self._partial:
+            partial = bytes(self._partial)
+            self._pending += self._encode(_decode_partial(partial) if is_cut else _decode_lines(partial))
         if is_cut:
-            self._held += _CLOSING
-        if len(self._held) <= self._limit - self._told:
-            return self._held
-        return self._tell(self._room()) + _CLOSING if self._told else cut_reply(self._held, self._limit)
+            self._pending += _CUT_LINE
+        if self._sent + len(self._pending) <= self._limit:
+            return self._pending
+        return self._take_lines() + _CUT_LINE if self._sent else cut_reply(self._pending, self._limit)
 
-    def _room(self) -> int:
-        """Bytes for lines, beside the words that the answer was cut."""
-        return max(self._limit - len(_CLOSING) - self._told, 0)
-
-    def _tell(self, room: int) -> bytes:
-        """The first of the lines that are held, as many as there is room for."""
-        end = self._held.rfind(CRLF, 0, room) + len(CRLF)
+    def _take_lines(self) -> bytes:
+        """Remove from the pending lines those for which there is room before ANSWER_CUT."""
+        room = max(self._limit - len(_CUT_LINE) - self._sent, 0)
+        end = self._pending.rfind(CRLF, 0, room) + len(CRLF)
         if end < len(CRLF):
             return b""
-        lines, self._held = self._held[:end], self._held[end:]
-        self._told += end
+        lines, self._pending = self._pending[:end], self._pending[end:]
+        self._sent += end
         return lines
 
-    def _clean(self, text: str) -> bytes:
-        return encode_reply(text, self._charset)
 
-
-def _read_lines(data: bytes) -> str:
+def _decode_lines(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
         return "".join(map(read_text, data.splitlines(keepends=True)))
 
 
-def _read_part(data: bytes) -> str:
-    """The text of a line whose end is missing, without the half of a character that may stand there."""
+def _decode_partial(data: bytes) -> str:
+    """The text of an incomplete line, without an incomplete UTF-8 character at its end."""
     try:
         return codecs.utf_8_decode(data, "strict", False)[0]
     except UnicodeDecodeError:

@@ -1,44 +1,44 @@
-"""What is said of people: the record of {U} and the table of {C}, in the shapes of RFC 1288 section 4.
+"""People as text: the record of {U} and the list of {C}, in the formats of RFC 1288 section 4.
 
-A person comes in with those atoms only that may be told. What a policy
-allows is told in the short form too; the long form, of ``/W``, adds what is
-left out for its length.
+A person passed in holds only the atoms that the policy allows. The short form
+leaves out what is long; the long form, of ``/W``, shows everything.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from wcwidth import wcswidth
 
 from fingerd.people import LastLogin, Mail, Person, Session
-from fingerd.ruip.times import date, idle_column, idle_time, weekday
+from fingerd.ruip.times import date_text, idle_column, idle_time, when_column
 from fingerd.text import one_line
 
-NOBODY_LISTED = "No one logged on."
+EMPTY_LIST_TEXT = "No one logged on."
 NO_PLAN_TEXT = "No Plan."
-MORE_OF_PLAN = "[more with /W]"
+PLAN_CUT_TEXT = "[more with /W]"
 
-SHORT_PLAN = 50  # lines that the short form tells of a plan
-SECOND_COLUMN = 40  # of a record
-SAME_LOGIN = 10.0  # seconds between what two sources say of one login
+SHORT_PLAN_LINES = 50  # of a plan, in the short form
+SECOND_COLUMN = 40  # where it starts in a record
+LOGIN_TOLERANCE_SECONDS = 10.0  # by which two sources may differ about the time of one login
 
 
-def records(people: Iterable[Person], now: float, verbose: bool, room: int) -> str:
-    """Everything that is told of these people (RFC 1288 4.3), one after the other, an empty line between two.
+def format_people(people: Iterable[Person], now: float, verbose: bool, max_characters: int) -> str:
+    """The records of these people (RFC 1288 4.3), separated by empty lines.
 
-    Nobody more is laid out once it is longer than ``room`` characters.
+    Stops after the record with which the text exceeds ``max_characters``.
     """
     texts: list[str] = []
     for person in people:
         texts.append(_record(person, now, verbose) if person.text is None else person.text)
-        room -= len(texts[-1])
-        if room < 0:
+        max_characters -= len(texts[-1])
+        if max_characters < 0:
             break
-    return texts[0] if len(texts) == 1 else separated(texts)
+    return texts[0] if len(texts) == 1 else join_blocks(texts)
 
 
-def separated(texts: Iterable[str]) -> str:
-    """The texts, an empty line between two."""
+def join_blocks(texts: Iterable[str]) -> str:
+    """The texts, each with a line end, separated by empty lines."""
     return "\n".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
@@ -54,7 +54,7 @@ def _record(person: Person, now: float, verbose: bool) -> str:
     if verbose:
         cells.insert(2, ("Directory", person.directory, "Shell", person.shell))
     lines = [line for cell in cells if (line := _pair(*cell))]
-    lines += _status(person, now)
+    lines += _logins(person, now)
     if verbose and person.forward.strip():
         lines.append(f"Mail forwarded to {one_line(person.forward.strip())}")
     if verbose and person.mail:
@@ -64,52 +64,48 @@ def _record(person: Person, now: float, verbose: bool) -> str:
 
 
 def _pair(left: str, left_value: str, right: str, right_value: str) -> str:
-    """One line of two columns, each of which may be missing."""
+    """One line with two columns; an empty value is left out, with its label."""
     values = (left, one_line(left_value)), (right, one_line(right_value))
     cells = [f"{label}: {value}" for label, value in values if value.strip()]
     return " ".join([_padded(cells[0], SECOND_COLUMN - 1), *cells[1:]]) if len(cells) > 1 else "".join(cells)
 
 
-def _status(person: Person, now: float) -> Iterator[str]:
-    """Whether they are logged in (R31, R32), or when they were."""
+def _logins(person: Person, now: float) -> Iterator[str]:
+    """A line for each session, or for the last login."""
     for session in person.sessions or ():
         yield _session(session, now)
-    if person.sessions:
-        if person.last_login and _is_news(person.last_login, person.sessions):
-            yield _last_login(person.last_login, now)
-    elif person.last_login:
+    if person.last_login and (not person.sessions or _is_separate(person.last_login, person.sessions)):
         yield _last_login(person.last_login, now)
-    elif person.sessions is not None:
+    elif person.sessions == ():
         yield "Not logged in."
 
 
-def _is_news(login: LastLogin, sessions: Sequence[Session]) -> bool:
-    """Whether the last login is over already, though an older one of these lasts.
+def _is_separate(login: LastLogin, sessions: Sequence[Session]) -> bool:
+    """Whether the last login is not one of the open sessions, but a later one that has ended.
 
-    One that lasts may have another terminal's name there, and a time that is
-    not the same to the second: different programs wrote them.
+    For one login, two sources may have different names of the terminal and
+    times that differ by seconds, because different programs recorded them.
     """
-    when = login.when
-    began = [session.since for session in sessions if session.since is not None]
-    if when is None or not began or login.terminal in [session.terminal for session in sessions]:
+    started = [session.since for session in sessions if session.since is not None]
+    if login.when is None or not started or login.terminal in [session.terminal for session in sessions]:
         return False
-    return min(began) < when and all(abs(since - when) > SAME_LOGIN for since in began)
+    return min(started) < login.when and all(abs(since - login.when) > LOGIN_TOLERANCE_SECONDS for since in started)
 
 
 def _session(session: Session, now: float) -> str:
-    since = "Logged in" if session.since is None else f"On since {date(session.since, now)}"
+    since = "Logged in" if session.since is None else f"On since {date_text(session.since, now)}"
     idle = "" if session.idle is None else idle_time(session.idle)
-    silent = "" if session.messages else " (messages off)"
-    return f"{since}{_place(session.terminal, session.host)}{idle and ', idle '}{idle}{silent}"
+    messages = "" if session.messages else " (messages off)"
+    return f"{since}{_origin(session.terminal, session.host)}{idle and ', idle '}{idle}{messages}"
 
 
 def _last_login(login: LastLogin, now: float) -> str:
     if login.when is None:
         return "Never logged in."
-    return f"Last login {date(login.when, now)}{_place(login.terminal, login.host)}"
+    return f"Last login {date_text(login.when, now)}{_origin(login.terminal, login.host)}"
 
 
-def _place(terminal: str, host: str) -> str:
+def _origin(terminal: str, host: str) -> str:
     return (f" on {one_line(terminal)}" if terminal else "") + (f" from {one_line(host)}" if host else "")
 
 
@@ -117,21 +113,21 @@ def _mail(mail: Mail, now: float) -> str:
     if mail.received is None:
         return "No unread mail"
     if mail.read is not None and mail.read >= mail.received:
-        return f"Mail last read {date(mail.read, now)}"
-    unread = "" if mail.read is None else f", unread since {date(mail.read, now)}"
-    return f"New mail received {date(mail.received, now)}{unread}"
+        return f"Mail last read {date_text(mail.read, now)}"
+    unread = "" if mail.read is None else f", unread since {date_text(mail.read, now)}"
+    return f"New mail received {date_text(mail.received, now)}{unread}"
 
 
 def _texts(person: Person, verbose: bool) -> Iterator[str]:
-    """What they wrote themselves (R33)."""
+    """The atoms of several lines: project, plan and keys."""
     if person.project:
         project = person.project.strip("\r\n").rstrip()
         yield f"Project: {project}" if len(project.splitlines()) == 1 else f"Project:\n{project}".rstrip()
     if person.plan is not None:
         plan = person.plan.rstrip()
         lines = plan.splitlines()
-        if len(lines) > SHORT_PLAN and not verbose:
-            plan = "\n".join([*lines[:SHORT_PLAN], MORE_OF_PLAN])
+        if len(lines) > SHORT_PLAN_LINES and not verbose:
+            plan = "\n".join([*lines[:SHORT_PLAN_LINES], PLAN_CUT_TEXT])
         yield f"Plan:\n{plan}" if plan else NO_PLAN_TEXT
     if verbose:
         for label, key in (("PGP key", person.pgpkey), ("Public key", person.pubkey)):
@@ -139,20 +135,31 @@ def _texts(person: Person, verbose: bool) -> Iterator[str]:
                 yield f"{label}:\n{key.rstrip()}"
 
 
+class Row(NamedTuple):
+    """One row of a list: the text of each column."""
+
+    login: str
+    name: str
+    terminal: str
+    idle: str
+    when: str
+    host: str
+    office: str
+    office_phone: str
+    job: str
+
+
 class Column(NamedTuple):
-    """How a column of the table looks: its heading and how far that is moved in, its least width, the blanks before."""
+    """The layout of a column, in columns of the terminal: ``indent`` is for its heading, ``gap`` precedes it."""
 
     heading: str
     indent: int
-    width: int
+    min_width: int
     gap: int
-    to_the_right: bool = False
+    align_right: bool = False
 
 
-# The atoms that the table tells.
-LISTED = frozenset(("login", "name", "sessions", "office", "office_phone", "job"))
-
-# RFC 1288 4.1, and two columns that it only speaks of (2.5.1). Empty ones are left out.
+# The columns of a Row: RFC 1288 4.1, and two that it only mentions (2.5.1), Where and Job.
 COLUMNS = (
     Column("Login", 0, 8, 0),
     Column("Name", 3, 20, 1),
@@ -164,18 +171,20 @@ COLUMNS = (
     Column("", 0, 8, 1, True),
     Column("Job", 0, 3, 2),
 )
-WIDEST = 48  # columns of a terminal that a column grows to; a longer text pushes the rest of its row
+MAX_COLUMN_WIDTH = 48  # a longer text moves the rest of its row to the right
+LIST_ATOMS = frozenset(("login", "name", "sessions", "office", "office_phone", "job"))  # that a list shows
+_OFFICE, _PHONE = map(Row._fields.index, ("office", "office_phone"))
 
 
-def table(people: Iterable[Person], now: float, room: int) -> str:
-    """The list of {C}: a row for each session, or for each person whose sessions are not known.
+def format_list(people: Iterable[Person], now: float, max_characters: int) -> str:
+    """The list of {C}: a row for each session, or one for a person without known sessions.
 
-    No more people are asked for once it is longer than ``room`` characters.
-    Somebody without a login whose text is there already is a list by
-    themselves, and told as it is.
+    Stops after the person with whom the list exceeds ``max_characters``. A
+    person without a login whose text is given is a list by itself: the text
+    follows the rows unchanged.
     """
     texts: list[str] = []
-    rows: list[tuple[str, ...]] = []
+    rows: list[Row] = []
     length = 0
     for person in people:
         if person.text is not None and not person.login:
@@ -185,58 +194,52 @@ def table(people: Iterable[Person], now: float, room: int) -> str:
             for row in _rows(person, now):
                 rows.append(row)
                 length += 1 + sum(map(len, row))
-        if length > room:
+        if length > max_characters:
             break
-    return "\n".join([*_laid_out(rows), *texts]) or NOBODY_LISTED
+    return "\n".join([*_render(rows), *texts]) or EMPTY_LIST_TEXT
 
 
-def _rows(person: Person, now: float) -> Iterator[tuple[str, ...]]:
+def _rows(person: Person, now: float) -> Iterator[Row]:
+    login, name = one_line(person.login), one_line(person.name or person.login)  # RFC 1288 2.5.1 requires a name
+    office, phone, job = map(one_line, (person.office, person.office_phone, person.job))
     for session in person.sessions or (None,):
-        status = ("", "", "", "")
+        terminal = idle = when = host = ""
         if session:
-            when = "" if session.since is None else weekday(session.since, now)
             terminal = one_line(session.terminal) if session.messages else f"*{one_line(session.terminal)}"
-            status = (terminal, idle_column(session.idle), when, one_line(session.host))
-        name = person.name or person.login  # RFC 1288 2.5.1 wants one
-        office, phone, job = map(one_line, (person.office, person.office_phone, person.job))
-        yield one_line(person.login), one_line(name), *status, office, phone, job
+            idle = idle_column(session.idle)
+            when = "" if session.since is None else when_column(session.since, now)
+            host = one_line(session.host)
+        yield Row(login, name, terminal, idle, when, host, office, phone, job)
 
 
-def _laid_out(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The rows under their headings, each column as wide as it has to be."""
+def _render(rows: Sequence[Row]) -> list[str]:
+    """The rows below their headings; a column without text is left out."""
     if not rows:
         return []
     cells = list(zip(*rows, strict=True))
-    used = [number for number, texts in enumerate(cells) if any(map(str.strip, texts))]
-    if _PHONE in used and _OFFICE not in used:
-        used.insert(used.index(_PHONE), _OFFICE)  # whose heading is above both
-    layout = [(number, COLUMNS[number], _width(COLUMNS[number], cells[number])) for number in used]
+    is_used = [any(map(str.strip, texts)) for texts in cells]
+    is_used[_OFFICE] |= is_used[_PHONE]  # the heading of the office stands above both
     heading, *lines = ["" for _ in range(len(rows) + 1)]
     start = 0  # of the column
-    for place, (number, column, width) in enumerate(layout):
-        gap = " " * (column.gap if place else 0)
-        heading = heading.ljust(start := start + len(gap))
-        if column.heading and heading[-1:].strip():  # the one before is wider than its column
+    for column, texts in compress(zip(COLUMNS, cells, strict=True), is_used):
+        gap = " " * (column.gap if start else 0)
+        start += len(gap)
+        heading = heading.ljust(start)
+        if column.heading and heading[-1:].strip():  # the heading before is wider than its column
             heading += gap
         heading += " " * column.indent + column.heading
+        width = min(max(column.min_width, *map(_width, texts)), MAX_COLUMN_WIDTH)
         start += width
-        for line, text in enumerate(cells[number]):
-            lines[line] += gap + _padded(text, width, column.to_the_right)
+        for number, text in enumerate(texts):
+            lines[number] += gap + _padded(text, width, column.align_right)
     return [line.rstrip() for line in (heading, *lines)]
 
 
-_OFFICE, _PHONE = 6, 7
+def _padded(text: str, width: int, align_right: bool = False) -> str:
+    spaces = " " * (width - _width(text))
+    return spaces + text if align_right else text + spaces
 
 
-def _width(column: Column, texts: Iterable[str]) -> int:
-    return min(max(column.width, *map(_columns, texts)), max(column.width, WIDEST))
-
-
-def _padded(text: str, width: int, to_the_right: bool = False) -> str:
-    blanks = " " * (width - _columns(text))
-    return blanks + text if to_the_right else text + blanks
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
+def _width(text: str) -> int:
+    """The columns that the text takes on a terminal."""
     return len(text) if text.isascii() else max(wcswidth(text), 0)

@@ -30,7 +30,10 @@ from fingerd.protocol.reply import (
 from fingerd.ruip.disclosure import Disclosure
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.report import LISTED, records, separated, table
+from fingerd.ruip.report import LIST_ATOMS as LISTED
+from fingerd.ruip.report import format_list as table
+from fingerd.ruip.report import format_people as records
+from fingerd.ruip.report import join_blocks as separated
 from fingerd.text import ANSWER_CUT
 
 log = logging.getLogger(__name__)

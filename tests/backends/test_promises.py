@@ -170,7 +170,7 @@ def test_a_look_up_and_its_answer_import_nothing(tmp_path: Path) -> None:
         from fingerd.backends import Lookup, load_type
         from fingerd.people import LastLogin, Mail, Person, Session
         from fingerd.ruip.policy import Policy, Rule
-        from fingerd.ruip.report import records, table
+        from fingerd.ruip.report import format_list, format_people
         from fingerd.ruip.ruip import AnswerContext, Ruip, ReplyOptions
         made = [load_type("static")(users={"alice": "fine"}), load_type("command")(argv=("echo", "{user}"))]
         made.append(load_type("files")(folder=sys.argv[1]))
@@ -188,7 +188,7 @@ def test_a_look_up_and_its_answer_import_nothing(tmp_path: Path) -> None:
                 context = AnswerContext("unix", time.monotonic() + 5, time.time())
                 Ruip(backend, policy, ReplyOptions(charset="latin-1"), 1024, 65536).answer_line(name.encode(), context)
         person = Person("Zo\\u00eb", sessions=(Session("x", "y", 1.0, 1e6),), last_login=LastLogin(1.0), mail=Mail(1.0))
-        records([person], 2.0, True, 1000), table([person], 2.0, 1000)
+        format_people([person], 2.0, True, 1000), format_list([person], 2.0, 1000)
         try:
             web.find(Lookup("Zo\\u00eb", False, "unix", time.monotonic() + 5))
         except Exception as error:

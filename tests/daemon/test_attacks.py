@@ -70,9 +70,9 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     9: (
         "queries that are to be forwarded",
         (
-            "test_a_name_that_stands_for_an_address_within_is_refused",
-            "test_no_query_comes_back_to_the_host_that_sends_it",
-            "test_no_size_and_no_time_of_an_answer_is_without_a_bound",
+            "test_a_name_with_a_private_address_is_refused",
+            "test_no_query_returns_to_the_host_that_sends_it",
+            "test_the_size_and_the_time_of_an_answer_are_bounded",
         ),
     ),
     10: ("names that match more than one user", ()),

@@ -21,7 +21,7 @@ from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
 from fingerd.protocol import reply
-from fingerd.ruip.report import NOBODY_LISTED
+from fingerd.ruip.report import EMPTY_LIST_TEXT
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.server.listeners import UnixAddress, parse_listen
 from fingerd.settings import Process, Settings, load_config
@@ -118,7 +118,7 @@ def test_the_environment_is_what_the_code_reads() -> None:
 def test_every_word_on_the_wire_is_there() -> None:
     words = {value for name, value in vars(reply).items() if name.isupper() and isinstance(value, str)}
     described = section(COMMAND, "QUERIES AND ANSWERS").replace("\\", "")
-    for word in {word for word in words if " " in word.strip()} | {NOBODY_LISTED}:
+    for word in {word for word in words if " " in word.strip()} | {EMPTY_LIST_TEXT}:
         assert f"|  {word}\n" in described
 
 

@@ -24,7 +24,7 @@ from fingerd.protocol import reply as words
 from fingerd.protocol.query import IAC, WHITESPACE, Query, parse_query
 from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.report import records, table
+from fingerd.ruip.report import format_list, format_people
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
 from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, parse_listen
 from fingerd.server.listeners import ListenAddress as Address
@@ -125,8 +125,8 @@ def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
     """All that may be answered at all."""
     people = list(_PEOPLE.list_users(Lookup("", False, _ASKER.client, _ASKER.deadline)))
     texts = {*_WORDS.items(), ("refused", words.FORWARDING_DENIED)}
-    texts |= {("answered", records([person], _ASKER.now, False, _REPLY_BYTES)) for person in people}
-    texts.add(("answered", table(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
+    texts |= {("answered", format_people([person], _ASKER.now, False, _REPLY_BYTES)) for person in people}
+    texts.add(("answered", format_list(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
     return frozenset((outcome, cut_reply(encode_reply(text, charset), _REPLY_BYTES)) for outcome, text in texts)
 
 

@@ -99,7 +99,7 @@ def test_r30_whoever_has_no_full_name_is_told_by_the_login(start: Start) -> None
 def test_r30_a_rule_that_hides_the_full_name_is_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text("backend: {type: static, users: {}}\npolicy: [{from: any, show: [office, plan]}]\n")
-    assert "hides the full name, which RFC 1288 wants in every answer (2.5.2)" in check(path)
+    assert "hides the full name, which RFC 1288 requires in every answer (2.5.2)" in check(path)
 
 
 @pytest.mark.parametrize("source", [OPEN, OFFICE_A, OFFICE_B, MINIMAL, LISTED])

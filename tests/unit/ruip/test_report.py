@@ -1,9 +1,7 @@
-"""What is said of people: RFC 1288's own examples byte for byte, all shapes beside them, and what holds for anybody."""
+"""Records and lists: RFC 1288's own examples byte for byte, every other form, and properties of any person."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
 from typing import ClassVar
 
 import pytest
@@ -14,37 +12,20 @@ from fingerd.backends import Backend, Lookup
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import CRLF, encode_reply
 from fingerd.ruip.policy import PRESETS, Policy, Rule
-from fingerd.ruip.report import LISTED, SHORT_PLAN, records, separated, table
+from fingerd.ruip.report import LIST_ATOMS, SHORT_PLAN_LINES, format_list, format_people, join_blocks
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
-from fingerd.ruip.times import date, idle_column, idle_time, weekday
+from fingerd.ruip.times import date_text, idle_time, when_column
 from fingerd.text import one_line
+from tests.unit.ruip.conftest import DAY, HOUR, MINUTE, NOW, WINTER, at
 
-SUMMER, WINTER = timezone(timedelta(hours=-4)), timezone(timedelta(hours=-5))  # where Rutgers is
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+pytestmark = pytest.mark.usefixtures("rutgers_time")
 
-
-def at(month: int, day: int, hour: int, minute: int, year: int = 1990, zone: timezone = SUMMER) -> float:
-    """A moment by the clocks of Rutgers."""
-    return datetime(year, month, day, hour, minute, tzinfo=zone).timestamp()
-
-
-MONDAY = at(7, 23, 15, 56)  # when somebody may have asked elbereth
-NOW = at(7, 30, 12, 0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rutgers() -> Iterator[None]:
-    """Let the local time be that of RFC 1288's hosts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "EST5EDT,M4.1.0,M10.5.0")
-        time.tzset()
-        yield
-    time.tzset()
+MONDAY = at(7, 23, 15, 56)  # shortly after the last login of ELBERETH
 
 
 @dataclass(frozen=True)
 class Known(Backend):
-    """Some people, whom any name may mean."""
+    """Some people; every name finds all of them."""
 
     blocking: ClassVar[bool] = False
     people: tuple[Person, ...]
@@ -57,7 +38,7 @@ class Known(Backend):
 
 
 def reply(line: bytes, people: Sequence[Person], *show: str, now: float = NOW) -> bytes:
-    """What a client is told of these people who may learn these atoms."""
+    """The answer about these people to a client that may see these atoms."""
     rule = Rule(from_=("any",), list=True, match="name", show=show or ("everything",))
     ruip = Ruip(Known(tuple(people)), Policy((rule,)), ReplyOptions(), 1024, 1 << 30)
     return ruip.answer_line(line, AnswerContext("192.0.2.7", 20.0, now)).reply
@@ -209,75 +190,22 @@ def test_rfc_1288_4_3_ambiguous_name_specified() -> None:
     assert reply(b"/W ron\r\n", [SPINNER, SURAK, ETTER]) == on_the_wire(RON)
 
 
-# Moments
-
-IDLE = {
-    "nothing": (0.0, "", "    "),
-    "less than a minute": (59.9, "", "    "),
-    "a minute": (60.0, "1", "  1 "),
-    "less than an hour": (3599.0, "59", " 59 "),
-    "an hour": (3600.0, "1:00", "1:00"),
-    "an hour and eleven minutes": (4260.0, "1:11", "1:11"),
-    "less than ten hours": (35999.0, "9:59", "9:59"),
-    "ten hours": (36000.0, "010:", "010:"),
-    "less than a day": (86399.0, "023:", "023:"),
-    "a day": (86400.0, "1d", "  1d"),
-    "four days and a half": (4.5 * DAY, "4d", "  4d"),
-    "half a year": (183 * DAY, "183d", "183d"),
-    "three years": (1096 * DAY, "1096d", "1096d"),
-    "a clock that was put back": (-120.0, "", "    "),
-}
-
-DATES = {
-    "now": (NOW, "Mon 12:00", "Mon Jul 30 12:00"),
-    "this week": (at(7, 24, 9, 5), "Tue 09:05", "Tue Jul 24 09:05"),
-    "less than a week ago": (at(7, 23, 12, 1), "Mon 12:01", "Mon Jul 23 12:01"),
-    "a week ago": (at(7, 23, 12, 0), "Jul 23", "Mon Jul 23 12:00"),
-    "with one digit": (at(5, 7, 16, 38), "May 07", "Mon May  7 16:38"),
-    "in winter, by the clocks of then": (at(3, 1, 23, 30, zone=WINTER), "Mar 01", "Thu Mar  1 23:30"),
-    "less than half a year ago": (NOW - 182 * DAY, "Jan 29", "Mon Jan 29 11:00"),
-    "half a year ago": (NOW - 183 * DAY, "Jan 1990", "Sun Jan 28 11:00 1990"),
-    "years ago": (at(12, 31, 23, 59, 1986, WINTER), "Dec 1986", "Wed Dec 31 23:59 1986"),
-    "in the beginning": (0.0, "Dec 1969", "Wed Dec 31 19:00 1969"),
-    "soon, by another clock": (at(7, 30, 12, 5), "Mon 12:05", "Mon Jul 30 12:05"),
-    "in years": (at(7, 30, 12, 0, 2038), "Jul 2038", "Fri Jul 30 12:00 2038"),
-}
-
-
-@pytest.mark.parametrize(("seconds", "text", "column"), IDLE.values(), ids=IDLE.keys())
-def test_an_idle_time_takes_four_columns(seconds: float, text: str, column: str) -> None:
-    assert idle_time(seconds) == text
-    assert idle_column(seconds) == column
-
-
-def test_an_idle_time_that_nobody_knows_is_blank() -> None:
-    assert idle_column(None) == "    "
-
-
-@pytest.mark.parametrize(("moment", "short", "full"), DATES.values(), ids=DATES.keys())
-def test_a_moment_is_told_by_the_local_clocks_and_with_its_year_where_it_is_long_ago(
-    moment: float, short: str, full: str
-) -> None:
-    assert weekday(moment, NOW) == short
-    assert date(moment, NOW) == full
-
-
 # Records
 
 ANN = Person("ann", name="Ann Example")
 HEAD = "Login name: ann                         In real life: Ann Example\n"
 SINCE = at(7, 30, 9, 15)
-LONG = "".join(f"line {number}\n" for number in range(1, 52))  # one line more than the short form tells
+LONG = "".join(f"line {number}\n" for number in range(1, 52))  # one line more than the short form shows
 CUT = "".join(f"line {number}\n" for number in range(1, 51)) + "[more with /W]\n"
 KEYS = "PGP key:\n-----BEGIN\nkey\n-----END\nPublic key:\nssh-ed25519 AAAA ann@host\n"
 
 
 def both(person: Person, text: str) -> tuple[Person, str, str]:
-    """Somebody of whom both forms tell the same."""
+    """A person whose short and long form are the same."""
     return person, text, text
 
 
-# Somebody, what the short form tells, and what the long one adds to it or tells instead.
+# The person, the short form, and the long form.
 RECORDS: dict[str, tuple[Person, str, str]] = {
     "login and name": (ANN, HEAD, HEAD),
     "no name": both(Person("ann"), "Login name: ann                         In real life: ann\n"),
@@ -285,19 +213,19 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
     "office without a phone": both(replace(ANN, office="12 Hill"), HEAD + "Office: 12 Hill\n"),
     "phone without an office": both(replace(ANN, office_phone="x1"), HEAD + "Office: x1\n"),
     "home phone alone": both(replace(ANN, home_phone="555"), HEAD + "Home phone: 555\n"),
-    "blanks alone": both(replace(ANN, office=" ", office_phone="\t", job="\n"), HEAD),
+    "spaces only": both(replace(ANN, office=" ", office_phone="\t", job="\n"), HEAD),
     "job": both(replace(ANN, job="potter"), HEAD + "Job: potter\n"),
     "pronouns and time zone": both(
         replace(ANN, pronouns="she/her", timezone="Europe/Lisbon"),
         HEAD + "Pronouns: she/her                       Timezone: Europe/Lisbon\n",
     ),
-    "directory and shell are for the long form": (
+    "directory and shell are in the long form only": (
         replace(ANN, directory="/home/ann", shell="/bin/sh"),
         HEAD,
         HEAD + "Directory: /home/ann                    Shell: /bin/sh\n",
     ),
     "shell alone": (replace(ANN, shell="/bin/sh"), HEAD, HEAD + "Shell: /bin/sh\n"),
-    "a long login pushes the name": both(
+    "a long login moves the name to the right": both(
         replace(ANN, login="a-login-that-is-longer-than-its-column"),
         "Login name: a-login-that-is-longer-than-its-column In real life: Ann Example\n",
     ),
@@ -307,27 +235,27 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
         replace(ANN, sessions=(Session("tty1", "", SINCE, 5 * MINUTE),)),
         HEAD + "On since Mon Jul 30 09:15 on tty1, idle 5\n",
     ),
-    "logged in from elsewhere, and busy": both(
+    "logged in from another host, not idle": both(
         replace(ANN, sessions=(Session("pts/3", "host.example.org", SINCE, 10.0),)),
         HEAD + "On since Mon Jul 30 09:15 on pts/3 from host.example.org\n",
     ),
-    "logged in, nobody knows since when": both(
+    "logged in, start unknown": both(
         replace(ANN, sessions=(Session("tty1", "192.0.2.7", None, 2 * DAY),)),
         HEAD + "Logged in on tty1 from 192.0.2.7, idle 2d\n",
     ),
-    "logged in, nobody knows how idle": both(
+    "logged in, idle time unknown": both(
         replace(ANN, sessions=(Session("tty1", "", SINCE),)), HEAD + "On since Mon Jul 30 09:15 on tty1\n"
     ),
-    "logged in, and nothing else is known": both(replace(ANN, sessions=(Session(""),)), HEAD + "Logged in\n"),
+    "logged in, everything else unknown": both(replace(ANN, sessions=(Session(""),)), HEAD + "Logged in\n"),
     "logged in more than once": both(
         replace(ANN, sessions=(Session("tty1", "", SINCE), Session("tty2", "", at(1, 1, 8, 0, 1989, WINTER)))),
         HEAD + "On since Mon Jul 30 09:15 on tty1\nOn since Sun Jan  1 08:00 1989 on tty2\n",
     ),
-    "logged in, which is more than the last login": both(
+    "a session replaces the last login": both(
         replace(ANN, sessions=(Session("tty1"),), last_login=LastLogin(SINCE)), HEAD + "Logged in on tty1\n"
     ),
     "not logged in": both(replace(ANN, sessions=()), HEAD + "Not logged in.\n"),
-    "nobody knows whether": both(replace(ANN, sessions=None), HEAD),
+    "sessions unknown": both(replace(ANN, sessions=None), HEAD),
     "last login": both(
         replace(ANN, sessions=(), last_login=LastLogin(SINCE, "tty1")), HEAD + "Last login Mon Jul 30 09:15 on tty1\n"
     ),
@@ -362,17 +290,17 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
     # project and plan
     "a project of one line": both(replace(ANN, project="pots\n"), HEAD + "Project: pots\n"),
     "a project of several lines": both(replace(ANN, project="pots\npans\n"), HEAD + "Project:\npots\npans\n"),
-    "a project that is moved in": both(replace(ANN, project="  pots\n"), HEAD + "Project:   pots\n"),
-    "a project of line ends": both(replace(ANN, project="\r\n\n"), HEAD + "Project:\n"),
-    "a project of blanks": both(replace(ANN, project=" \t\n"), HEAD + "Project:\n"),
+    "an indented project": both(replace(ANN, project="  pots\n"), HEAD + "Project:   pots\n"),
+    "a project of line ends only": both(replace(ANN, project="\r\n\n"), HEAD + "Project:\n"),
+    "a project of spaces only": both(replace(ANN, project=" \t\n"), HEAD + "Project:\n"),
     "no project": both(replace(ANN, project=""), HEAD),
     "a plan": both(replace(ANN, plan="  More\n\npots\n"), HEAD + "Plan:\n  More\n\npots\n"),
     "a plan without a line end": both(replace(ANN, plan="More pots"), HEAD + "Plan:\nMore pots\n"),
-    "a plan with blank lines behind": both(replace(ANN, plan="More pots\n\n \n\n"), HEAD + "Plan:\nMore pots\n"),
+    "a plan with empty lines at its end": both(replace(ANN, plan="More pots\n\n \n\n"), HEAD + "Plan:\nMore pots\n"),
     "an empty plan": both(replace(ANN, plan=""), HEAD + "No Plan.\n"),
-    "a plan of blanks": both(replace(ANN, plan=" \n\t\n"), HEAD + "No Plan.\n"),
-    "no word of a plan": both(replace(ANN, plan=None), HEAD),
-    "a plan as long as the short form tells": both(
+    "a plan of spaces only": both(replace(ANN, plan=" \n\t\n"), HEAD + "No Plan.\n"),
+    "plan unknown": both(replace(ANN, plan=None), HEAD),
+    "a plan of as many lines as the short form shows": both(
         replace(ANN, plan=LONG.removesuffix("line 51\n")), HEAD + "Plan:\n" + CUT.removesuffix("[more with /W]\n")
     ),
     "a longer plan": (replace(ANN, plan=LONG), HEAD + "Plan:\n" + CUT, HEAD + "Plan:\n" + LONG),
@@ -381,22 +309,22 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
         HEAD + "Plan:\n" + CUT,
         HEAD + "Plan:\n" + LONG,
     ),
-    "keys are for the long form": (
+    "keys are in the long form only": (
         replace(ANN, pgpkey="-----BEGIN\nkey\n-----END\n", pubkey="ssh-ed25519 AAAA ann@host\n"),
         HEAD,
         HEAD + KEYS,
     ),
-    "keys of blanks": (replace(ANN, pgpkey=" \n", pubkey="\n"), HEAD, HEAD),
-    # what others would have a terminal do
+    "keys of spaces only": (replace(ANN, pgpkey=" \n", pubkey="\n"), HEAD, HEAD),
+    # control characters
     "control characters": both(
         replace(ANN, office="\x1b]0;x\x07", job="\x9b2J\x7f", plan="\x1b[2J\x00\nb\x85c"),
         HEAD + "Office: ?]0;x?\nJob: ?2J?\nPlan:\n?[2J?\nb?c\n",
     ),
-    "control characters alone, which Python takes for blanks": both(
+    "control characters only, which str.strip() removes": both(
         Person("ann", name="\x1f", office="\x1c", office_phone="\x1d", job="\x1e"),
         "Login name: ann                         In real life: ann\nOffice: ?, ?\nJob: ?\n",
     ),
-    "a line end in every atom of one line": both(
+    "a line end in every atom that is one line": both(
         Person(
             "a\nnn",
             name="Ann\r\nExample",
@@ -414,12 +342,12 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
         "Pronouns: she her                       Timezone: U C\n"
         "Logged in on t ty from h ost\n",
     ),
-    "a text is told as it is": both(Person("ann", "Hello\n  there\n"), "Hello\n  there\n"),
+    "a text is unchanged": both(Person("ann", "Hello\n  there\n"), "Hello\n  there\n"),
 }
 
 
 @pytest.mark.parametrize(("person", "short", "full"), RECORDS.values(), ids=RECORDS.keys())
-def test_a_record_tells_what_is_known(person: Person, short: str, full: str) -> None:
+def test_a_record_shows_the_known_atoms(person: Person, short: str, full: str) -> None:
     assert reply(b"ann\r\n", [person]) == on_the_wire(short)
     assert reply(b"/W ann\r\n", [person]) == on_the_wire(full)
 
@@ -434,28 +362,28 @@ SEVERAL = {
 
 
 @pytest.mark.parametrize(("people", "text"), SEVERAL.values(), ids=SEVERAL.keys())
-def test_records_have_an_empty_line_between_them(people: tuple[Person, ...], text: str) -> None:
-    assert records(people, NOW, False, 1000) == text
+def test_records_are_separated_by_empty_lines(people: tuple[Person, ...], text: str) -> None:
+    assert format_people(people, NOW, False, 1000) == text
 
 
-def test_texts_have_an_empty_line_between_them() -> None:
-    assert separated(["a", "b\n", "c\nd\n"]) == "a\n\nb\n\nc\nd\n"
+def test_blocks_are_separated_by_empty_lines() -> None:
+    assert join_blocks(["a", "b\n", "c\nd\n"]) == "a\n\nb\n\nc\nd\n"
 
 
-# Tables
+# Lists
 
-NOBODY_KNOWN = Person("ann", name="Ann Example")
+NO_SESSIONS_KNOWN = Person("ann", name="Ann Example")
 
-TABLES: dict[str, tuple[tuple[Person, ...], str]] = {
-    "nobody": ((), "No one logged on.\n"),
-    "a user of whom there is a text": ((Person("bob", "x"),), "Login       Name\nbob      bob\n"),
-    "a text as it is": ((Person("", "Here:\n bob\r\n"),), "Here:\n bob\n"),
-    "a login and a text": (
+LISTS: dict[str, tuple[tuple[Person, ...], str]] = {
+    "no one": ((), "No one logged on.\n"),
+    "a login with a text": ((Person("bob", "x"),), "Login       Name\nbob      bob\n"),
+    "a text is unchanged": ((Person("", "Here:\n bob\r\n"),), "Here:\n bob\n"),
+    "rows before texts": (
         (Person("", "Here:\n"), Person("bob", "")),
         "Login       Name\nbob      bob\nHere:\n",
     ),
-    "login and name": ((NOBODY_KNOWN,), "Login       Name\nann      Ann Example\n"),
-    "nobody is logged in": ((replace(ANN, sessions=()),), "Login       Name\nann      Ann Example\n"),
+    "login and name": ((NO_SESSIONS_KNOWN,), "Login       Name\nann      Ann Example\n"),
+    "not logged in": ((replace(ANN, sessions=()),), "Login       Name\nann      Ann Example\n"),
     "a row for each session": (
         (replace(ANN, sessions=(Session("p0"), Session("p1"))), Person("bob", sessions=())),
         "Login       Name               TTY\n"
@@ -463,12 +391,12 @@ TABLES: dict[str, tuple[tuple[Person, ...], str]] = {
         "ann      Ann Example           p1\n"
         "bob      bob\n",
     ),
-    "where they are": (
+    "every column of a session, and the job": (
         (replace(ANN, sessions=(Session("p0", "host.example.org", SINCE, 3 * HOUR),), job="potter"),),
         "Login       Name               TTY Idle    When    Where             Job\n"
         "ann      Ann Example           p0  3:00 Mon 09:15  host.example.org  potter\n",
     ),
-    "a session without a time": (
+    "a session whose start is unknown": (
         (replace(ANN, sessions=(Session("p0", "", None, 5 * MINUTE),)),),
         "Login       Name               TTY Idle\nann      Ann Example           p0    5\n",
     ),
@@ -476,15 +404,15 @@ TABLES: dict[str, tuple[tuple[Person, ...], str]] = {
         (replace(ANN, sessions=(Session("p0", "", at(1, 3, 8, 0, 1988, WINTER)),)),),
         "Login       Name               TTY    When\nann      Ann Example           p0  Jan 1988\n",
     ),
-    "office alone": (
+    "office without a phone": (
         (replace(ANN, office="12 Hill"),),
         "Login       Name                       Office\nann      Ann Example           12 Hill\n",
     ),
-    "phone alone, below its heading all the same": (
+    "phone without an office, below the heading of both": (
         (replace(ANN, office_phone="x1"),),
         f"Login       Name                       Office\nann      {'Ann Example':<20}{'x1':>22}\n",
     ),
-    "what only one of them has": (
+    "an atom that only one person has": (
         (ANN, Person("bob", name="Bob", job="miller")),
         "Login       Name               Job\nann      Ann Example\nbob      Bob                   miller\n",
     ),
@@ -498,7 +426,7 @@ TABLES: dict[str, tuple[tuple[Person, ...], str]] = {
         "ann      Ann Example of the Long Names  potter\n"
         "bob      bob                            miller\n",
     ),
-    "a login that is longer than a column may be": (
+    "a login wider than the widest column": (
         (Person("a" * 50, name="Ann"), Person("bob", name="Bob")),
         f"{'Login':<48}    Name\n{'a' * 50} Ann\n{'bob':<48} Bob\n",
     ),
@@ -509,24 +437,24 @@ TABLES: dict[str, tuple[tuple[Person, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize(("people", "text"), TABLES.values(), ids=TABLES.keys())
-def test_a_list_has_a_row_for_each_and_no_column_that_is_empty(people: tuple[Person, ...], text: str) -> None:
+@pytest.mark.parametrize(("people", "text"), LISTS.values(), ids=LISTS.keys())
+def test_a_list_has_a_row_for_each_session_and_no_empty_column(people: tuple[Person, ...], text: str) -> None:
     assert reply(b"\r\n", people) == on_the_wire(text)
 
 
-def test_a_list_ends_where_there_is_no_more_room() -> None:
+def test_a_list_stops_when_it_exceeds_its_limit() -> None:
     asked = []
 
-    def everybody() -> Iterator[Person]:
+    def everyone() -> Iterator[Person]:
         for number in range(1000):
             asked.append(number)
             yield Person("", "x" * 30) if number % 2 else Person(f"user{number}")
 
-    assert len(table(everybody(), NOW, 100)) > 100
+    assert len(format_list(everyone(), NOW, 100)) > 100
     assert len(asked) < 10
 
 
-# Names of every script and the columns of a terminal that they take
+# Names of many scripts, with the terminal columns that they take
 NAMES = {
     "ASCII": ("Ann", 3),
     "Latin": ("Zoë Grüß", 8),
@@ -545,45 +473,47 @@ NAMES = {
 }
 
 
-def test_who_wants_no_messages_is_marked() -> None:
+def test_a_session_that_accepts_no_messages_is_marked() -> None:
     ann = Person("ann", sessions=(Session("tty1", messages=False), Session("tty2")))
-    assert records([ann], NOW, False, 1000) == "Login name: ann\nLogged in on tty1 (messages off)\nLogged in on tty2"
-    assert [row.split()[2] for row in table([ann], NOW, 1000).splitlines()[1:]] == ["*tty1", "tty2"]
+    assert (
+        format_people([ann], NOW, False, 1000) == "Login name: ann\nLogged in on tty1 (messages off)\nLogged in on tty2"
+    )
+    assert [row.split()[2] for row in format_list([ann], NOW, 1000).splitlines()[1:]] == ["*tty1", "tty2"]
 
 
-def test_a_last_login_that_is_over_is_told_beside_an_older_one_that_lasts() -> None:
+def test_a_later_last_login_that_ended_is_shown_after_an_open_session() -> None:
     lasts = Session("tty1", since=NOW - DAY)
-    for last, is_told in (
+    for last, is_shown in (
         (LastLogin(NOW - HOUR, "tty2"), True),
-        (LastLogin(NOW - HOUR, "tty1"), False),  # the one that lasts, by another clock
+        (LastLogin(NOW - HOUR, "tty1"), False),  # the open session, by another clock
         (LastLogin(NOW - 2 * DAY, "tty2"), False),
         (LastLogin(None), False),
     ):
-        told = records([Person("ann", sessions=(lasts,), last_login=last)], NOW, False, 1000)
-        assert ("Last login" in told) == is_told
+        record = format_people([Person("ann", sessions=(lasts,), last_login=last)], NOW, False, 1000)
+        assert ("Last login" in record) == is_shown
 
 
-@pytest.mark.parametrize("moment", [-1e18, -1e11, 0.0, 1e12, 1e18])
-def test_a_moment_that_no_calendar_has_breaks_nothing(moment: float) -> None:
-    ann = Person("ann", sessions=(Session("tty1", since=moment, idle=1e18),), mail=Mail(moment))
-    assert "On since" in records([ann, Person("bob", last_login=LastLogin(moment))], NOW, True, 1000)
-    assert "tty1" in table([ann], NOW, 1000)
+@pytest.mark.parametrize("timestamp", [-1e18, -1e11, 0.0, 1e12, 1e18])
+def test_a_time_outside_of_the_calendar_is_formatted(timestamp: float) -> None:
+    ann = Person("ann", sessions=(Session("tty1", since=timestamp, idle=1e18),), mail=Mail(timestamp))
+    assert "On since" in format_people([ann, Person("bob", last_login=LastLogin(timestamp))], NOW, True, 1000)
+    assert "tty1" in format_list([ann], NOW, 1000)
 
 
 @pytest.mark.parametrize(("name", "columns"), NAMES.values(), ids=NAMES.keys())
-def test_what_comes_after_a_name_of_any_script_is_aligned(name: str, columns: int) -> None:
+def test_the_column_after_a_name_of_any_script_is_aligned(name: str, columns: int) -> None:
     person = Person(name, name=name, sessions=(Session("p0"),), pronouns=name, timezone="UTC")
     listed = reply(b"\r\n", [person, Person("bob", sessions=(Session("p1"),))]).decode().splitlines()
-    blanks = max(8 - columns, 0)
+    padding = max(8 - columns, 0)
     first = max(columns, 8)
-    assert listed[1] == f"{name}{' ' * blanks} {name}{' ' * (20 - columns)}  p0"
+    assert listed[1] == f"{name}{' ' * padding} {name}{' ' * (20 - columns)}  p0"
     assert listed[2] == f"{'bob':<{first}} {'bob':<20}  p1"
-    told = reply(b"x\r\n", [person]).decode().splitlines()
-    assert told[0] == f"Login name: {name}{' ' * (28 - columns)}In real life: {name}"
-    assert told[1] == f"Pronouns: {name}{' ' * (30 - columns)}Timezone: UTC"
+    record = reply(b"x\r\n", [person]).decode().splitlines()
+    assert record[0] == f"Login name: {name}{' ' * (28 - columns)}In real life: {name}"
+    assert record[1] == f"Pronouns: {name}{' ' * (30 - columns)}Timezone: UTC"
 
 
-# What holds for anybody
+# Properties of any person
 
 PIECES = [
     "\n",
@@ -608,8 +538,8 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
 )
 LONG_TEXTS = st.one_of(TEXTS, st.lists(TEXTS, max_size=80).map("\n".join))
-MOMENTS = st.integers(0, 4_000_000_000).map(float)
-SESSIONS = st.builds(Session, TEXTS, TEXTS, st.none() | MOMENTS, st.none() | st.floats(0, 1e9), st.booleans())
+TIMESTAMPS = st.integers(0, 4_000_000_000).map(float)
+SESSIONS = st.builds(Session, TEXTS, TEXTS, st.none() | TIMESTAMPS, st.none() | st.floats(0, 1e9), st.booleans())
 PEOPLE = st.builds(
     Person,
     login=TEXTS.filter(bool),
@@ -621,8 +551,8 @@ PEOPLE = st.builds(
     directory=TEXTS,
     shell=TEXTS,
     sessions=st.none() | st.lists(SESSIONS, max_size=3).map(tuple),
-    last_login=st.none() | st.builds(LastLogin, st.none() | MOMENTS, TEXTS, TEXTS),
-    mail=st.none() | st.builds(Mail, st.none() | MOMENTS, st.none() | MOMENTS),
+    last_login=st.none() | st.builds(LastLogin, st.none() | TIMESTAMPS, TEXTS, TEXTS),
+    mail=st.none() | st.builds(Mail, st.none() | TIMESTAMPS, st.none() | TIMESTAMPS),
     forward=TEXTS,
     project=LONG_TEXTS,
     plan=st.none() | LONG_TEXTS,
@@ -637,41 +567,41 @@ LINES_OF_USERS = st.sampled_from([b"ann\r\n", b"/W ann\r\n"])
 
 @settings(deadline=None)
 @given(PEOPLE, SHOWN, LINES_OF_USERS)
-def test_a_user_is_told_no_less_of_than_the_list_tells(person: Person, show: tuple[str, ...], line: bytes) -> None:
+def test_a_record_shows_at_least_what_the_list_shows(person: Person, show: tuple[str, ...], line: bytes) -> None:
     """RFC 1288 2.5.2, for any person and any policy."""
-    shown = person.redacted_to(Rule(from_=("any",), show=show).atoms & LISTED)
+    shown = person.redacted_to(Rule(from_=("any",), show=show).atoms & LIST_ATOMS)
     cells = [shown.login, shown.name or shown.login, shown.office, shown.office_phone, shown.job]
     cells += [cell for session in shown.sessions or () for cell in (session.terminal, session.host)]
-    listed, told = (reply(asked, [person], *show) for asked in (b"\r\n", line))
+    listed, record = (reply(query, [person], *show) for query in (b"\r\n", line))
     for cell in cells:
         text = encode_reply(one_line(cell).strip()).removesuffix(CRLF)
         assert text in listed
-        assert text in told
+        assert text in record
     for session in shown.sessions or ():
         if session.since is not None:
-            assert weekday(session.since, NOW).encode() in listed
-            assert f"On since {date(session.since, NOW)}".encode() in told
+            assert when_column(session.since, NOW).encode() in listed
+            assert f"On since {date_text(session.since, NOW)}".encode() in record
         if session.idle is not None and session.idle >= MINUTE:
             assert idle_time(session.idle).encode() in listed
             silent = "" if session.messages else " (messages off)"
-            assert f", idle {idle_time(session.idle)}{silent}\r\n".encode() in told
+            assert f", idle {idle_time(session.idle)}{silent}\r\n".encode() in record
 
 
 @settings(deadline=None)
 @given(st.lists(PEOPLE, max_size=3), SHOWN, st.sampled_from([b"\r\n", b"ann\r\n", b"/W ann\r\n"]))
-def test_every_line_that_is_said_of_anybody_is_clean_and_ended(
+def test_every_line_of_an_answer_is_clean_and_ends_in_crlf(
     people: list[Person], show: tuple[str, ...], line: bytes
 ) -> None:
-    said = reply(line, people, *show)
-    assert said.endswith(CRLF)
-    for text in said.decode().split("\r\n"):
+    answer = reply(line, people, *show)
+    assert answer.endswith(CRLF)
+    for text in answer.decode().split("\r\n"):
         assert not any((character < " " and character != "\t") or "\x7f" <= character <= "\x9f" for character in text)
 
 
 @settings(deadline=None)
 @given(PEOPLE, LINES_OF_USERS)
-def test_nothing_is_lost_that_can_be_printed(person: Person, line: bytes) -> None:
-    said = _ink(reply(line, [person]).decode())
+def test_a_record_loses_no_printable_text(person: Person, line: bytes) -> None:
+    answer = _ink(reply(line, [person]).decode())
     texts = [person.login, person.name, person.office, person.office_phone, person.home_phone]
     texts += [person.job, person.pronouns, person.timezone, person.project]
     texts += [text for session in person.sessions or () for text in (session.terminal, session.host)]
@@ -681,25 +611,25 @@ def test_nothing_is_lost_that_can_be_printed(person: Person, line: bytes) -> Non
     if line.startswith(b"/W"):
         texts += [person.directory, person.shell, person.forward, person.pgpkey, person.pubkey, plan]
     else:
-        texts.append("\n".join(plan.splitlines()[:SHORT_PLAN]))
+        texts.append("\n".join(plan.splitlines()[:SHORT_PLAN_LINES]))
     for text in texts:
-        assert _ink(text) in said
+        assert _ink(text) in answer
 
 
 @settings(deadline=None)
 @given(PEOPLE)
-def test_nothing_is_lost_of_a_list_either(person: Person) -> None:
-    said = _ink(reply(b"\r\n", [person]).decode())
+def test_a_list_loses_no_printable_text(person: Person) -> None:
+    answer = _ink(reply(b"\r\n", [person]).decode())
     for text in (person.login, person.name, person.office, person.office_phone, person.job):
-        assert _ink(text) in said
+        assert _ink(text) in answer
 
 
 def _ink(text: str) -> str:
-    """What would be seen of a text on paper; ``?``, which stands for what cannot be printed, is not looked at."""
+    """The visible characters of a text, without ``?``, which replaces those that cannot be printed."""
     return "".join(character for character in text if character.isprintable() and character not in " ?")
 
 
-# Somebody all of whose atoms can be told by a word of their own
+# A person with a distinct word in every atom
 MARKED = {
     "login": "m-login",
     "name": "m-name",
@@ -733,16 +663,16 @@ WORDS = {atom: (text,) for atom, text in MARKED.items() if isinstance(text, str)
     st.sampled_from([b"\r\n", b"ann\r\n", b"/W ann\r\n"]),
     st.sampled_from([MARKED["sessions"], (), None]),
 )
-def test_what_is_hidden_is_never_told(show: tuple[str, ...], line: bytes, sessions: object) -> None:
-    said = reply(line, [Person(**{**MARKED, "sessions": sessions})], *show).decode()  # type: ignore[arg-type]
+def test_hidden_atoms_are_never_shown(show: tuple[str, ...], line: bytes, sessions: object) -> None:
+    answer = reply(line, [Person(**{**MARKED, "sessions": sessions})], *show).decode()  # type: ignore[arg-type]
     for atom in set(ATOMS) - Rule(from_=("any",), show=show).atoms:
         for word in WORDS[atom]:
-            assert word not in said
+            assert word not in answer
 
 
 @pytest.mark.parametrize("atom", ATOMS)
-def test_what_is_shown_is_told_in_the_long_form(atom: str) -> None:
+def test_every_shown_atom_is_in_the_long_form(atom: str) -> None:
     person = Person(**{**MARKED, **({"sessions": ()} if atom == "last_login" else {})})  # type: ignore[arg-type]
-    said = reply(b"/W ann\r\n", [person], atom).decode()
+    answer = reply(b"/W ann\r\n", [person], atom).decode()
     for word in WORDS[atom]:
-        assert word in said or word == "Never"
+        assert word in answer or word == "Never"

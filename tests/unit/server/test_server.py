@@ -20,7 +20,7 @@ from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, StartError
 from fingerd.people import Person
 from fingerd.protocol.reply import SERVICE_BUSY
-from fingerd.ruip.policy import ANYONE
+from fingerd.ruip.policy import DEFAULT_RULE
 from fingerd.ruip.ruip import Answer, ReplyOptions
 from fingerd.server.connection import Connection
 from fingerd.server.handler import FingerHandler
@@ -54,7 +54,7 @@ class Config:
     def __init__(self, backend: Backend, **limits: Any) -> None:
         self.listen = (TcpAddress("127.0.0.1", 0),)
         self.backend = backend
-        self.policy = (ANYONE,)
+        self.policy = (DEFAULT_RULE,)
         self.limits = Limits(**limits)
         self.reply = ReplyOptions()
 

@@ -1,0 +1,64 @@
+"""Idle times and dates, in local time."""
+
+import pytest
+
+from fingerd.ruip.times import date_text, idle_column, idle_time, when_column
+from tests.unit.ruip.conftest import DAY, NOW, WINTER, at
+
+pytestmark = pytest.mark.usefixtures("rutgers_time")
+
+IDLE = {
+    "nothing": (0.0, "", "    "),
+    "less than a minute": (59.9, "", "    "),
+    "a minute": (60.0, "1", "  1 "),
+    "less than an hour": (3599.0, "59", " 59 "),
+    "an hour": (3600.0, "1:00", "1:00"),
+    "an hour and eleven minutes": (4260.0, "1:11", "1:11"),
+    "less than ten hours": (35999.0, "9:59", "9:59"),
+    "ten hours": (36000.0, "010:", "010:"),
+    "less than a day": (86399.0, "023:", "023:"),
+    "a day": (86400.0, "1d", "  1d"),
+    "four days and a half": (4.5 * DAY, "4d", "  4d"),
+    "half a year": (183 * DAY, "183d", "183d"),
+    "three years": (1096 * DAY, "1096d", "1096d"),
+    "a clock that was set back": (-120.0, "", "    "),
+}
+
+DATES = {
+    "now": (NOW, "Mon 12:00", "Mon Jul 30 12:00"),
+    "this week": (at(7, 24, 9, 5), "Tue 09:05", "Tue Jul 24 09:05"),
+    "less than a week ago": (at(7, 23, 12, 1), "Mon 12:01", "Mon Jul 23 12:01"),
+    "a week ago": (at(7, 23, 12, 0), "Jul 23", "Mon Jul 23 12:00"),
+    "with one digit": (at(5, 7, 16, 38), "May 07", "Mon May  7 16:38"),
+    "in winter time": (at(3, 1, 23, 30, zone=WINTER), "Mar 01", "Thu Mar  1 23:30"),
+    "less than half a year ago": (NOW - 182 * DAY, "Jan 29", "Mon Jan 29 11:00"),
+    "half a year ago": (NOW - 183 * DAY, "Jan 1990", "Sun Jan 28 11:00 1990"),
+    "years ago": (at(12, 31, 23, 59, 1986, WINTER), "Dec 1986", "Wed Dec 31 23:59 1986"),
+    "the epoch": (0.0, "Dec 1969", "Wed Dec 31 19:00 1969"),
+    "in the near future": (at(7, 30, 12, 5), "Mon 12:05", "Mon Jul 30 12:05"),
+    "in the far future": (at(7, 30, 12, 0, 2038), "Jul 2038", "Fri Jul 30 12:00 2038"),
+}
+
+
+@pytest.mark.parametrize(("seconds", "text", "column"), IDLE.values(), ids=IDLE.keys())
+def test_an_idle_time_takes_four_columns(seconds: float, text: str, column: str) -> None:
+    assert idle_time(seconds) == text
+    assert idle_column(seconds) == column
+
+
+def test_an_unknown_idle_time_is_an_empty_column() -> None:
+    assert idle_column(None) == "    "
+
+
+@pytest.mark.parametrize(("timestamp", "when", "date"), DATES.values(), ids=DATES.keys())
+def test_a_date_is_local_and_has_its_year_if_it_is_far_from_now(timestamp: float, when: str, date: str) -> None:
+    assert when_column(timestamp, NOW) == when
+    assert date_text(timestamp, NOW) == date
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "date"), [(-1e18, "1906"), (-2e9 - DAY, "1906"), (2e11 + DAY, "8307"), (1e18, "8307")]
+)
+def test_a_time_outside_of_the_calendar_is_clamped(timestamp: float, date: str) -> None:
+    assert when_column(timestamp, NOW).endswith(f" {date}")
+    assert date_text(timestamp, NOW).endswith(f" {date}")
