@@ -13,7 +13,7 @@ NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis build ./dist ./people.db ./pag
 ASK := $(BIN)/pyfinger moshez@localhost:1079
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench conformance fuzz soak format lint types deb test-deb test-piuparts test-fresh clean python
+.PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ fuzz: $(VENV)/fuzz  ## Look for inputs that break the parser, the encoder or the
 
 soak: $(VENV)/test  ## Five minutes of mixed load, good and hostile, and nothing may be lost (SECONDS=300)
 	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),300)
+
+mutants: $(VENV)/test  ## Mutation testing of the pure modules by their unit tests (SAMPLE=100)
+	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),100)
 
 format: $(VENV)/check  ## Put the code into its form
 	$(BIN)/ruff format .

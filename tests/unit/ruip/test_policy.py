@@ -13,7 +13,7 @@ from fingerd.errors import ConfigError
 from fingerd.net.addresses import parse_source
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import AMBIGUOUS_NAME
-from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source
+from fingerd.ruip.policy import CACHE_CLIENTS_MAX, DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 
@@ -52,6 +52,14 @@ def test_every_source_of_a_rule_is_compared_with_the_client(client: str, rule: R
     assert policy.rule_for(client) is rule  # from the cache
 
 
+def test_the_cache_of_clients_is_bounded() -> None:
+    policy = Policy((HOME,))
+    for number in range(CACHE_CLIENTS_MAX + 1):
+        assert policy.rule_for(f"198.18.{number >> 8}.{number & 255}") is DENY_ALL
+        assert policy.rule_for("192.0.2.9") is HOME
+        assert len(policy._cache) <= CACHE_CLIENTS_MAX
+
+
 def test_a_client_that_no_rule_matches_is_denied() -> None:
     assert Policy((HOME,)).rule_for("198.51.100.1") is DENY_ALL
     assert Policy(()).rule_for("unix") is DENY_ALL
@@ -84,7 +92,7 @@ SHOW: dict[str, tuple[str, set[str]]] = {
 }
 
 NO_ATOM = "there is no atom"
-NO_SHOW = {
+INVALID_OPTIONS = {
     "a typo": ("show: pln", f"3:23: policy[0].show: {NO_ATOM} pln (did you mean plan?)"),
     "a typo of a preset": ("show: standart", f"3:23: policy[0].show: {NO_ATOM} standart (did you mean standard?)"),
     "a typo in a list": ("show: [name, offise]", f"3:30: policy[0].show[1]: {NO_ATOM} offise (did you mean office?)"),
@@ -111,6 +119,25 @@ NO_SHOW = {
         "match: names",
         "3:24: policy[0].match: must be login, name or unique (did you mean name?)",
     ),
+    "forward: true": (
+        "forward: true",
+        "3:26: policy[0].forward: must be false, or the hosts to which queries may be forwarded",
+    ),
+    "false among hosts": (
+        "forward: [a, false]",
+        "3:30: policy[0].forward[1]: must be false, or the hosts to which queries may be forwarded",
+    ),
+    "no host": ("forward: []", "3:26: policy[0].forward: is empty: name a host, or say false"),
+    "an empty host": ("forward:", "3:25: policy[0].forward: is empty: give a value or remove the option"),
+    "a mapping of hosts": ("forward: {a: b}", "3:26: policy[0].forward: must be text"),
+    "a number as a host": (
+        "forward: 1",
+        '3:26: policy[0].forward: YAML reads 1 as a number; to mean the text, quote it: "1"',
+    ),
+    "a port": (
+        "forward: 'a:79'",
+        "3:26: policy[0].forward: 'a:79' is not a host name, *.name, address or network",
+    ),
     "too few users": ("users_per_query: 0", "3:34: policy[0].users_per_query: must be from 1 to 100"),
     "too many users": ("users_per_query: 101", "3:34: policy[0].users_per_query: must be from 1 to 100"),
 }  # fmt: skip
@@ -128,7 +155,7 @@ def test_show_is_a_preset_or_a_list_of_atoms(rule: str, atoms: set[str], tmp_pat
     assert policy_of(tmp_path, f"  - {rule}").rule_for("192.0.2.7").atoms == atoms
 
 
-@pytest.mark.parametrize(("option", "problem"), NO_SHOW.values(), ids=NO_SHOW.keys())
+@pytest.mark.parametrize(("option", "problem"), INVALID_OPTIONS.values(), ids=INVALID_OPTIONS.keys())
 def test_an_invalid_option_of_a_rule_is_reported_with_its_place(option: str, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend: {{type: empty}}\npolicy:\n  - {{from: any, {option}}}\n")
@@ -136,6 +163,21 @@ def test_an_invalid_option_of_a_rule_is_reported_with_its_place(option: str, pro
         load_config(str(path))
     (found,) = (line.removeprefix(f"{path}:") for line in caught.value.problems)
     assert found == problem or (problem.endswith("no atom text") and found.startswith(problem))
+
+
+def test_forward_is_false_or_hosts(tmp_path: Path) -> None:
+    rules = "\n".join(
+        f"  - {{from: any, forward: {hosts}}}" for hosts in ("false", "b", "['*.B', 'false', 10.0.0.0/8]")
+    )
+    expected = [False, ("b",), ("*.b", "false", parse_source("10.0.0.0/8"))]
+    assert [rule.forward for rule in policy_of(tmp_path, rules).rules] == expected
+
+
+def test_the_defaults_can_be_written(tmp_path: Path) -> None:
+    written = (
+        "  - {from: any, deny: false, show: standard, list: false, forward: false, match: login, users_per_query: 1}"
+    )
+    assert policy_of(tmp_path, written).rules == (DEFAULT_RULE,)
 
 
 NOW = datetime(1990, 6, 24, 12, 0).timestamp()
@@ -286,6 +328,7 @@ def test_a_name_with_a_space_is_one_user_by_default(tmp_path: Path) -> None:
 
 UNREACHABLE = "unreachable: earlier rules match all of these clients"
 DENIED = "has no effect: the rule denies everything"
+OPEN_RELAY = "open relay: any client can hide behind this host and query any other (RFC 1288 3.2.1)"
 NAMELESS = "hides the full name, which RFC 1288 requires in every answer (2.5.2)"
 
 
@@ -318,6 +361,26 @@ WARNINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "local behind loopback, for unix sockets": (["{from: [127.0.0.0/8, '::1']}", "{from: local}"], []),
     "IPv6 behind IPv4": (["{from: 0.0.0.0/0}", "{from: '::/0'}"], []),
+    "forwarding to any name": (["{from: any, forward: '*'}"], [f"3:5: policy[0].forward: {OPEN_RELAY}"]),
+    "forwarding to any IPv4 address": (
+        ["{from: any, forward: [a, 0.0.0.0/0]}"],
+        [f"3:5: policy[0].forward: {OPEN_RELAY}"],
+    ),
+    "forwarding to any IPv6 address": (
+        ["{from: any, forward: '::/0'}"],
+        [f"3:5: policy[0].forward: {OPEN_RELAY}"],
+    ),
+    "forwarding for any IPv4 client": (
+        ["{from: [local, 0.0.0.0/0], forward: '*'}"],
+        [f"3:5: policy[0].forward: {OPEN_RELAY}"],
+    ),
+    "forwarding for local clients": (["{from: [local, 192.0.2.0/24], forward: '*'}"], []),
+    "forwarding to some hosts": (["{from: any, forward: ['*.example.org', 8.0.0.0/8]}"], []),
+    "forwarding to no host": (["{from: any, forward: false}"], []),
+    "forwarding for denied clients": (
+        ["{from: any, forward: '*', deny: true}"],
+        [f"3:5: policy[0].forward: {DENIED}"],
+    ),
     "no full name": (["{from: any, show: [office, office_phone]}"], [f"3:5: policy[0].show: {NAMELESS}"]),
     "no full name, but nothing else either": (["{from: any, deny: true}"], []),
     "guessing": (["{from: any, match: name}"], [f"3:5: policy[0].match: {guessing('name')}"]),

@@ -72,3 +72,29 @@ def test_a_line_without_an_end_is_not_buffered_without_limit() -> None:
             break
     assert pieces < 10
     assert relay.finish() == b"x" * 84 + b"\r\n" + CUT
+
+
+def test_an_answer_of_exactly_the_limit_is_sent_whole() -> None:
+    relay = Relay("utf-8", 20)
+    assert relay.feed(b"0123\r\n456789012345\r\n") == b"0123\r\n"
+    assert not relay.is_full
+    assert relay.finish() == b"456789012345\r\n"
+    relay.feed(b"\n")
+    assert relay.is_full
+
+
+def test_characters_that_shrink_to_a_question_mark_may_fit() -> None:
+    relay = Relay("ascii", 20)
+    assert relay.feed("😀".encode() * 18) == b""
+    assert not relay.is_full
+    assert relay.finish() == b"?" * 18 + b"\r\n"
+
+
+def test_an_empty_line_is_sent_at_once() -> None:
+    assert Relay("utf-8", 80).feed(b"\n") == b"\r\n"
+
+
+def test_below_the_length_of_the_cut_line_nothing_is_sent_early() -> None:
+    relay = Relay("utf-8", 8)
+    assert relay.feed(b"a\nb\nc\n") == b""
+    assert relay.finish() == CUT

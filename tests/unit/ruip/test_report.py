@@ -224,6 +224,11 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
         HEAD,
         HEAD + "Directory: /home/ann                    Shell: /bin/sh\n",
     ),
+    "every line of two columns": (
+        replace(ANN, office="12 Hill", directory="/home/ann", job="potter", pronouns="she/her"),
+        HEAD + "Office: 12 Hill\nJob: potter\nPronouns: she/her\n",
+        HEAD + "Office: 12 Hill\nDirectory: /home/ann\nJob: potter\nPronouns: she/her\n",
+    ),
     "shell alone": (replace(ANN, shell="/bin/sh"), HEAD, HEAD + "Shell: /bin/sh\n"),
     "a long login moves the name to the right": both(
         replace(ANN, login="a-login-that-is-longer-than-its-column"),
@@ -404,6 +409,17 @@ LISTS: dict[str, tuple[tuple[Person, ...], str]] = {
         (replace(ANN, sessions=(Session("p0", "", at(1, 3, 8, 0, 1988, WINTER)),)),),
         "Login       Name               TTY    When\nann      Ann Example           p0  Jan 1988\n",
     ),
+    "idle for years, and for minutes": (
+        (replace(ANN, sessions=(Session("p0", idle=1096 * DAY), Session("p1", idle=5 * MINUTE)), job="potter"),),
+        "Login       Name               TTY Idle   Job\n"
+        "ann      Ann Example           p0  1096d  potter\n"
+        "ann      Ann Example           p1     5   potter\n",
+    ),
+    "columns narrower than their minimum": (
+        (replace(ANN, sessions=(Session("p0", "h", at(1, 3, 8, 0, 1988, WINTER)),), office="h", job="potter"),),
+        "Login       Name               TTY    When    Where                     Office  Job\n"
+        "ann      Ann Example           p0  Jan 1988   h                 h            potter\n",
+    ),
     "office without a phone": (
         (replace(ANN, office="12 Hill"),),
         "Login       Name                       Office\nann      Ann Example           12 Hill\n",
@@ -442,16 +458,20 @@ def test_a_list_has_a_row_for_each_session_and_no_empty_column(people: tuple[Per
     assert reply(b"\r\n", people) == on_the_wire(text)
 
 
-def test_a_list_stops_when_it_exceeds_its_limit() -> None:
-    asked = []
+@pytest.mark.parametrize(
+    ("max_characters", "number"), [(0, 1), (5, 1), (6, 2), (34, 2), (35, 3), (40, 3), (41, 4), (10_000, 9)]
+)
+def test_a_list_stops_when_it_exceeds_its_limit(max_characters: int, number: int) -> None:
+    people = iter([Person("a", name="bcde"), Person("", "x" * 29), Person("a", name="bcde"), *[Person("", "x")] * 6])
+    format_list(people, NOW, max_characters)
+    assert 9 - len(list(people)) == number
 
-    def everyone() -> Iterator[Person]:
-        for number in range(1000):
-            asked.append(number)
-            yield Person("", "x" * 30) if number % 2 else Person(f"user{number}")
 
-    assert len(format_list(everyone(), NOW, 100)) > 100
-    assert len(asked) < 10
+@pytest.mark.parametrize(("max_characters", "number"), [(0, 1), (4, 1), (5, 2), (34, 2), (35, 3), (36, 4), (10_000, 9)])
+def test_records_stop_when_they_exceed_their_limit(max_characters: int, number: int) -> None:
+    people = iter([Person("a", "x" * 5), Person("a", "x" * 30), *[Person("a", "x")] * 7])
+    format_people(people, NOW, False, max_characters)
+    assert 9 - len(list(people)) == number
 
 
 # Names of many scripts, with the terminal columns that they take
@@ -469,7 +489,8 @@ NAMES = {
     "Devanagari without a vowel sign": ("रमन", 3),
     "Cyrillic": ("Иван", 4),
     "emoji": ("😀 Ann", 6),
-    "no width at all": ("A\u200bnn", 3),
+    "a zero-width character": ("A\u200bnn", 3),
+    "zero-width characters only": ("\u200b", 0),
 }
 
 
@@ -487,6 +508,8 @@ def test_a_later_last_login_that_ended_is_shown_after_an_open_session() -> None:
         (LastLogin(NOW - HOUR, "tty2"), True),
         (LastLogin(NOW - HOUR, "tty1"), False),  # the open session, by another clock
         (LastLogin(NOW - 2 * DAY, "tty2"), False),
+        (LastLogin(NOW - DAY + 10, "tty2"), False),  # the open session, by another terminal name and clock
+        (LastLogin(NOW - DAY + 10.5, "tty2"), True),
         (LastLogin(None), False),
     ):
         record = format_people([Person("ann", sessions=(lasts,), last_login=last)], NOW, False, 1000)

@@ -28,6 +28,7 @@ DATES = {
     "now": (NOW, "Mon 12:00", "Mon Jul 30 12:00"),
     "this week": (at(7, 24, 9, 5), "Tue 09:05", "Tue Jul 24 09:05"),
     "less than a week ago": (at(7, 23, 12, 1), "Mon 12:01", "Mon Jul 23 12:01"),
+    "a second less than a week ago": (NOW - 7 * DAY + 1, "Mon 12:00", "Mon Jul 23 12:00"),
     "a week ago": (at(7, 23, 12, 0), "Jul 23", "Mon Jul 23 12:00"),
     "with one digit": (at(5, 7, 16, 38), "May 07", "Mon May  7 16:38"),
     "in winter time": (at(3, 1, 23, 30, zone=WINTER), "Mar 01", "Thu Mar  1 23:30"),
