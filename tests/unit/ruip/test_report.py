@@ -459,7 +459,7 @@ def test_a_list_has_a_row_for_each_session_and_no_empty_column(people: tuple[Per
 
 
 @pytest.mark.parametrize(
-    ("max_characters", "number"), [(0, 1), (5, 1), (6, 2), (34, 2), (35, 3), (40, 3), (41, 4), (10_000, 9)]
+    ("max_characters", "number"), [(0, 1), (5, 1), (6, 2), (34, 2), (35, 3), (40, 3), (41, 4), (42, 5), (10_000, 9)]
 )
 def test_a_list_stops_when_it_exceeds_its_limit(max_characters: int, number: int) -> None:
     people = iter([Person("a", name="bcde"), Person("", "x" * 29), Person("a", name="bcde"), *[Person("", "x")] * 6])

@@ -9,7 +9,7 @@ import pytest
 
 from fingerd.errors import ConfigError
 from fingerd.net.addresses import parse_host
-from fingerd.ruip.targets import has_loop, is_allowed, may_connect, parse_host_pattern
+from fingerd.ruip.targets import has_loop, is_allowed, is_unbounded, may_connect, parse_host_pattern
 from fingerd.settings import read_config
 
 ROUTES = {
@@ -137,6 +137,14 @@ def test_a_pattern_is_a_name_a_wildcard_an_address_or_a_network() -> None:
 def test_an_invalid_pattern_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         parse_host_pattern(text)
+
+
+UNBOUNDED = {"*": True, "0.0.0.0/0": True, "::/0": True, "0.0.0.0/1": False, "::/1": False, "*.org": False, "a": False}
+
+
+@pytest.mark.parametrize(("text", "unbounded"), UNBOUNDED.items())
+def test_a_pattern_of_all_names_or_addresses_is_unbounded(text: str, unbounded: bool) -> None:
+    assert is_unbounded(parse_host_pattern(text)) is unbounded
 
 
 # The option forward
