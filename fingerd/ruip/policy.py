@@ -11,8 +11,6 @@ from fingerd.net.addresses import Source, covers, matches, parse_source
 from fingerd.people import ATOMS
 from fingerd.ruip.targets import HostPattern, is_unbounded, parse_host_pattern
 
-CACHE_CLIENTS_MAX = 4096  # clients whose rule a policy caches; about 100 bytes each
-
 # The presets of ``show``. The first three are roughly the examples C, B and A of RFC 1288 3.2.3.
 _OFFICE = ("name", "login", "office", "office_phone")
 PRESETS = {
@@ -86,19 +84,10 @@ class Policy:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self._cache: dict[str, Rule] = {}  # by client; cleared when full. Each operation on it is atomic.
 
     def rule_for(self, client: str) -> Rule:
         """The first rule that matches ``client``, an address or ``unix``; DENY_ALL if no rule does."""
-        rule = self._cache.get(client)
-        if rule is None:
-            rule = next(
-                (each for each in self.rules if any(matches(client, source) for source in each.from_)), DENY_ALL
-            )
-            if len(self._cache) >= CACHE_CLIENTS_MAX:
-                self._cache.clear()
-            self._cache[client] = rule
-        return rule
+        return next((rule for rule in self.rules if any(matches(client, source) for source in rule.from_)), DENY_ALL)
 
 
 def rule_warnings(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:

@@ -13,7 +13,7 @@ from fingerd.errors import ConfigError
 from fingerd.net.addresses import parse_source
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import AMBIGUOUS_NAME
-from fingerd.ruip.policy import CACHE_CLIENTS_MAX, DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source
+from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 
@@ -50,14 +50,6 @@ def test_every_source_of_a_rule_is_compared_with_the_client(client: str, rule: R
     policy = Policy((HOME, HERE, STRANGERS))
     assert policy.rule_for(client) is rule
     assert policy.rule_for(client) is rule  # from the cache
-
-
-def test_the_cache_of_clients_is_bounded() -> None:
-    policy = Policy((HOME,))
-    for number in range(CACHE_CLIENTS_MAX + 1):
-        assert policy.rule_for(f"198.18.{number >> 8}.{number & 255}") is DENY_ALL
-        assert policy.rule_for("192.0.2.9") is HOME
-        assert len(policy._cache) <= CACHE_CLIENTS_MAX
 
 
 def test_a_client_that_no_rule_matches_is_denied() -> None:
