@@ -1,47 +1,72 @@
-"""The active configuration: which rule holds for a client, and when its backend is closed."""
+"""The active configuration: a reload replaces it, and its backend is closed when its last query is answered."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import socket
+from typing import Any
 
-from fingerd.backends import Backend, Lookup
+import pytest
+
+from fingerd import FingerServer
 from fingerd.net.addresses import parse_network
-from fingerd.people import Person
 from fingerd.ruip.policy import DENY_ALL, Rule
-from fingerd.ruip.ruip import ReplyOptions
 from fingerd.server.active_config import NO_NUMBER, RULES_MAX, ActiveConfig, NumberedRule
-from fingerd.server.limits import Limits
-from fingerd.server.listeners import TcpAddress
+from tests.helpers.daemons import TIMEOUT, ask, hear, running, wait_until
+from tests.unit.server.support import Config, Gate
+
+
+class Closable(Gate):
+    """Notes how often it was closed; may fail at that."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.closed = 0
+        self.fails = fails
+
+    def close(self) -> None:
+        """Count, and fail."""
+        self.closed += 1
+        if self.fails:
+            raise OSError("connection lost while closing")
+
+
+def test_a_backend_is_closed_once_when_its_last_query_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = Closable(fails=True), Closable()
+    with running(FingerServer(Config(first))) as server:
+        address = server.socket.getsockname()
+        with socket.create_connection(address, TIMEOUT) as client:
+            client.sendall(b"slow\r\n")
+            wait_until(lambda: first.waiting == 1)
+            server.reload(Config(second))
+            assert first.closed == 0
+            server.reload(Config(second, query_bytes=100))  # the same backend with another limit
+            assert second.closed == 0
+            first.open.set()
+            assert hear(client) == b"at last\r\n"
+        wait_until(lambda: first.closed == 1)
+        assert ask(address, b"quick\r\n") == b"at last\r\n"
+        server.close_backends()
+        assert (first.closed, second.closed) == (1, 1)
+    wait_until(lambda: "connection lost while closing" in caplog.text)
+
+
+def test_a_server_that_does_not_serve_yet_may_be_reloaded(settings: Any) -> None:
+    server = FingerServer(Config(Closable()))
+    server.reload(settings)
+    with running(server):
+        assert ask(server.socket.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
+
 
 NEAR, FAR = Rule(from_=(parse_network("192.0.2.0/24"),)), Rule(from_=(parse_network("198.51.100.0/24"),))
 
 
-class Closable(Backend):
-    """Counts how often it is closed."""
-
-    closed = 0
-
-    def find(self, lookup: Lookup) -> Sequence[Person]:
-        """No one."""
-        return ()
-
-    def close(self) -> None:
-        """Count."""
-        self.closed += 1
-
-
-@dataclass
-class Config:
-    """Settings made by hand."""
-
-    backend: Backend = field(default_factory=Closable)
-    policy: tuple[Rule, ...] = (NEAR, FAR)
-    listen: tuple[TcpAddress, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    reply: ReplyOptions = field(default_factory=ReplyOptions)
+def with_rules(*rules: Rule) -> ActiveConfig:
+    """A configuration with these rules."""
+    config = Config(Gate())
+    config.policy = rules
+    return ActiveConfig(config)
 
 
 def test_a_rule_is_found_with_its_number_and_kept_at_hand() -> None:
-    active = ActiveConfig(Config())
+    active = with_rules(NEAR, FAR)
     assert active.find_rule("192.0.2.7") == NumberedRule(0, NEAR)
     assert active.find_rule("198.51.100.7") == NumberedRule(1, FAR)
     assert active.find_rule("203.0.113.7") == NumberedRule(NO_NUMBER, DENY_ALL)
@@ -49,26 +74,8 @@ def test_a_rule_is_found_with_its_number_and_kept_at_hand() -> None:
 
 
 def test_the_rules_at_hand_are_bounded() -> None:
-    active = ActiveConfig(Config())
+    active = with_rules(NEAR)
     for number in range(RULES_MAX + 10):
         active.find_rule(f"192.0.{number >> 8}.{number & 255}")
     assert len(active.rules) == RULES_MAX
     assert "192.0.0.0" not in active.rules
-
-
-def test_a_retired_backend_is_closed_once_its_last_query_is_done() -> None:
-    backend = Closable()
-    active = ActiveConfig(Config(backend))
-    active.acquire()
-    active.retire(ActiveConfig(Config()))
-    assert backend.closed == 0
-    active.release()
-    active.close()
-    assert backend.closed == 1
-
-
-def test_a_backend_that_goes_on_under_a_replacement_stays_open() -> None:
-    backend = Closable()
-    active = ActiveConfig(Config(backend))
-    active.retire(ActiveConfig(Config(backend)))
-    assert backend.closed == 0

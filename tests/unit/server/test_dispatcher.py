@@ -1,0 +1,183 @@
+"""The dispatcher: shares of the worker pool, deadlines of answers, and queries that share one look-up."""
+
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from fingerd import FingerServer
+from fingerd.backends import Backend, Lookup
+from fingerd.errors import BackendError
+from fingerd.people import Person
+from fingerd.protocol.reply import INTERNAL_ERROR
+from tests.helpers.daemons import TIMEOUT, ask, hear, running, wait_until
+from tests.unit.server.support import BUSY, Config, Gate, connect_from
+
+
+def test_one_client_has_at_most_a_quarter_of_the_workers() -> None:
+    gate = Gate()
+    with running(FingerServer(Config(gate, threads=8))) as server, contextlib.ExitStack() as clients:
+        greedy = [connect_from("127.0.0.2", server, clients) for _ in range(6)]
+        for client in greedy:
+            client.sendall(b"slow\r\n")
+        wait_until(lambda: gate.waiting == 2)
+        other = connect_from("127.0.0.3", server, clients)
+        other.sendall(b"quick\r\n")
+        assert hear(other) == b"at last\r\n"
+        assert gate.waiting == 2
+        gate.open.set()
+        assert [hear(client) for client in greedy] == [b"at last\r\n"] * 6
+
+
+def test_clients_of_blocked_queries_are_answered_busy_and_late_answers_are_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = Gate()
+    with running(FingerServer(Config(gate, threads=4, answer_seconds=0.4, drain_seconds=5))) as server:
+        begun = time.monotonic()
+        with contextlib.ExitStack() as clients:
+            stuck = [connect_from(f"127.0.0.{number}", server, clients) for number in range(2, 9)]
+            for client in stuck:
+                client.sendall(b"slow\r\n")
+            assert [hear(client) for client in stuck] == [BUSY] * 7
+        assert time.monotonic() - begun < 2
+        assert gate.waiting == 4  # all workers were blocked, and the other queries were never begun
+        gate.open.set()
+        assert ask(server.socket.getsockname(), b"quick\r\n") == b"at last\r\n"
+        assert gate.waiting == 4
+    assert "Traceback" not in caplog.text
+
+
+class Slow(Backend):
+    """Blocks in each look-up of ``slow`` until it is opened; each answer says how many look-ups there were.
+
+    Answers may be repeated. The first look-ups may fail.
+    """
+
+    repeatable_seconds = math.inf
+
+    def __init__(self, failures: int = 0) -> None:
+        self.open = threading.Event()
+        self.asked: list[str] = []
+        self.failures = failures
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """The person, when it is open."""
+        self.asked.append(lookup.username)
+        call = len(self.asked)
+        if lookup.username == "slow":
+            self.open.wait(TIMEOUT)
+        if call <= self.failures:
+            raise BackendError("broken")
+        return (Person(lookup.username, f"call {call}"),)
+
+
+class Observed(FingerServer):
+    """Counts the requests that were dispatched."""
+
+    dispatched = 0
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        super().process_request(request, client_address)
+        self.dispatched += 1
+
+
+Send = Callable[..., socket.socket]
+
+
+@contextlib.contextmanager
+def sending(server: Observed) -> Any:
+    """A function that sends a query from an address, and returns when it was dispatched."""
+    with running(server), contextlib.ExitStack() as clients:
+
+        def send(address: str, query: bytes = b"slow\r\n") -> socket.socket:
+            expected = server.dispatched + 1
+            client = connect_from(address, server, clients)
+            client.sendall(query)
+            wait_until(lambda: server.dispatched == expected)
+            return client
+
+        yield send
+
+
+def test_clients_that_ask_for_the_same_name_share_one_look_up() -> None:
+    backend = Slow()
+    with sending(Observed(Config(backend, threads=4))) as send:
+        clients = [send(f"127.0.0.{number}") for number in range(2, 12)]
+        backend.open.set()
+        assert {hear(client) for client in clients} == {b"call 1\r\n"}
+        assert hear(send("127.0.0.2")) == b"call 1\r\n"  # remembered
+    assert backend.asked == ["slow"]
+
+
+def test_other_names_and_forms_are_looked_up_meanwhile() -> None:
+    backend = Slow()
+    with sending(Observed(Config(backend, threads=8))) as send:
+        first = send("127.0.0.2")
+        assert hear(send("127.0.0.3", b"bob\r\n")) == b"call 2\r\n"
+        verbose = send("127.0.0.4", b"/W slow\r\n")
+        wait_until(lambda: backend.asked == ["slow", "bob", "slow"])
+        backend.open.set()
+        assert [hear(first), hear(verbose)] == [b"call 1\r\n", b"call 3\r\n"]
+
+
+def test_those_who_share_a_look_up_that_failed_are_looked_up_again() -> None:
+    backend = Slow(failures=1)
+    with sending(Observed(Config(backend, threads=4))) as send:
+        clients = [send(f"127.0.0.{number}") for number in range(2, 8)]
+        backend.open.set()
+        first, *others = map(hear, clients)
+        assert first == f"{INTERNAL_ERROR}\r\n".encode()
+        assert set(others) == {b"call 2\r\n"}  # which they share in turn
+    assert backend.asked == ["slow", "slow"]
+
+
+def test_each_look_up_that_fails_is_the_failure_of_one_client() -> None:
+    backend = Slow(failures=3)
+    with sending(Observed(Config(backend, threads=4))) as send:
+        clients = [send(f"127.0.0.{number}") for number in range(2, 7)]
+        backend.open.set()
+        failure = f"{INTERNAL_ERROR}\r\n".encode()
+        assert [hear(client) for client in clients] == [failure] * 3 + [b"call 4\r\n"] * 2
+    assert backend.asked == ["slow"] * 4
+
+
+def test_a_look_up_that_is_deferred_for_its_client_s_share_holds_up_no_other_client() -> None:
+    backend = Slow()
+    with sending(Observed(Config(backend, threads=4))) as send:  # one for each client
+        first = send("127.0.0.2")
+        deferred = send("127.0.0.2", b"bob\r\n")
+        assert hear(send("127.0.0.3", b"bob\r\n")) == b"call 2\r\n"
+        assert backend.asked == ["slow", "bob"]
+        backend.open.set()
+        assert hear(first) == b"call 1\r\n"
+        assert hear(deferred).startswith(b"call ")
+
+
+def test_clients_that_share_a_late_look_up_are_answered_busy_and_its_answer_is_remembered() -> None:
+    backend = Slow()
+    with sending(Observed(Config(backend, threads=4, answer_seconds=0.3))) as send:
+        clients = [send(f"127.0.0.{number}") for number in range(2, 5)]
+        assert [hear(client) for client in clients] == [BUSY] * 3
+        backend.open.set()
+        wait_until(lambda: hear(send("127.0.0.9")) == b"call 1\r\n")
+    assert backend.asked == ["slow"]
+
+
+def test_a_look_up_is_not_shared_beyond_a_reload() -> None:
+    old, new = Slow(), Slow()
+    new.open.set()
+    server = Observed(Config(old, threads=4))
+    with sending(server) as send:
+        first = send("127.0.0.2")
+        wait_until(lambda: old.asked)
+        server.reload(Config(new, threads=4))
+        assert hear(send("127.0.0.3")) == b"call 1\r\n"
+        assert new.asked == ["slow"]
+        old.open.set()
+        assert hear(first) == b"call 1\r\n"

@@ -1,0 +1,17 @@
+"""Framing: what one whole request is."""
+
+import pytest
+
+from fingerd.server.framing import LineFraming
+from fingerd.server.limits import Limits
+
+
+@pytest.mark.parametrize(
+    ("received", "end"), [(b"", -1), (b"bob", -1), (b"bob\r", -1), (b"bob\r\n", 4), (b"\n", 0), (b"a\nb\n", 1)]
+)
+def test_a_line_ends_at_its_first_line_feed(received: bytes, end: int) -> None:
+    assert LineFraming().find_end(received) == end
+
+
+def test_a_line_is_a_query_and_its_line_end() -> None:
+    assert LineFraming().max_bytes(Limits(query_bytes=100)) == 102
