@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import EXAMPLES, Daemon, Host
+from tests.helpers.daemons import EXAMPLES, Daemon, Machine
 from tests.helpers.requirements import need, summary
 
 
@@ -78,8 +78,8 @@ def example(start: Start) -> Start:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
+def host(tmp_path: Path) -> Iterator[Machine]:
     """A host of the test's own."""
-    host = Host(tmp_path)
+    host = Machine(tmp_path)
     yield host
     host.close()

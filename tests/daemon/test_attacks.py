@@ -28,7 +28,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host, descriptors, hear, status, wait_until
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Machine, descriptors, hear, status, wait_until
 
 # What each attack is, and where more of it is shown than here.
 ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
@@ -444,7 +444,7 @@ def test_05_shell_characters(command: Target, folder: Path) -> None:
 
 
 @pytest.mark.root
-def test_07_and_09_no_connection_goes_out(start: Start, host: Host) -> None:
+def test_07_and_09_no_connection_goes_out(start: Start, host: Machine) -> None:
     """cfingerd asked every client's ident server who it was, and could be overrun by the answer, CVE-2013-1049."""
     daemon = start(STATIC, inside=host.inside)
     queries = [b"alice", b"bob@127.0.0.1", b"@localhost", b"bob@a.example@127.0.0.1", b"-l bob@localhost", b"", b"\0"]
@@ -464,7 +464,7 @@ def test_07_and_09_no_connection_goes_out(start: Start, host: Host) -> None:
     assert after["Udp OutDatagrams"] == before["Udp OutDatagrams"]
 
 
-def packets(host: Host) -> dict[str, int]:
+def packets(host: Machine) -> dict[str, int]:
     """What the kernel has counted on this host, by protocol and name."""
     lines = [line.split() for line in host.run("cat", "/proc/net/snmp").stdout.splitlines()]
     return {

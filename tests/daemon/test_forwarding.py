@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.daemon.test_reload import config_of, reload
-from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, Host, ask, hear, let_everybody_in, wait_until
+from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, Machine, ask, hear, let_everybody_in, wait_until
 from tests.helpers.requirements import find, needs
 
 DENIED = b"Finger forwarding service denied\r\n"
@@ -117,7 +117,7 @@ class Net:
         self.folder = folder
         self._started: list[subprocess.Popen[bytes]] = []
         self._lines = (folder / "dnsmasq.log").open("wb")
-        self.hosts: dict[str, Host] = {}
+        self.hosts: dict[str, Machine] = {}
 
     def connect(self) -> None:
         """Create the hosts and their network, and start the servers of d."""
@@ -126,7 +126,7 @@ class Net:
             home.mkdir()
             (home / "resolv.conf").write_text("nameserver 9.9.9.10\nsearch search.example.com\n")
             (home / "hosts").write_text("127.0.0.1 localhost\n")
-            host = self.hosts[name] = Host(home)
+            host = self.hosts[name] = Machine(home)
             for file in ("resolv.conf", "hosts"):
                 self._run(host, f"mount --bind {home / file} /etc/{file}")
         switch = self.hosts["switch"]
@@ -151,7 +151,7 @@ class Net:
         self.start_names("")
 
     @staticmethod
-    def _run(host: Host, script: str) -> None:
+    def _run(host: Machine, script: str) -> None:
         done = host.run("sh", "-c", script)
         assert done.returncode == 0, (script, done.stderr)
 

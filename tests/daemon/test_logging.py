@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.conftest import STATIC, Detach
-from tests.helpers.daemons import FINGERD, TIMEOUT, Host, ask, wait_until
+from tests.helpers.daemons import FINGERD, TIMEOUT, Machine, ask, wait_until
 from tests.helpers.requirements import need
 
 
@@ -24,7 +24,7 @@ def test_every_log_line_begins_with_the_local_time(detached: Detach) -> None:
 class Syslog:
     """busybox's syslogd on the test's own host."""
 
-    def __init__(self, host: Host, directory: Path) -> None:
+    def __init__(self, host: Machine, directory: Path) -> None:
         need("busybox")
         self.messages = directory / "messages"
         self.daemon = host.start("busybox", "syslogd", "-n", "-O", str(self.messages))
@@ -46,7 +46,7 @@ class Syslog:
 
 
 @pytest.fixture
-def syslog(host: Host, directory: Path) -> Iterator[Syslog]:
+def syslog(host: Machine, directory: Path) -> Iterator[Syslog]:
     syslog = Syslog(host, directory)
     yield syslog
     syslog.close()
@@ -55,7 +55,7 @@ def syslog(host: Host, directory: Path) -> Iterator[Syslog]:
 @pytest.mark.root
 @pytest.mark.parametrize(("options", "tag"), [((), "fingerd"), (("--prefix", "tilde"), "tilde")])
 def test_syslog_lines_have_the_tag_even_in_a_chroot(
-    detached: Detach, host: Host, syslog: Syslog, directory: Path, options: tuple[str, ...], tag: str
+    detached: Detach, host: Machine, syslog: Syslog, directory: Path, options: tuple[str, ...], tag: str
 ) -> None:
     (directory / "chroot").mkdir()
     chroot = ("--chroot", str(directory / "chroot"), "--uid", "nobody")
@@ -75,7 +75,7 @@ def test_syslog_lines_have_the_tag_even_in_a_chroot(
 
 
 @pytest.mark.root
-def test_an_absent_syslog_is_a_warning(detached: Detach, host: Host) -> None:
+def test_an_absent_syslog_is_a_warning(detached: Detach, host: Machine) -> None:
     daemon = detached("process: {user: nobody}\n", "--syslog", inside=host.inside)
     assert (
         daemon.done.stderr

@@ -10,7 +10,7 @@ import pytest
 from fingerd.daemon.privileges import Identity
 from fingerd.settings import Process
 from tests.daemon.conftest import NOBODY, STATIC, Detach
-from tests.helpers.daemons import TIMEOUT, Host, ask, status, wait_until
+from tests.helpers.daemons import TIMEOUT, Machine, ask, status, wait_until
 from tests.helpers.requirements import need
 
 
@@ -114,7 +114,7 @@ def test_what_only_root_may_do_is_reported_with_77(config: Path, options: tuple[
 
 
 @pytest.mark.root
-def test_a_port_that_needs_root_is_reported_with_77(config: Path, host: Host) -> None:
+def test_a_port_that_needs_root_is_reported_with_77(config: Path, host: Machine) -> None:
     config.write_text(f'listen: "127.0.0.1:79"\n{STATIC}')
     done = host.run(*AS_NOBODY, "-c", str(config))
     assert (done.returncode, done.stderr.splitlines()[-1]) == (

@@ -256,14 +256,14 @@ def test_the_client_of_inetd_is_answered_once_and_the_process_exits(
     assert "client=127.0.0.1" in (inetd_config.parent / "log").read_text()
 
 
-@pytest.mark.parametrize("name", ["", "{directory}/client", f"\0fingerd-{os.getpid()}"])
+@pytest.mark.parametrize("name", ["", "{directory}/client", "\0fingerd-{pid}"])
 def test_the_client_of_inetd_may_have_a_unix_socket_with_a_name(inetd_config: Path, name: str) -> None:
     path = inetd_config.parent / "socket"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind(str(path))
         listener.listen()
         if name:
-            client.bind(name.format(directory=path.parent))
+            client.bind(name.format(directory=path.parent, pid=os.getpid()))
         client.settimeout(TIMEOUT)
         client.connect(str(path))
         accepted, _ = listener.accept()

@@ -17,7 +17,7 @@ import pytest
 from fingerd.people import ATOMS
 from fingerd.ruip.policy import PRESETS
 from tests.conftest import Start
-from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Host, wait_until
+from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Machine, wait_until
 from tests.helpers.requirements import needs
 from tests.helpers.slapd import Slapd, needs_slapd
 
@@ -127,7 +127,7 @@ def test_an_alias_can_be_a_file(start: Start, tmp_path: Path) -> None:
 
 @pytest.mark.root
 @needs("namespaces", "ip", "finger", "lynx")
-def test_finger_and_lynx_show_what_is_printed(start: Start, host: Host) -> None:
+def test_finger_and_lynx_show_what_is_printed(start: Start, host: Machine) -> None:
     for client in (MEMBER, STRANGER):  # who asks one's own address comes from it
         host.run("ip", "address", "add", f"{client}/32", "dev", "lo")
     start(moved(COMMUNITY.read_text(), ":79"), inside=host.inside)

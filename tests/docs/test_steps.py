@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.conftest import Start
-from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, Host, ask, hear, let_everybody_in, status, wait_until
+from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, Machine, ask, hear, let_everybody_in, status, wait_until
 from tests.helpers.requirements import find, needs
 
 
@@ -37,7 +37,7 @@ def cpu_nanoseconds(daemon: Daemon) -> int:
 
 
 @pytest.mark.root
-def test_02_refuses_connections_on_a_whole_host(example: Start, host: Host) -> None:
+def test_02_refuses_connections_on_a_whole_host(example: Start, host: Machine) -> None:
     example("02", inside=host.inside)
     for port in ("79", "1079"):
         assert "Connection refused" in host.run("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}").stderr
@@ -212,7 +212,7 @@ def test_11_tells_the_page_of_the_user(example: Start, pages: http.server.Thread
 
 @pytest.mark.root
 @needs("namespaces", "ip", "finger", "lynx")
-def test_12_binds_port_79_and_gives_root_away(example: Start, host: Host) -> None:
+def test_12_binds_port_79_and_gives_root_away(example: Start, host: Machine) -> None:
     daemon = example("12", {"to: syslog": "to: stderr"}, inside=host.inside)
     for query in ("moshez@localhost", "-l moshez@localhost", "moshez@127.0.0.1", "moshez@::1"):
         told = host.run("finger", *query.split()).stdout
@@ -229,7 +229,7 @@ def test_12_binds_port_79_and_gives_root_away(example: Start, host: Host) -> Non
 
 @pytest.mark.root
 @needs("namespaces", "ip", "finger")
-def test_13_is_a_daemon_with_everything_from_its_configuration(tmp_path: Path, host: Host) -> None:
+def test_13_is_a_daemon_with_everything_from_its_configuration(tmp_path: Path, host: Machine) -> None:
     text = (EXAMPLES / "13-daemon.yaml").read_text()
     for old, new in {"/run/fingerd.pid": f"{tmp_path}/pid", "/var/log/fingerd.log": f"{tmp_path}/log"}.items():
         assert old in text

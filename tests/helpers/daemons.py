@@ -127,7 +127,7 @@ class Daemon:
         return code
 
 
-class Host:
+class Machine:
     """Network and mount namespaces of the test's own: a host where port 79 and /dev/log are free.
 
     The test is skipped where namespaces or ip(8) are missing.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Machine
 from tests.helpers.requirements import needs
 
 CONFIG = """\
@@ -48,7 +48,7 @@ QUERIES = ("zoe", "/W zoe", "text", "", "nobody")
 
 
 @pytest.fixture
-def site(host: Host, tmp_path: Path) -> Iterator[Host]:
+def site(host: Machine, tmp_path: Path) -> Iterator[Machine]:
     """A host with a fingerd on port 79."""
     path = tmp_path / "fingerd.yaml"
     path.write_text(CONFIG)
@@ -71,7 +71,7 @@ def bare(text: str) -> list[str]:
 
 @pytest.mark.root
 @needs("namespaces", "ip", "finger")
-def test_debian_s_finger_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
+def test_debian_s_finger_shows_what_is_printed(site: Machine, tmp_path: Path) -> None:
     for query in QUERIES:
         verbose, _, user = query.rpartition(" ")
         shown = site.run(*UTF8, "finger", *(("-l",) if verbose else ()), f"{user}@{ADDRESS}").stdout
@@ -80,7 +80,7 @@ def test_debian_s_finger_shows_what_is_printed(site: Host, tmp_path: Path) -> No
 
 @pytest.mark.root
 @needs("namespaces", "ip", "lynx")
-def test_lynx_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
+def test_lynx_shows_what_is_printed(site: Machine, tmp_path: Path) -> None:
     for query in QUERIES:
         path = query.replace("/W ", "/w/") if query else ""
         shown = site.run(*UTF8, "lynx", "-dump", "-nolist", f"finger://{ADDRESS}/{path.lstrip('/')}").stdout
@@ -92,7 +92,7 @@ def test_lynx_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
 @pytest.mark.root
 @needs("namespaces", "ip", "bombadillo")
 @pytest.mark.parametrize("user", ["zoe", "text", "", "nobody"])
-def test_bombadillo_shows_what_is_printed(site: Host, tmp_path: Path, user: str) -> None:
+def test_bombadillo_shows_what_is_printed(site: Machine, tmp_path: Path, user: str) -> None:
     url = f"finger://{user}@{ADDRESS}" if user else f"finger://{ADDRESS}"
     home = (f"HOME={tmp_path}", f"XDG_CONFIG_HOME={tmp_path}")
     expected = printed(tmp_path, user)
@@ -102,7 +102,7 @@ def test_bombadillo_shows_what_is_printed(site: Host, tmp_path: Path, user: str)
 
 
 @pytest.mark.root
-def test_pyfinger_shows_what_is_printed(site: Host, tmp_path: Path) -> None:
+def test_pyfinger_shows_what_is_printed(site: Machine, tmp_path: Path) -> None:
     for query in QUERIES:
         verbose, _, user = query.rpartition(" ")
         options = ("--international", *(("--long",) if verbose else ()))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.helpers.daemons import TIMEOUT, Daemon, Host, wait_until
+from tests.helpers.daemons import TIMEOUT, Daemon, Machine, wait_until
 
 NAMES = {
     "10.88.1.1": "inside.example.org",
@@ -65,7 +65,7 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.hosts: list[Host] = []
+        self.hosts: list[Machine] = []
         self.daemons: list[Daemon] = []
         self.parrot: subprocess.Popen[bytes] | None = None
         try:
@@ -79,7 +79,7 @@ class Network:
         names.write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for address, name in NAMES.items()))
         for number in range(3):
             (self.folder / str(number)).mkdir()
-            self.hosts.append(Host(self.folder / str(number)))
+            self.hosts.append(Machine(self.folder / str(number)))
             assert self.hosts[-1].run("mount", "--bind", str(names), "/etc/hosts").returncode == 0
         dimacs, pilot, math = self.hosts
         _link(dimacs, pilot, ("10.88.1.1",), ("10.88.1.2",))
@@ -91,7 +91,7 @@ class Network:
         self.parrot = math.start(sys.executable, "-I", "-S", "-c", PARROT, str(self.folder))
         wait_until(lambda: b"here" in self.ask(1, b"a@parrot.example.org\r\n"))
 
-    def _serve(self, host: Host, addresses: Sequence[str], forward: str, users: str = "{}") -> None:
+    def _serve(self, host: Machine, addresses: Sequence[str], forward: str, users: str = "{}") -> None:
         path = self.folder / f"{len(self.daemons)}.yaml"
         path.write_text(CONFIG.format(users=users, addresses='", "'.join(addresses), forward=forward))
         self.daemons.append(Daemon(path, inside=host.inside))
@@ -130,7 +130,7 @@ class Network:
             host.close()
 
 
-def _link(one: Host, other: Host, ours: Sequence[str], theirs: Sequence[str]) -> None:
+def _link(one: Machine, other: Machine, ours: Sequence[str], theirs: Sequence[str]) -> None:
     pid = re.sub(r"\D", "", other.inside[1])
     commands = [(one, f"link add name next type veth peer name last netns {pid}")]
     for host, device, addresses in ((one, "next", ours), (other, "last", theirs)):

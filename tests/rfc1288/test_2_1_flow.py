@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, Host, hear, wait_until
+from tests.helpers.daemons import FINGERD, TIMEOUT, Daemon, Machine, hear, wait_until
 from tests.rfc1288.conftest import SHIPPED
 
 ASK = (
@@ -16,7 +16,7 @@ ASK = (
 
 
 @pytest.mark.root
-def test_r01_port_79_is_the_default(host: Host, tmp_path: Path) -> None:
+def test_r01_port_79_is_the_default(host: Machine, tmp_path: Path) -> None:
     path = str(tmp_path / "fingerd.yaml")
     with open(path, "w") as file:
         file.write("backend: {type: static, users: {zoe: Happy and well}}\nlog: {to: stderr}\n")

@@ -25,7 +25,7 @@ from fingerd.errors import BackendError
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.daemon.test_reload import reload
-from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Host, ask, descriptors, status, wait_until
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Machine, ask, descriptors, status, wait_until
 from tests.helpers.requirements import need
 
 
@@ -257,7 +257,7 @@ threading.Event().wait()
 class World:
     """A host whose addresses are web servers, which record their requests."""
 
-    def __init__(self, host: Host, directory: Path, certificate: Path) -> None:
+    def __init__(self, host: Machine, directory: Path, certificate: Path) -> None:
         self.host, self.directory, self.recorded = host, directory, directory / "recorded"
         for address in ("1.1.1.1", "1.1.1.2", "10.0.0.1", "10.0.0.2", "10.0.0.3", "169.254.169.254"):
             host.run("ip", "address", "add", f"{address}/32", "dev", "lo")
@@ -299,7 +299,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("world")
     with contextlib.ExitStack() as stack:
-        host = Host(directory)
+        host = Machine(directory)
         stack.callback(host.close)
         world = World(host, directory, certificates / "host.pem")
         stack.callback(world.close)

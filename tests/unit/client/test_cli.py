@@ -20,7 +20,7 @@ import pytest
 from bench.peers import NotHereError, debian
 from fingerd import __version__
 from tests.conftest import Start
-from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Host, wait_until
+from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Machine, wait_until
 from tests.helpers.requirements import need
 
 PYFINGER = (sys.executable, "-m", "fingerd.client")
@@ -217,7 +217,7 @@ def test_ipv6_addresses_are_queried(serve: Serve) -> None:
     assert len(server.received) == 2
 
 
-def run_on(host: Host, folder: Path, *arguments: str) -> tuple[int, str, str]:
+def run_on(host: Machine, folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Run pyfinger on a host where both.example has an IPv6 and an IPv4 address, and no name server answers."""
     (folder / "hosts").write_text(
         "::1 both.example\n127.0.0.1 both.example\n192.0.2.1 silent.example\n192.0.2.3 silent.example\n"
@@ -261,7 +261,7 @@ while True:
 
 
 @contextlib.contextmanager
-def running(host: Host, *programs: tuple[str, ...]) -> Iterator[None]:
+def running(host: Machine, *programs: tuple[str, ...]) -> Iterator[None]:
     """Run these Python programs with their arguments on that host."""
     with contextlib.ExitStack() as stack:
         for program in programs:
@@ -274,7 +274,7 @@ def running(host: Host, *programs: tuple[str, ...]) -> Iterator[None]:
 
 
 @pytest.mark.root
-def test_every_address_of_the_selected_family_is_tried(host: Host, tmp_path: Path) -> None:
+def test_every_address_of_the_selected_family_is_tried(host: Machine, tmp_path: Path) -> None:
     target = "bob@both.example:1079"
     with running(host, (ANSWERS_ON, "::1"), (ANSWERS_ON, "127.0.0.1")):
         assert run_on(host, tmp_path, "-4", target) == (0, "127.0.0.1\n", "")
@@ -288,7 +288,7 @@ def test_every_address_of_the_selected_family_is_tried(host: Host, tmp_path: Pat
 
 
 @pytest.mark.root
-def test_the_timeout_covers_silent_addresses_and_name_servers(host: Host, tmp_path: Path) -> None:
+def test_the_timeout_covers_silent_addresses_and_name_servers(host: Machine, tmp_path: Path) -> None:
     for address in ("192.0.2.1", "192.0.2.3", "192.0.2.53"):
         assert host.run("ip", "addr", "add", address, "dev", "lo").returncode == 0
     with running(host, (ANSWERS_ON, "192.0.2.3"), (SILENT,)):
