@@ -1,4 +1,4 @@
-"""Fixtures, and what a run says of itself: its libraries, and that nothing was skipped where nothing may be."""
+"""Fixtures, and what pytest reports: versions of libraries, missing programs, and skips that are not allowed."""
 
 import importlib.metadata
 import os
@@ -12,21 +12,21 @@ from tests.helpers.requirements import need, summary
 
 
 def pytest_report_header() -> str:
-    """The versions of the libraries that fingerd is made with."""
+    """The versions of the libraries that fingerd uses."""
     names = ("cachetools", "python-daemon", "PyYAML", "requests", "urllib3", "wcwidth", "webencodings")
     return "with " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs root for anyone else, before its other marks name programs that would not help."""
+    """Skip tests that need root for other users, before other marks name programs that would not help."""
     if item.get_closest_marker("root"):
         need("root")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Say at the end, after the list of skipped tests, which packages and rights they need."""
+    """After the list of skipped tests, print which packages and rights they need."""
     yield
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
     for line in summary(reason.removeprefix("Skipped: ") for reason in reasons):
@@ -35,12 +35,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Where FINGERD_TEST_SKIPS is none, a skipped test has failed: what it needs should have been installed."""
+    """With FINGERD_TEST_SKIPS=none a skipped test has failed: its requirements should have been installed."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.skipped and os.environ.get("FINGERD_TEST_SKIPS") == "none":
         report.outcome = "failed"
-        report.longrepr = f"may not be skipped here: {report.longrepr}"
+        report.longrepr = f"skipped, which FINGERD_TEST_SKIPS=none does not allow: {report.longrepr}"
 
 
 Start = Callable[..., Daemon]
@@ -48,7 +48,7 @@ Start = Callable[..., Daemon]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts fingerd processes from configurations, and ends those that are left."""
+    """Starts fingerd processes from configurations, and stops those that still run."""
     started: list[Daemon] = []
 
     def start(config: str, *options: str, **how: tuple[str, ...]) -> Daemon:
@@ -64,7 +64,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def example(start: Start) -> Start:
-    """Starts an example from its number, on a free port instead of 1079, with texts in it replaced."""
+    """Starts an example by its number, on a free port instead of 1079, with parts of its text replaced."""
 
     def example(number: str, replaced: dict[str, str] | None = None, **how: tuple[str, ...]) -> Daemon:
         (path,) = EXAMPLES.glob(f"{number}-*.yaml")
@@ -79,7 +79,7 @@ def example(start: Start) -> Start:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Machine]:
-    """A host of the test's own."""
+    """A machine of namespaces for one test."""
     host = Machine(tmp_path)
     yield host
     host.close()

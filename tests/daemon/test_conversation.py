@@ -1,4 +1,4 @@
-"""What a client reads and the log says, for everything that can come over a socket: RFC 1288 section 2, and worse."""
+"""What a client reads and what is logged, for queries as RFC 1288 section 2 has them and for all others."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,9 +22,22 @@ backend:
 LONG_ANSWER = "All work and no play makes Jack a dull boy. " * 4000
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all tests that only ask it."""
+    config = tmp_path_factory.mktemp("conversation") / "fingerd.yaml"
+    config.write_text(STATIC % LONG_ANSWER)
+    daemon = Daemon(config)
+    yield daemon
+    assert daemon.stop() == 0
+
+
 @pytest.fixture
-def daemon(start: Start) -> Daemon:
-    return start(STATIC % LONG_ANSWER)
+def daemon(shared: Daemon) -> Daemon:
+    """The shared daemon, its log read up to this test."""
+    shared.ask(b"next test\r\n")
+    shared.logged('query="next test"')
+    return shared
 
 
 EXCHANGES = {
@@ -84,7 +98,7 @@ def test_a_query_without_a_line_end_is_answered_at_the_end_of_input(daemon: Daem
         assert hear(client) == b"Happy and well\r\n"
 
 
-def test_the_end_of_input_with_nothing_sent_is_closed_without_a_word(daemon: Daemon) -> None:
+def test_a_client_that_sends_nothing_and_closes_gets_no_answer(daemon: Daemon) -> None:
     with daemon.connect() as client:
         client.shutdown(socket.SHUT_WR)
         assert hear(client) == b""
@@ -100,7 +114,7 @@ def test_a_query_may_come_byte_by_byte(daemon: Daemon) -> None:
         assert hear(client) == b"Happy and well\r\n"
 
 
-def test_an_endless_line_is_cut_short(daemon: Daemon) -> None:
+def test_a_line_that_is_too_long_is_answered_before_its_end(daemon: Daemon) -> None:
     with daemon.connect() as client, contextlib.suppress(ConnectionError):
         client.sendall(b"a" * 100_000)
         assert hear(client) == b"Query too long\r\n"
@@ -115,7 +129,8 @@ def test_a_client_that_sends_100_kb_after_its_line_reads_all_of_its_answer(daemo
         assert hear(client) == expected
 
 
-def test_a_client_that_is_gone_before_the_answer_leaves_a_line_and_no_traceback(daemon: Daemon) -> None:
+def test_a_client_that_is_gone_before_the_answer_leaves_a_line_and_no_traceback(start: Start) -> None:
+    daemon = start(STATIC % LONG_ANSWER)
     for query in (b"big\r\n", b"ali"):
         client = daemon.connect()
         client.sendall(query)
@@ -157,7 +172,7 @@ def test_dripping_bytes_do_not_prolong_read_seconds(impatient: Daemon) -> None:
 def test_a_client_that_never_reads_is_closed_when_write_seconds_are_over(start: Start) -> None:
     daemon = start(
         'listen: "127.0.0.1:0"\nlimits: {write_seconds: 0.5, reply_bytes: 64MiB}\nbackend:\n  type: command\n'
-        "  argv: [head, -c20000000, /dev/zero]\n  output_bytes: 32MiB\n"
+        "  argv: [head, -c8000000, /dev/zero]\n  output_bytes: 16MiB\n"
     )
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -203,14 +218,14 @@ def test_header_and_footer_stand_around_every_answer(start: Start) -> None:
 POLICY = STATIC % "x" + "policy:\n"
 
 
-def test_deny_refuses_every_query_in_words(start: Start) -> None:
+def test_deny_answers_every_query_with_a_refusal(start: Start) -> None:
     daemon = start(POLICY + "  - {from: local, deny: true}\n")
     for query in (b"alice\r\n", b"\r\n", b"a@b\r\n"):
         assert daemon.ask(query) == b"Finger service denied\r\n"
         assert "outcome=denied" in daemon.logged("client=")
 
 
-def test_deny_silently_closes_without_a_word_and_a_client_that_no_rule_holds_is_denied(start: Start) -> None:
+def test_deny_silently_closes_without_an_answer_and_a_client_that_no_rule_matches_is_denied(start: Start) -> None:
     daemon = start(POLICY + "  - {from: 127.0.0.0/8, deny: silently}\n")
     with daemon.connect() as client:
         assert hear(client) == b""
@@ -219,7 +234,7 @@ def test_deny_silently_closes_without_a_word_and_a_client_that_no_rule_holds_is_
     assert daemon.ask(b"alice\r\n") == b"Finger service denied\r\n"
 
 
-def test_the_list_is_told_where_a_rule_allows_it(start: Start) -> None:
+def test_the_list_is_shown_where_a_rule_allows_it(start: Start) -> None:
     daemon = start(POLICY + "  - {from: any, list: true}\n")
     assert daemon.ask(b"\r\n").split(b"\r\n")[:2] == [b"Login       Name", b"alice    alice"]
 
@@ -237,7 +252,7 @@ def test_the_log_can_be_json_and_keep_less_of_addresses(start: Start) -> None:
     )
 
 
-def test_one_client_may_have_so_many_connections_and_one_more_is_closed_at_once(start: Start) -> None:
+def test_a_connection_beyond_per_client_is_closed_at_once(start: Start) -> None:
     daemon = start(STATIC % "x" + "limits: {per_client: 2}\n")
     with daemon.connect() as first, daemon.connect() as second:
         with daemon.connect() as third:
@@ -249,17 +264,17 @@ def test_one_client_may_have_so_many_connections_and_one_more_is_closed_at_once(
     wait_until(lambda: daemon.ask(b"alice\r\n") == b"Happy and well\r\n")
 
 
-def test_more_queries_than_the_rate_are_refused_in_words(start: Start) -> None:
+def test_queries_beyond_the_rate_are_refused(start: Start) -> None:
     daemon = start(STATIC % "x" + "limits: {rate: 2}\n")
     answers = [daemon.ask(b"alice\r\n") for _ in range(3)]
     assert answers == [b"Happy and well\r\n"] * 2 + [b"Too many queries, try again later\r\n"]
     daemon.logged("outcome=limited")
 
 
-def test_when_all_connections_are_taken_the_one_that_is_silent_longest_goes(start: Start) -> None:
+def test_when_all_connections_are_in_use_the_longest_silent_one_is_closed(start: Start) -> None:
     daemon = start(STATIC % "x" + "limits: {connections: 3}\n")
     with daemon.connect() as talker, daemon.connect() as silent:
-        for said in (b"al", b""):  # an answer says that everybody before it was welcomed, and has been heard
+        for said in (b"al", b""):  # an answer says that all clients before it were accepted, and were read
             assert daemon.ask(b"alice\r\n") == b"Happy and well\r\n"
             daemon.logged("outcome=answered")
             talker.sendall(said)
@@ -273,7 +288,7 @@ def test_when_all_connections_are_taken_the_one_that_is_silent_longest_goes(star
     daemon.logged("below the limit again")
 
 
-def test_who_is_denied_hears_nothing_else(start: Start) -> None:
+def test_a_denied_client_gets_no_other_answer(start: Start) -> None:
     daemon = start(POLICY + "  - {from: any, deny: true}\nlimits: {rate: 1, query_bytes: 5}\n")
     for query in (b"alice\r\n", b"alice\r\n", b"a" * 100 + b"\r\n", b"a\0\r\n"):
         assert daemon.ask(query) == b"Finger service denied\r\n"
@@ -288,7 +303,7 @@ def test_a_reset_leaves_what_was_asked_in_the_log(start: Start) -> None:
     assert "outcome=hung-up" in daemon.logged("client=")
 
 
-def test_no_more_descriptors_stop_no_query_for_long(start: Start) -> None:
+def test_queries_are_answered_although_descriptors_run_out(start: Start) -> None:
     daemon = start(STATIC % "x" + "limits: {threads: 1, connections: 1000}\n", inside=("prlimit", "--nofile=90:90"))
     with contextlib.ExitStack() as clients:
         for _ in range(60):

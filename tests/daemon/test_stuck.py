@@ -1,7 +1,7 @@
-"""Backends that never answer, with every thread of the crew in them: clients are told so, and all else goes on.
+"""Backends that block all workers: clients are answered "busy", and everything else goes on.
 
-How the crew does this within one process is shown in test_server; here it is
-the real daemon, with web servers and programs that are as bad as can be.
+tests/unit/server/test_dispatcher.py tests this within one process. Here it is
+the real daemon, with web servers and programs that do not answer.
 """
 
 import contextlib
@@ -24,34 +24,34 @@ from tests.daemon.test_attacks import ACCESS, BUSY, LISTEN, children, connect_fr
 from tests.daemon.test_reload import reload
 from tests.helpers.daemons import TIMEOUT, Daemon, descriptors, hear, status, wait_until
 
-THREADS = 4  # of the crew; there are three others, which serve, log and reload
-EVERYBODY = [str(THREADS + 3)]
+THREADS = 4  # of the worker pool; there are three others, which serve, log and reload
+ALL_THREADS = [str(THREADS + 3)]
 STATIC = LISTEN + "backend: {type: static, users: {alice: Here at once}}\n"
 QUICK = b"Here at once\r\n"
 
 
 class Stuck:
-    """A daemon whose backend is stuck in every query but ``quick``."""
+    """A daemon whose backend blocks in every query but ``quick``."""
 
     def __init__(self, daemon: Daemon, folder: Path, knows_quick: bool) -> None:
         self.daemon = daemon
-        self.folder = folder  # by which its programs are known
+        self.folder = folder  # by which its programs are found
         self.knows_quick = knows_quick
         self.pid = daemon.process.pid
         self.descriptors = descriptors(self.pid)
 
     def is_full(self) -> bool:
-        """Whether all threads of the crew are there, which they are when fewer were stuck."""
-        return status(self.pid, "Threads") == EVERYBODY
+        """Whether the pool has all its threads: it starts more while all of them are blocked."""
+        return status(self.pid, "Threads") == ALL_THREADS
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """Pages by the user's name: at once, never, or one byte after the other for ever."""
+    """Pages by user name: complete, none at all, or one byte after the other without end."""
 
     server: "Server"
 
     def do_GET(self) -> None:
-        """Answer, or keep the client waiting."""
+        """Answer, or let the client wait."""
         name = self.path.rpartition("~")[2]
         if name == "quick":
             self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nHere at once\n")
@@ -65,11 +65,11 @@ class Pages(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x")
 
     def log_message(self, *_: object) -> None:
-        """Quietly."""
+        """Log nothing."""
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A web server on loopback with such pages."""
+    """A web server on loopback with these pages."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Pages)
@@ -90,7 +90,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def crowded() -> Iterator[tuple[str, int]]:
-    """An address at which nobody is accepted, nor refused: its queue is full."""
+    """An address that neither accepts nor refuses connections: its backlog is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -114,7 +114,7 @@ from fingerd.backends import Backend
 
 @dataclass(frozen=True)
 class Stubborn(Backend):
-    "Keeps to no deadline."
+    "Ignores the deadline."
 
     def find(self, ask):
         time.sleep(600)
@@ -123,15 +123,15 @@ KINDS = {
     "a web server that never answers": "mute",
     "a web server that drips its page": "page",
     "a web server that drips its headers": "headers",
-    "a web server that accepts nobody": "crowded",
+    "a web server that accepts no connection": "crowded",
     "a program that ignores SIGTERM": "command",
-    "a backend that keeps to no deadline": "stubborn",
+    "a backend that ignores the deadline": "stubborn",
 }
 
 
 @pytest.fixture
 def make(start: Start, server: Server, crowded: tuple[str, int], tmp_path: Path) -> Make:
-    """Starts a daemon with a backend of this kind, and these limits."""
+    """Starts a daemon with a backend of this kind and these limits."""
 
     def make(kind: str, limits: str) -> Stuck:
         host, port = crowded if kind == "crowded" else ("127.0.0.1", server.server_address[1])
@@ -146,14 +146,14 @@ def make(start: Start, server: Server, crowded: tuple[str, int], tmp_path: Path)
         path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
         inside = ("env", f"PYTHONPATH={path}", f"TMPDIR={tmp_path}")
         daemon = start(LISTEN + f"limits: {{threads: {THREADS}, {limits}}}\n" + backend, inside=inside)
-        # Where the backend keeps to the deadline, it and the daemon give up at the same moment.
+        # A backend that keeps to the deadline gives up at the same time as the daemon.
         return Stuck(daemon, tmp_path, kind not in ("crowded", "stubborn"))
 
     return make
 
 
 def install_stubborn(folder: Path) -> None:
-    """Put a package into the folder that brings a backend of its own."""
+    """Put a package with a backend into the folder."""
     (folder / "stubborn.py").write_text(STUBBORN)
     info = folder / "fingerd_stubborn-1.dist-info"
     info.mkdir()
@@ -162,12 +162,12 @@ def install_stubborn(folder: Path) -> None:
 
 
 def ends(clients: Sequence[socket.socket], begun: float) -> dict[socket.socket, tuple[bytes, float]]:
-    """What each client reads to the end, and how many seconds after ``begun`` that was."""
+    """What each client reads up to the end, and how many seconds after ``begun`` the end came."""
     heard = dict.fromkeys(clients, b"")
     found = {}
     while heard:
         ready = select.select(heard, [], [], TIMEOUT)[0]
-        assert ready, f"{len(heard)} clients hear nothing"
+        assert ready, f"{len(heard)} clients receive nothing"
         for client in ready:
             said = client.recv(65536)
             heard[client] += said
@@ -177,7 +177,7 @@ def ends(clients: Sequence[socket.socket], begun: float) -> dict[socket.socket, 
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_clients_are_told_when_answer_seconds_are_over(make: Make, kind: str) -> None:
+def test_clients_are_answered_busy_when_answer_seconds_are_over(make: Make, kind: str) -> None:
     stuck = make(kind, "answer_seconds: 1, read_seconds: 1.2, drain_seconds: 1")
     daemon = stuck.daemon
     with contextlib.ExitStack() as stack:
@@ -189,18 +189,18 @@ def test_clients_are_told_when_answer_seconds_are_over(make: Make, kind: str) ->
         for client in silent[:2]:
             client.sendall(b"qui")
         wait_until(stuck.is_full)
-        told = ends([*asking, *silent], begun)
+        received = ends([*asking, *silent], begun)
         for client in asking:
-            words, seconds = told[client]
-            assert words == BUSY
+            answer, seconds = received[client]
+            assert answer == BUSY
             assert 1 <= seconds < 5
         for client in silent:
-            words, seconds = told[client]
-            assert words == b""
+            answer, seconds = received[client]
+            assert answer == b""
             assert 1.2 <= seconds < 6
     for _ in range(16):
         daemon.logged("client=")
-    if kind == "stubborn":  # it is stuck for good, and so are all later queries
+    if kind == "stubborn":  # it blocks for good, and so do all later queries
         begun = time.monotonic()
         assert daemon.ask(b"later\r\n") == BUSY
         assert 1 <= time.monotonic() - begun < 5
@@ -208,7 +208,7 @@ def test_clients_are_told_when_answer_seconds_are_over(make: Make, kind: str) ->
     if stuck.knows_quick:
         assert daemon.ask(b"quick\r\n") == QUICK
         daemon.logged("outcome=answered")
-    assert stuck.is_full()  # and no thread more
+    assert stuck.is_full()  # and not one more
     wait_until(lambda: descriptors(stuck.pid) == stuck.descriptors)
     wait_until(lambda: not children(stuck.pid))
     assert daemon.stop() == 0
@@ -221,18 +221,18 @@ def test_clients_are_told_when_answer_seconds_are_over(make: Make, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_reload_to_another_backend_is_answered_by_at_once(make: Make, kind: str) -> None:
+def test_a_reload_to_another_backend_takes_effect_at_once(make: Make, kind: str) -> None:
     limits = "answer_seconds: 60, read_seconds: 30, drain_seconds: 0.5"
     stuck = make(kind, limits)
     with fill(stuck, kind) as clients:
         reload(stuck.daemon, STATIC + f"limits: {{threads: {THREADS}, {limits}}}\n")
         assert stuck.daemon.ask(b"alice\r\n") == QUICK
-        assert not select.select(clients, [], [], 0)[0]  # who asked before still waits
+        assert not select.select(clients, [], [], 0)[0]  # earlier clients still wait
         stop(stuck, clients, 0.5)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_it_ends_within_drain_seconds_and_leaves_nothing(make: Make, kind: str) -> None:
+def test_it_stops_within_drain_seconds_and_leaves_nothing(make: Make, kind: str) -> None:
     stuck = make(kind, "answer_seconds: 60, read_seconds: 30, drain_seconds: 0.6")
     with fill(stuck, kind) as clients:
         stop(stuck, clients, 0.6)
@@ -240,7 +240,7 @@ def test_it_ends_within_drain_seconds_and_leaves_nothing(make: Make, kind: str) 
 
 @contextlib.contextmanager
 def fill(stuck: Stuck, query: str) -> Iterator[list[socket.socket]]:
-    """All threads of the crew are stuck in clients' queries, and more wait; a client is silent, too."""
+    """All workers are blocked in queries, more queries wait, and one client is silent."""
     with contextlib.ExitStack() as stack:
         clients = [connect_from(f"127.0.0.{number}", stuck.daemon, stack) for number in range(2, 4 + THREADS)]
         for client in clients:
@@ -251,7 +251,7 @@ def fill(stuck: Stuck, query: str) -> Iterator[list[socket.socket]]:
 
 
 def stop(stuck: Stuck, clients: list[socket.socket], seconds: float) -> None:
-    """It ends after so many seconds, in order: every client has been told, and nothing that was started is left."""
+    """Stop it, which takes so many seconds: every client has an answer, and no program is left."""
     begun = time.monotonic()
     assert stuck.daemon.stop(signal.SIGTERM) == 0
     assert seconds <= time.monotonic() - begun < seconds + 4
@@ -263,7 +263,7 @@ def stop(stuck: Stuck, clients: list[socket.socket], seconds: float) -> None:
     assert not [line for line in stuck.daemon.log if "Traceback" in line or "ERROR" in line]
 
 
-def test_one_address_cannot_occupy_the_crew(start: Start, server: Server) -> None:
+def test_one_address_cannot_occupy_all_workers(start: Start, server: Server) -> None:
     prefix = f"http://127.0.0.1:{server.server_address[1]}/~"
     limits = "limits: {threads: 8, answer_seconds: 60, drain_seconds: 0}\n"
     daemon = start(LISTEN + limits + f"backend: {{type: web, prefix: '{prefix}', timeout: 60}}\n")

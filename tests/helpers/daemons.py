@@ -1,4 +1,4 @@
-"""Real servers for the tests: fingerd as a process or in a thread, and hosts of its own to run them on."""
+"""Real servers for the tests: fingerd as a process or in a thread, and machines of namespaces to run them on."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ from tests.helpers.requirements import need
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 FINGERD = (sys.executable, "-m", "fingerd")
-TIMEOUT = 10.0  # seconds that a test waits for anything
+TIMEOUT = 30.0  # seconds that a test waits for anything: several run side by side
 
 
 def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> None:
-    """Wait until the condition holds."""
+    """Wait until the condition holds; raises AssertionError after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} seconds: {condition}"
@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> Non
 
 
 def ask(address: tuple[str, int] | str, query: bytes, hang_up: bool = False, source: str = "") -> bytes:
-    """Everything that a server says to these bytes, up to its FIN; ConnectionResetError where it resets."""
+    """The server's whole answer to these bytes, up to its FIN; raises ConnectionResetError at a reset."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as client:
         client.settimeout(TIMEOUT)
@@ -46,7 +46,7 @@ def ask(address: tuple[str, int] | str, query: bytes, hang_up: bool = False, sou
 
 
 def hear(client: socket.socket) -> bytes:
-    """What the server says from now on, up to its FIN."""
+    """What the server sends from now on, up to its FIN."""
     heard = bytearray()
     while data := client.recv(65536):
         heard += data
@@ -54,14 +54,14 @@ def hear(client: socket.socket) -> bytes:
 
 
 def let_everybody_in(folder: Path) -> None:
-    """Let a daemon that is not root any more go into the folder, as pytest's own parents of it do not."""
+    """Make the folder and its parents searchable for all users: pytest's are not, and a daemon drops root."""
     for parent in (folder, *folder.parents):
         if parent != Path("/") and parent.stat().st_uid == os.getuid():
             parent.chmod(parent.stat().st_mode | 0o711)
 
 
 class Daemon:
-    """fingerd in the foreground, as a process; its log is its standard error."""
+    """A fingerd process in the foreground, which logs to its standard error."""
 
     def __init__(self, config: Path, *options: str, inside: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
@@ -87,7 +87,7 @@ class Daemon:
             self._lines.put(line.rstrip("\n"))
 
     def logged(self, text: str, seconds: float = TIMEOUT) -> str:
-        """The next log line that holds the text; waits for it."""
+        """Wait for the next log line that contains the text, and return it."""
         end = time.monotonic() + seconds
         while True:
             try:
@@ -100,21 +100,21 @@ class Daemon:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """The address on which it listens."""
         found = re.search(r":(\d+)\b", self.listening)
         assert found, self.listening
         return "127.0.0.1", int(found[1])
 
     def ask(self, query: bytes, source: str = "") -> bytes:
-        """What it answers, to a client at that address of loopback."""
+        """Its answer to a client, which may have another loopback address as its source."""
         return ask(self.address, query, source=source)
 
     def connect(self) -> socket.socket:
-        """A client that has not said anything."""
+        """A client that has sent nothing yet."""
         return socket.create_connection(self.address, timeout=TIMEOUT)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it; its exit code. The whole log is in ``log`` then."""
+        """Stop it with this signal, and return its exit code. ``log`` has all its lines afterwards."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(TIMEOUT * 2)
@@ -128,9 +128,9 @@ class Daemon:
 
 
 class Machine:
-    """Network and mount namespaces of the test's own: a host where port 79 and /dev/log are free.
+    """Network and mount namespaces for one test: a machine whose port 79 and /dev/log are free.
 
-    The test is skipped where namespaces or ip(8) are missing.
+    The test is skipped if namespaces or ip(8) are missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -152,17 +152,17 @@ class Machine:
         self.inside = ("nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--")
 
     def run(self, *command: str, seconds: float = TIMEOUT) -> "subprocess.CompletedProcess[str]":
-        """Run a command there, to its end."""
+        """Run a command on the machine, and wait for its end."""
         return subprocess.run(
             [*self.inside, *command], capture_output=True, text=True, timeout=seconds, check=False, cwd="/"
         )
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command there."""
+        """Start a command on the machine."""
         return subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, cwd="/")
 
     def close(self) -> None:
-        """End it."""
+        """Remove the namespaces."""
         self._keeper.kill()
         self._keeper.wait()
         if self._keeper.stdout:
@@ -171,7 +171,7 @@ class Machine:
 
 @contextlib.contextmanager
 def running(server: FingerServer) -> Iterator[FingerServer]:
-    """The server, serving in a thread."""
+    """Serve in a thread."""
     thread = threading.Thread(target=server.serve_forever)
     with server:
         thread.start()
@@ -185,7 +185,7 @@ def running(server: FingerServer) -> Iterator[FingerServer]:
 
 @contextlib.contextmanager
 def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
-    """A server in a thread of this process, on a free port of loopback."""
+    """A server in a thread of this process, on a free port of loopback; ``replaced`` sets its attributes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fingerd.yaml")
         path.write_text(config if "listen:" in config else f'listen: "127.0.0.1:0"\n{config}')
@@ -198,12 +198,12 @@ def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors the process has open."""
+    """The number of descriptors that the process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def status(pid: int, field: str) -> list[str]:
-    """The values of one field of /proc/PID/status."""
+    """The values of a field of /proc/PID/status."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, values = line.partition(":")
         if name == field:

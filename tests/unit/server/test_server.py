@@ -168,10 +168,10 @@ def test_running_queries_get_drain_seconds_and_incomplete_requests_are_dropped()
 def test_a_client_that_does_not_read_is_closed_at_shutdown() -> None:
     class Long(Backend):
         def find(self, lookup: Lookup) -> Sequence[Person]:
-            return (Person("alice", "x" * 20_000_000),)
+            return (Person("alice", "x" * 8_000_000),)
 
     outcomes = []
-    server = FingerServer(Config(Long(), reply_bytes=30_000_000, drain_seconds=0.3))
+    server = FingerServer(Config(Long(), reply_bytes=10_000_000, drain_seconds=0.3))
     server.access_log = lambda seen: outcomes.append(seen.outcome)
     with running(server), socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
