@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
+# Tests wait more than they compute, so there are more of them at a time than processors. A file's tests share servers.
+WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
+PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
 WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
     docs/test_steps.py unit/ruip/test_report.py fuzz)
 # Debian's own tools, whatever is first on the PATH here; and what a package is not made of.
@@ -28,10 +31,13 @@ run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, i
 test: $(VENV)/test  ## Run every test that can run here, and say which cannot and why
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	chmod 1777 "$$folder"; export COVERAGE_FILE="$$folder/coverage"  `# daemons write there too, whoever they become`; \
-	$(BIN)/coverage run -m pytest; \
+	unset PYTHONDONTWRITEBYTECODE  `# else each process compiles the program again`; \
+	$(BIN)/coverage run -m pytest $(PARALLEL); \
+	echo "One after the other, what measures time:"; \
+	$(BIN)/coverage run -m pytest -m serial; \
 	if [ -e $(VENV)/oldest ]; then \
 	    echo "Once more with the oldest libraries that setup.cfg allows, those of Debian 12:"; \
-	    PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(WITH_LIBRARIES); fi; \
+	    PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(PARALLEL) $(WITH_LIBRARIES); fi; \
 	$(BIN)/coverage combine --quiet; \
 	$(BIN)/coverage report --fail-under=$(COVERAGE); \
 	if [ $(COVERAGE) != 0 ]; then $(BIN)/coverage report --fail-under=100 \

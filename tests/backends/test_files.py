@@ -20,7 +20,7 @@ from fingerd.errors import BackendError
 from fingerd.people import TEXT_ATOMS
 from fingerd.settings import read_config
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status
+from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status, wait_until
 from tests.helpers.requirements import need
 
 NOBODY = 65534
@@ -54,6 +54,18 @@ policy:
 
 
 MEMBER = "127.0.0.2"
+# Answers with the time are not remembered, so that each query sees the files as they are.
+TIME = 'reply: {header: "{time}"}\n'
+
+
+class FreshDaemon(Daemon):
+    """A daemon with TIME in its configuration, whose answers are returned without the time."""
+
+    def ask(self, query: bytes, source: str = "") -> bytes:
+        """Its answer to a client, which may have another loopback address as its source."""
+        time, _, answer = super().ask(query, source).partition(b"\r\n")
+        assert time.startswith(b"20")
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +74,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     directory = tmp_path_factory.mktemp("files")
     let_everybody_in(directory)
     path = directory / "fingerd.yaml"
-    path.write_text(config(directory / "people"))
-    daemon = Daemon(path, *(("--uid", "nobody") if os.getuid() == 0 else ()))
+    path.write_text(config(directory / "people") + TIME)
+    daemon = FreshDaemon(path, *(("--uid", "nobody") if os.getuid() == 0 else ()))
     yield daemon
     assert daemon.stop() == 0
     assert not [line for line in daemon.log if "Traceback" in line or "ERROR" in line]
@@ -199,6 +211,15 @@ def test_an_empty_list(daemon: Daemon, people: Path) -> None:
 
 
 # Changes
+
+
+def test_a_change_is_seen_within_a_second(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "ann.txt").write_text("first")
+    daemon = start(config(tmp_path / "people"))
+    assert daemon.ask(b"ann\r\n") == with_plan(b"first\r\n")
+    (tmp_path / "people" / "ann.txt").write_text("second")
+    wait_until(lambda: daemon.ask(b"ann\r\n") == with_plan(b"second\r\n"))
 
 
 def test_the_next_query_sees_every_change(daemon: Daemon, people: Path) -> None:

@@ -1,6 +1,7 @@
 """The examples beside the tutorial's steps: what they tell, to whom, and that finger and lynx show just that."""
 
 import contextlib
+import io
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fingerd.daemon.cli import main
 from fingerd.people import ATOMS
 from fingerd.ruip.policy import PRESETS
 from tests.conftest import Start
@@ -29,11 +31,12 @@ QUERIES = ("", "brindle", "/W brindle", "zoe", "quill", "tansy", "nobody", "root
 
 @cache
 def printed(query: str, client: str, config: Path = COMMUNITY) -> str:
-    """What ``--query`` prints, asked in the repository, as the examples want it."""
-    command = [*FINGERD, "-c", str(config), "--query", query, "--from", client]
-    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True)
-    assert done.stderr == b""
-    return done.stdout.decode()
+    """What ``--query`` prints in the repository, for whose directory the examples are written."""
+    stdout, stderr = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        assert main(["-c", str(config), "--query", query, "--from", client]) == 0
+    assert stderr.getvalue() == ""
+    return stdout.buffer.getvalue().decode()
 
 
 def moved(text: str, listen: str) -> str:

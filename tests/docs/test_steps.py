@@ -101,6 +101,7 @@ def test_08_knows_its_users(example: Start) -> None:
     assert daemon.ask(b"nobody\r\n") == b"No such user\r\n"
 
 
+@pytest.mark.serial
 def test_08_answers_within_half_a_second_of_its_start(example: Start) -> None:
     def start_to_answer() -> float:
         begun = time.monotonic()
@@ -115,6 +116,7 @@ def test_08_does_not_import_requests(example: Start) -> None:
     assert "_ssl" not in maps  # the library that requests cannot do without
 
 
+@pytest.mark.serial
 def test_09_slow_answers_hold_nobody_up(example: Start) -> None:
     daemon = example("09", {"sleep 2": "sleep 1"})
     begun = time.monotonic()

@@ -5,6 +5,8 @@ import socket
 import time
 from typing import Any
 
+import pytest
+
 from fingerd import FingerServer
 from tests.helpers.daemons import TIMEOUT, ask, hear, running, wait_until
 from tests.unit.server.support import BUSY, Config, Gate
@@ -22,6 +24,7 @@ def test_a_silent_client_times_out_while_all_workers_are_blocked() -> None:
         gate.open.set()
 
 
+@pytest.mark.serial
 def test_more_expired_clients_than_one_batch_are_closed_without_delay(settings: Any) -> None:
     config = Config(settings.backend, read_seconds=0.5, per_client=5000)
     with running(FingerServer(config)) as server, contextlib.ExitStack() as clients:
