@@ -1,9 +1,12 @@
 """What is measured with and against: compiles our two C programs, and fetches other people's servers into a cache."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parent
@@ -21,9 +24,9 @@ class NotHereError(Exception):
 def compiled(name: str) -> Path:
     """The program that ``bench/NAME.c`` makes; NotHereError without a compiler."""
     source, program = SOURCE / f"{name}.c", CACHE / name
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        program.parent.mkdir(parents=True, exist_ok=True)
-        _run("cc", "-O2", "-o", str(program), str(source))
+    with _locked(name):
+        if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+            _run("cc", "-O2", "-o", str(program), str(source))
     return program
 
 
@@ -53,15 +56,25 @@ def debian() -> tuple[tuple[str, ...], str]:
 def unpacked(name: str, *packages: str) -> tuple[Path, str]:
     """A folder with what these Debian packages hold, and the first one's version; NotHereError without a network."""
     folder = CACHE / "peers" / name
-    if not (folder / "version").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _run("apt-get", "download", *packages, folder=folder)
-        for package in folder.glob("*.deb"):
-            _run("dpkg-deb", "-x", str(package), str(folder))
-        version = _run("dpkg-deb", "-f", str(next(folder.glob(f"{packages[0]}_*.deb"))), "Version")
-        (folder / "version").write_text(version)
+    with _locked(name):
+        if not (folder / "version").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            _run("apt-get", "download", *packages, folder=folder)
+            for package in folder.glob("*.deb"):
+                _run("dpkg-deb", "-x", str(package), str(folder))
+            version = _run("dpkg-deb", "-f", str(next(folder.glob(f"{packages[0]}_*.deb"))), "Version")
+            (folder / "version").write_text(version)
     return folder, (folder / "version").read_text().strip()
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Hold the lock of one part of the cache: tests that run side by side make it once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _environment(name: str, *packages: str) -> Path:
@@ -69,11 +82,12 @@ def _environment(name: str, *packages: str) -> Path:
     folder = CACHE / "peers" / name
     python, stamp = folder / "bin" / "python", folder / "installed"
     wanted = f"{sys.version}\n{packages}"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        _run(sys.executable, "-m", "venv", str(folder))
-        _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
-        stamp.write_text(wanted)
+    with _locked(name):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            _run(sys.executable, "-m", "venv", str(folder))
+            _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+            stamp.write_text(wanted)
     return python
 
 

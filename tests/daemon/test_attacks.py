@@ -1,8 +1,8 @@
-"""The attacks that finger daemons have known since 1988, each tried on a real process, one number for each.
+"""The attacks on finger daemons since 1988, each tried on a real process, one number for each.
 
-After every attack three things hold: a good client is answered, each
-connection of the attack has left one line in the log, with the right outcome
-and nothing in it that a terminal obeys, and all descriptors are given back.
+After every attack three things hold: a good client is answered; each
+connection of the attack is logged in one line, with the right outcome and
+without terminal controls; and all descriptors are closed.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ import pytest
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Machine, descriptors, hear, status, wait_until
 
-# What each attack is, and where more of it is shown than here.
+# What each attack is, and the tests in other files that cover it too.
 ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     1: (
         "an over-long line",
@@ -141,7 +141,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     22: (
-        "errors that tell of the inside",
+        "errors that disclose internals",
         (
             "test_09_the_cause_of_a_failure_is_in_the_log_only",
             "test_an_unexpected_error_in_a_backend_is_logged_with_one_traceback",
@@ -152,7 +152,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
         ("test_a_broken_file_is_refused_with_every_problem_and_its_place",),
     ),
     24: (
-        "clients that stay when the daemon should end",
+        "clients that stay when the daemon stops",
         ("test_running_queries_get_drain_seconds_and_incomplete_requests_are_dropped",),
     ),
 }
@@ -178,11 +178,11 @@ STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d "
 ACCESS = re.compile(STAMP + r'client=(\S+) query=("(?:[^"\\]|\\.)*") outcome=([a-z-]+) bytes=(\d+) ms=\d+\.\d')
 RECORD = re.compile(STAMP + r"(INFO|WARNING) [a-z.]+: .*")
 
-Case = tuple[bytes, bytes]  # what an attacker sends, and what it reads
+Case = tuple[bytes, bytes]  # what an attacker sends, and what it receives
 
 
 class Line(NamedTuple):
-    """What the log tells of one connection."""
+    """The access line of one connection."""
 
     client: str
     query: str
@@ -191,7 +191,7 @@ class Line(NamedTuple):
 
 
 class Target:
-    """A daemon that is attacked, and what must hold afterwards."""
+    """A daemon under attack, and the checks of what must hold afterwards."""
 
     def __init__(self, daemon: Daemon, good: Case = GOOD) -> None:
         self.daemon = daemon
@@ -199,14 +199,14 @@ class Target:
         self.warnings: list[str] = []
         self._good = good
         self.ask_well()
-        self.descriptors = descriptors(self.pid)  # of which none is a client's any more
+        self.descriptors = descriptors(self.pid)  # without any client's
 
     def connect(self, source: str = ATTACKER) -> socket.socket:
-        """An attacker who has not said anything."""
+        """A connection of an attacker, which has sent nothing."""
         return socket.create_connection(self.daemon.address, TIMEOUT, source_address=(source, 0))
 
     def ask(self, query: bytes, source: str = ATTACKER) -> bytes:
-        """What an attacker reads."""
+        """The answer to an attacker."""
         with self.connect(source) as client:
             client.sendall(query)
             if b"\n" not in query:
@@ -214,14 +214,14 @@ class Target:
             return hear(client)
 
     def ask_well(self) -> None:
-        """A good client is answered, and nothing else is logged."""
+        """Check that a good client is answered, and that nothing else is logged."""
         query, reply = self._good
         assert self.daemon.ask(query) == reply
         (line,) = self.lines(1)
         assert (line.client, line.query) == ("127.0.0.1", logged_as(query))
 
     def lines(self, count: int) -> list[Line]:
-        """What is logged next of so many connections; warnings in between are put aside."""
+        """The next ``count`` access lines; warnings between them are kept in ``warnings``."""
         begun = len(self.daemon.log)
         for _ in range(count):
             self.daemon.logged("client=")
@@ -240,7 +240,7 @@ class Target:
         return found
 
     def survive(self, connections: int) -> list[Line]:
-        """The lines of an attack's connections; all else is as it was before."""
+        """The access lines of an attack's connections; checks that everything else is as before."""
         lines = self.lines(connections)
         assert {line.client for line in lines} <= {ATTACKER}
         self.ask_well()
@@ -248,7 +248,7 @@ class Target:
         return lines
 
     def survive_queries(self, cases: Iterable[Case], outcomes: dict[bytes, str] = OUTCOMES) -> None:
-        """Each query is answered like that, and logged with the outcome that belongs to the answer."""
+        """Check that each query gets its answer, and is logged with the outcome of that answer."""
         cases = list(cases)
         for query, reply in cases:
             assert self.ask(query) == reply, query
@@ -257,14 +257,14 @@ class Target:
         assert Counter((line.query[:80], line.outcome, line.sent) for line in lines) == expected
 
     def stop(self) -> None:
-        """End it; whatever is in the log by then was looked at, or is the last word."""
+        """Stop the daemon; checks that it logs only its end."""
         begun = len(self.daemon.log)
         assert self.daemon.stop() == 0
         assert [RECORD.sub(r"\1", line) for line in self.daemon.log[begun:]] == ["INFO"]
 
 
 def logged_as(query: bytes) -> str:
-    """The first line as a text, which is what the log holds of it."""
+    """The first line as the text that is logged."""
     line = query.split(b"\n")[0].removesuffix(b"\r")
     try:
         return line.decode()
@@ -273,7 +273,7 @@ def logged_as(query: bytes) -> str:
 
 
 def reset(client: socket.socket) -> None:
-    """Close without a word of parting."""
+    """Close with a reset."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
@@ -285,7 +285,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def static(folder: Path) -> Iterator[Target]:
-    """Knows alice and bob."""
+    """A daemon that knows alice and bob."""
     config = folder / "static.yaml"
     config.write_text(STATIC)
     target = Target(Daemon(config))
@@ -295,7 +295,7 @@ def static(folder: Path) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def command(folder: Path) -> Iterator[Target]:
-    """Runs a program that tells what it was given."""
+    """A daemon that runs a program, which prints its arguments."""
     program = folder / "arguments"
     log = folder / "arguments.log"
     program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {log}\nprintf '%s <%s>\\n' $# \"$1\"\n")
@@ -307,7 +307,7 @@ def command(folder: Path) -> Iterator[Target]:
     target.stop()
 
 
-def test_every_attack_is_shown_here_or_elsewhere() -> None:
+def test_every_attack_is_covered_here_or_elsewhere() -> None:
     assert list(ATTACKS) == list(range(1, 25))
     numbers = re.findall(r"^def test_(\d\d)(?:_and_(\d\d))?_", Path(__file__).read_text(), re.MULTILINE)
     here = {int(number) for pair in numbers for number in pair if number}
@@ -340,7 +340,7 @@ def test_01_over_long_line(static: Target) -> None:
 
 
 def test_01_over_long_line_costs_no_memory(static: Target) -> None:
-    """Whatever is sent, no more than one line of it is kept."""
+    """Of all that is sent, no more than one line is kept."""
     before = int(status(static.pid, "VmHWM")[0])
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(static.connect()) for _ in range(40)]
@@ -364,7 +364,7 @@ FILES = [
 
 
 def test_02_file_name_as_user(static: Target, command: Target, folder: Path) -> None:
-    """FreeBSD's fingerd of 2000 told any file that was named, CVE-2000-0915: here names are keys."""
+    """FreeBSD's fingerd of 2000 sent any file whose name was queried, CVE-2000-0915: here names are keys."""
     names = [*FILES, str(folder / "static.yaml"), os.path.relpath(folder / "static.yaml")]
     queries = [name.encode() for name in names]
     static.survive_queries([(prefix + query + b"\r\n", UNKNOWN) for query in queries for prefix in (b"", b"/W ")])
@@ -414,7 +414,7 @@ def test_04_format_strings(start: Start) -> None:
 
 
 def test_04_format_strings_in_the_log_of_failures(start: Start) -> None:
-    """A program's complaint goes into the log as it is, but for what a terminal obeys."""
+    """The standard error of a program is logged as it is, except terminal controls."""
     program = 'case "$1" in alice) echo fine ;; *) printf "no %s\\n" "$1" >&2; exit 3 ;; esac'
     argv = ["sh", "-c", program, "sh", "{user}"]
     target = Target(
@@ -460,12 +460,12 @@ def test_07_and_09_no_connection_goes_out(start: Start, host: Machine) -> None:
         map(repr, [ANSWERED, NO_FORWARDING, NO_FORWARDING, NO_FORWARDING, NO_FORWARDING, NO_LIST, MALFORMED])
     )
     after = packets(host)
-    assert after["Tcp ActiveOpens"] - before["Tcp ActiveOpens"] == len(queries)  # which are the client's
+    assert after["Tcp ActiveOpens"] - before["Tcp ActiveOpens"] == len(queries)  # those of the client
     assert after["Udp OutDatagrams"] == before["Udp OutDatagrams"]
 
 
 def packets(host: Machine) -> dict[str, int]:
-    """What the kernel has counted on this host, by protocol and name."""
+    """The kernel's counters on this machine, by protocol and name."""
     lines = [line.split() for line in host.run("cat", "/proc/net/snmp").stdout.splitlines()]
     return {
         f"{names[0].rstrip(':')} {name}": int(value)
@@ -488,7 +488,7 @@ def test_08_option_as_user(command: Target, folder: Path) -> None:
 
 
 def test_09_bounce(static: Target) -> None:
-    """user@a@b hides who asks and crosses firewalls, CVE-1999-0106; a row of @ brought daemons down, CVE-1999-0105."""
+    """user@a@b hides the client and crosses firewalls, CVE-1999-0106; many @ crashed daemons, CVE-1999-0105."""
     refused = [
         *(b"alice@a", b"alice@a@b", b"@a", b"@a@b", b"/W @a", b"/W alice@a@b@c", b"alice@127.0.0.1", b"a b@c"),
         *(b"@localhost" * 100, b"@a" * 500, b"a" + b"@h" * 511, b"alice@[::1]", b"alice@0x7f.1", b"@../../x"),
@@ -505,7 +505,7 @@ def test_09_bounce(static: Target) -> None:
 
 
 def test_10_magic_names(static: Target) -> None:
-    """0, . and search.** listed accounts of SunOS and others, CVE-1999-0197, -0198 and -0259: here nothing does."""
+    """0, . and search.** listed accounts of SunOS and others, CVE-1999-0197, -0198 and -0259: here no name does."""
     names = [
         *("0", ".", "**", "*", "?", "search.**", "search.*", "al*", "alic?", "[a-z]*", "^.*$", ".*", "%", "_", "al%"),
         *("ali", "alicea", "ALICE", "Alice", "alice bob", "alice,bob", "alice;bob", "all", "everyone", "users", "who"),
@@ -518,13 +518,13 @@ def test_10_magic_names(static: Target) -> None:
 
 
 def test_11_accounts_of_the_host(static: Target) -> None:
-    """Who is known to a host is worth something to whoever guesses passwords, CVE-1999-0612."""
+    """The accounts of a host help to guess passwords, CVE-1999-0612."""
     names = {account.pw_name for account in pwd.getpwall()} - {"alice", "bob"} | {"no-such-account", "root ", "Root"}
     static.survive_queries([(prefix + name.encode() + b"\r\n", UNKNOWN) for name in names for prefix in (b"", b"/W ")])
 
 
 def test_12_terminal_escapes_in_queries(static: Target) -> None:
-    """What one client sends must not be obeyed by the terminal of another, or of whoever reads the log."""
+    """What a client sends must not control the terminal of another client, or of a reader of the log."""
     controls = [bytes([code]) for code in (*range(9), *range(11, 32), 127)]
     controls += [chr(code).encode() for code in range(128, 160)] + [bytes([code]) for code in range(128, 160)]
     sequences = [
@@ -547,7 +547,7 @@ def test_12_terminal_escapes_in_queries(static: Target) -> None:
 
 
 def test_12_terminal_escapes_in_answers(start: Start, tmp_path: Path) -> None:
-    """Nor must what a program prints."""
+    """Nor may what a program prints."""
     texts = {
         "escapes": (b"\x1b[31mred\x1b]0;owned\x07\n", b"?[31mred?]0;owned?\r\n"),
         "c0": (bytes(range(32)) + b"\x7f\n", b"?" * 9 + b"\t\r\n??\r\n" + b"?" * 18 + b"?\r\n"),
@@ -567,7 +567,7 @@ def test_12_terminal_escapes_in_answers(start: Start, tmp_path: Path) -> None:
 
 
 def test_13_odd_bytes_and_telnet(static: Target) -> None:
-    """Old daemons cut names at NUL, took the eighth bit off, and never learnt what telnet clients send."""
+    """Old daemons cut names at NUL, dropped the eighth bit, and did not handle what telnet clients send."""
     static.survive_queries(
         [
             *((query + b"\r\n", MALFORMED) for query in (b"\0", b"alice\0", b"\0alice", b"alice\0\r", b"al\0\0ice")),
@@ -591,7 +591,7 @@ def test_13_odd_bytes_and_telnet(static: Target) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_13_random_bytes(static: Target, seed: int) -> None:
-    """Any bytes are some query: every one of them gets words of the contract, and its line in the log."""
+    """Any bytes are a query: each gets one of the documented answers, and an access line."""
     draw = random.Random(seed)
     pieces = [
         b"alice",
@@ -650,7 +650,7 @@ BROKEN_LINES = [
 
 
 def test_14_log_forging(static: Target, start: Start) -> None:
-    """A name that ends a log line, or changes how it looks, tells lies about others."""
+    """A name that ends a log line, or changes its look, would forge entries about other clients."""
     cases = [(query + b"\r\n", UNKNOWN) for query in FORGERIES]
     cases += [(query + b"\r\n", MALFORMED) for query in BROKEN_LINES]
     static.survive_queries(cases)
@@ -668,7 +668,7 @@ def test_14_log_forging(static: Target, start: Start) -> None:
 
 
 def test_15_slow_lines(start: Start) -> None:
-    """Slowloris, 2009: who says nothing, or a byte now and then, holds a place for as long as it may, and no longer."""
+    """Slowloris, 2009: a client that sends nothing, or a byte now and then, is closed after read_seconds."""
     target = Target(start(STATIC.replace("{per", "{read_seconds: 1, per")))
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -699,7 +699,7 @@ def test_15_slow_lines(start: Start) -> None:
 
 
 def test_16_slow_readers(start: Start) -> None:
-    """The same from the other side: an answer that is taken in sips, or not at all, is waited for so long in all."""
+    """The same for answers: a client that reads little or nothing is closed after write_seconds."""
     program = 'case "$1" in big) yes all work and no play | head -c 8000000 ;; *) echo Happy and well ;; esac'
     argv = json.dumps(["sh", "-c", program, "sh", "{user}"])
     limits = "limits: {write_seconds: 1, reply_bytes: 64MiB}\n"
@@ -735,47 +735,47 @@ def test_16_slow_readers(start: Start) -> None:
     target.survive(0)
 
 
-def line_half_said(client: socket.socket) -> None:
+def half_a_line_sent(client: socket.socket) -> None:
     client.sendall(b"ali")
 
 
-def line_said(client: socket.socket) -> None:
+def line_sent(client: socket.socket) -> None:
     client.sendall(b"alice\r\n")
 
 
-def end_said(client: socket.socket) -> None:
+def end_sent(client: socket.socket) -> None:
     client.sendall(b"alice")
     client.shutdown(socket.SHUT_WR)
 
 
-def more_said(client: socket.socket) -> None:
+def more_sent(client: socket.socket) -> None:
     client.sendall(b"alice\r\n" + b"x" * 10_000)
 
 
 def answer_begun(client: socket.socket) -> None:
-    line_said(client)
+    line_sent(client)
     client.recv(1)
 
 
-def answer_heard(client: socket.socket) -> None:
-    line_said(client)
+def answer_received(client: socket.socket) -> None:
+    line_sent(client)
     hear(client)
 
 
 STAGES: dict[Callable[[socket.socket], object], set[str]] = {
     socket.socket.getpeername: {"hung-up"},
-    line_half_said: {"hung-up"},
-    line_said: {"answered", "hung-up"},
-    end_said: {"answered", "hung-up"},
-    more_said: {"answered", "hung-up"},
+    half_a_line_sent: {"hung-up"},
+    line_sent: {"answered", "hung-up"},
+    end_sent: {"answered", "hung-up"},
+    more_sent: {"answered", "hung-up"},
     answer_begun: {"answered"},
-    answer_heard: {"answered"},
+    answer_received: {"answered"},
 }
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
 def test_17_reset_storm(static: Target, stage: Callable[[socket.socket], object]) -> None:
-    """Scanners connect and reset by the hundred: each leaves a line, and none a traceback or a descriptor."""
+    """Scanners connect and reset by the hundred: each is logged, and none leaves a traceback or a descriptor."""
     for _ in range(200):
         client = static.connect()
         stage(client)
@@ -784,7 +784,7 @@ def test_17_reset_storm(static: Target, stage: Callable[[socket.socket], object]
 
 
 def test_17_reset_while_a_program_runs(start: Start) -> None:
-    """Who resets while it is being answered is not looked for; its program ends, and its line is written."""
+    """A reset during an answer is not noticed before its end; the program ends, and the client is logged."""
     argv = ["sh", "-c", '[ "$1" = alice ] || sleep 0.1; echo "$1"', "sh", "{user}"]
     target = Target(
         start(LISTEN + f"backend: {{type: command, argv: {json.dumps(argv)}}}\n"), (b"alice\r\n", b"alice\r\n")
@@ -798,7 +798,7 @@ def test_17_reset_while_a_program_runs(start: Start) -> None:
 
 
 def test_18_no_more_descriptors(start: Start) -> None:
-    """accept() that fails leaves its listener ready: loops without a pause have burnt whole processors on that."""
+    """After a failed accept() the listener is still ready: a loop without a pause would use a whole processor."""
     target = Target(start(STATIC))
     allow_descriptors(target.pid, target.descriptors + 10)
     with contextlib.ExitStack() as stack:
@@ -816,13 +816,13 @@ def test_18_no_more_descriptors(start: Start) -> None:
 
 
 def processor_seconds(pid: int) -> float:
-    """How long the process has computed so far."""
+    """The processor time that the process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_18_no_more_descriptors_for_programs(start: Start) -> None:
-    """A backend that gets no descriptor has failed; the next one that gets some has not."""
+    """A query fails if its backend gets no descriptor; later ones succeed."""
     target = Target(start(LISTEN + "backend: {type: command, argv: [echo, fine]}\n"), (b"alice\r\n", b"fine\r\n"))
     enough = allow_descriptors(target.pid, target.descriptors + 3)
     assert [target.ask(b"bob\r\n") for _ in range(10)] == [INVALID] * 10
@@ -835,7 +835,7 @@ def test_18_no_more_descriptors_for_programs(start: Start) -> None:
 
 
 def allow_descriptors(pid: int, count: int) -> int:
-    """Let the process have so many descriptors; how many it could have before."""
+    """Set the limit of open descriptors of the process; returns the previous limit."""
     before, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, most))
     return before
@@ -843,7 +843,7 @@ def allow_descriptors(pid: int, count: int) -> int:
 
 @pytest.mark.root
 def test_18_no_more_threads(start: Start) -> None:
-    """can't start new thread: those that are there go on, and more come as soon as the system gives some."""
+    """can't start new thread: the existing threads go on, and more are started as soon as the system allows it."""
     account = str(100_000 + os.getpid())  # which has no other processes
     with socket.create_server(("127.0.0.1", 0)) as server:
         web = f"backend: {{type: web, prefix: 'http://127.0.0.1:{server.getsockname()[1]}/~'}}\n"
@@ -874,12 +874,12 @@ def test_18_no_more_threads(start: Start) -> None:
 
 
 def connect_from(source: str, daemon: Daemon, stack: contextlib.ExitStack) -> socket.socket:
-    """A client with an address of its own."""
+    """A client with this source address."""
     return stack.enter_context(socket.create_connection(daemon.address, TIMEOUT, source_address=(source, 0)))
 
 
 def test_19_more_than_one_line(static: Target) -> None:
-    """The protocol has one query for a connection; what comes after it is nobody's."""
+    """A connection has one query; what follows it is ignored."""
     static.survive_queries(
         [
             (b"alice\r\n" * 5000, ANSWERED),
@@ -899,7 +899,7 @@ def test_19_more_than_one_line(static: Target) -> None:
 
 
 def test_19_a_second_query_after_the_answer(static: Target) -> None:
-    """Nor is it answered when it waits for the first answer."""
+    """Nor is a second query answered that comes after the first answer."""
     with static.connect() as client:
         client.sendall(b"alice\r\n")
         assert hear(client) == ANSWERED
@@ -910,7 +910,7 @@ def test_19_a_second_query_after_the_answer(static: Target) -> None:
 
 
 def test_20_large_answers_and_loops(static: Target, start: Start) -> None:
-    """chargen and echo over UDP were made to flood each other, CVE-1999-0103: this is TCP alone, and it has an end."""
+    """chargen and echo over UDP were made to flood each other, CVE-1999-0103: here is only TCP, and answers end."""
     own = {os.readlink(f"/proc/{static.pid}/fd/{name}") for name in os.listdir(f"/proc/{static.pid}/fd")}
     sockets = {
         kind: {line.split()[9] for line in Path(f"/proc/{static.pid}/net/{kind}").read_text().splitlines()[1:]}
@@ -918,7 +918,7 @@ def test_20_large_answers_and_loops(static: Target, start: Start) -> None:
     }
     mine = {kind: len({f"socket:[{inode}]" for inode in inodes} & own) for kind, inodes in sockets.items()}
     assert mine == {"tcp": 1, "udp": 0, "udp6": 0, "raw": 0, "raw6": 0}
-    # What one daemon says is no question that another one, or it itself, would answer at length.
+    # No answer is itself a query that this or another daemon would answer at length.
     static.survive_queries([(reply, UNKNOWN) for reply in (*OUTCOMES, INVALID, BUSY)])
     endless = Target(start(LISTEN + "backend: {type: command, argv: ['yes', '{user}']}\n"), (b"\r\n", NO_LIST))
     answer = endless.ask(b"alice\r\n")
@@ -929,7 +929,7 @@ def test_20_large_answers_and_loops(static: Target, start: Start) -> None:
 
 
 def test_21_zombies_and_orphans(start: Start, tmp_path: Path) -> None:
-    """Daemons that start programs have left them behind, dead or alive, until the host had no more room."""
+    """Daemons have left zombies and orphans of their programs until the host had no more processes."""
     program = (
         'case "$1" in fail) exit 3 ;; die) kill -KILL $$ ;; stop) kill -STOP $$ ;; hang) trap "" TERM; sleep 600 ;; '
         "orphan) sleep 600 & echo done ;; flood) yes ;; quiet) ;; *) echo Happy and well ;; esac"
@@ -965,7 +965,7 @@ def test_21_zombies_and_orphans(start: Start, tmp_path: Path) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one has started and not yet seen off, dead ones among them."""
+    """The child processes of this process, zombies included."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -975,7 +975,7 @@ def children(pid: int) -> list[int]:
 
 
 def processes_of(folder: Path) -> set[int]:
-    """The processes that live with this folder as their TMPDIR, which a daemon's programs have from it."""
+    """The processes whose TMPDIR is this folder, which the programs of a daemon inherit."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
@@ -1004,7 +1004,7 @@ PAGES = {
 
 @contextlib.contextmanager
 def pages() -> Iterator[str]:
-    """A web server that gives these pages, as they stand; the prefix of their addresses."""
+    """A web server that sends these bytes as they are; yields the prefix of its URLs."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -1028,14 +1028,14 @@ def pages() -> Iterator[str]:
 
 
 def test_22_errors_of_a_web_server(start: Start) -> None:
-    """What went wrong is the operator's to know: a stranger learns from it what is there to be attacked."""
+    """The cause of a failure is only logged: it would tell an attacker what there is to attack."""
     failing = [name for name in PAGES if name != "alice"]
     with pages() as prefix:
         target = Target(start(LISTEN + f"backend: {{type: web, prefix: '{prefix}'}}\n"))
         target.survive_queries([(f"{name}\r\n".encode(), INVALID) for name in failing], {INVALID: "error"})
-    told = [line.partition(f"WARNING fingerd.ruip.ruip: backend failed: web {prefix}")[2] for line in target.warnings]
-    assert sorted(line.partition(":")[0] for line in told if line) == sorted(failing)
-    assert target.daemon.ask(b"alice\r\n") == INVALID  # there is nobody any more
+    causes = [line.partition(f"WARNING fingerd.ruip.ruip: backend failed: web {prefix}")[2] for line in target.warnings]
+    assert sorted(line.partition(":")[0] for line in causes if line) == sorted(failing)
+    assert target.daemon.ask(b"alice\r\n") == INVALID  # the server is closed
     assert "Connection refused" in target.daemon.logged("WARNING")
 
 
@@ -1051,7 +1051,7 @@ def test_22_errors_of_a_web_server(start: Start) -> None:
     ids=["failing", "crashing", "missing", "not a program", "traceback"],
 )
 def test_22_errors_of_a_program(start: Start, argv: list[str]) -> None:
-    """Nor is what a program says when it fails."""
+    """Nor does the client learn what a failing program prints."""
     daemon = start(LISTEN + f"backend: {{type: command, argv: {json.dumps(argv)}}}\n")
     target = Target(daemon, (b"\r\n", NO_LIST))
     target.survive_queries([(b"alice\r\n", INVALID)] * 2, {INVALID: "error"})
@@ -1061,7 +1061,7 @@ def test_22_errors_of_a_program(start: Start, argv: list[str]) -> None:
 
 
 def test_22_errors_of_ours(start: Start, tmp_path: Path) -> None:
-    """A bug leaves its traceback in the log, once, and not with the client."""
+    """The traceback of a bug is logged once, and not sent to the client."""
     (tmp_path / "buggy.py").write_text(
         "from dataclasses import dataclass\nfrom fingerd.backends import Backend\n"
         "@dataclass(frozen=True)\nclass Buggy(Backend):\n    'A bug.'\n"
@@ -1098,7 +1098,7 @@ YAML_WORDS = {
 
 
 def test_23_users_whose_names_are_words_of_yaml(start: Start, tmp_path: Path) -> None:
-    """no is false for YAML 1.1, and 22:30 is 1350: who is not asked for by these is told to quote, with the place."""
+    """YAML 1.1 reads no as false, and 22:30 as 1350: an error with its place says to quote these names."""
     path = tmp_path / "fingerd.yaml"
     users = "".join(f"    {word}: Happy\n" for word in YAML_WORDS)
     path.write_text(LISTEN + f"backend:\n  type: static\n  users:\n{users}")
@@ -1116,7 +1116,7 @@ def test_23_users_whose_names_are_words_of_yaml(start: Start, tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_24_clients_that_stay(start: Start, number: signal.Signals) -> None:
-    """socketserver joins every handler when it ends, however long its client stays: here they are told, and closed."""
+    """socketserver waits for every handler when it stops: here clients get an answer, and are closed."""
     script = 'case "$1" in big) yes | head -c 8000000 ;; slow) sleep 600 ;; *) echo Happy and well ;; esac'
     argv = json.dumps(["sh", "-c", script, "sh", "{user}"])
     limits = "limits: {drain_seconds: 0.5, reply_bytes: 64MiB, answer_seconds: 60}\n"

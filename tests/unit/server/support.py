@@ -23,14 +23,14 @@ BUSY = f"{SERVICE_BUSY}\r\n".encode()
 
 
 class Gate(Backend):
-    """Answers when it is opened; counts who waits."""
+    """Blocks look-ups until it is opened; counts them."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
         self.waiting = 0
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Wait, but for those who are quick."""
+        """Wait, except for ``quick``."""
         if lookup.username != "quick":
             self.waiting += 1
             self.open.wait(TIMEOUT)

@@ -1,4 +1,4 @@
-"""The answer memory: what is given again, for how long, and in how much memory."""
+"""The answer memory: what is remembered, for how long, and in how much memory."""
 
 import gc
 import math
@@ -32,14 +32,14 @@ def test_an_answer_expires() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["answered", "unknown", "refused"])
-def test_what_may_be_given_again_is_remembered(outcome: str) -> None:
+def test_repeatable_outcomes_are_remembered(outcome: str) -> None:
     memory = AnswerMemory(1.0)
     assert memory.put(KEY, Answer(outcome, b""), 0.0)
     assert KEY in memory
 
 
 @pytest.mark.parametrize("outcome", ["error", "busy", "limited", "malformed", "too-long", "denied", "dropped"])
-def test_what_has_to_do_with_this_one_request_is_not_remembered(outcome: str) -> None:
+def test_outcomes_of_one_request_are_not_remembered(outcome: str) -> None:
     memory = AnswerMemory(1.0)
     assert not memory.put(KEY, Answer(outcome, b""), 0.0)
     assert not memory
@@ -70,7 +70,7 @@ def test_its_estimate_is_not_less_than_what_it_takes(size: int, seconds: float, 
     memory = AnswerMemory(seconds)
     gc.collect()
     tracemalloc.start()
-    for number in range(20_000):
+    for number in range(3 * limit // 1_500):  # small answers fill it one and a half times
         name = f"{number:08}\N{GREEK SMALL LETTER ALPHA}" + "x" * (size // 100)
         memory.put((number % 7, name, True), Answer("answered", b"%d" % number + b"x" * size), float(number))
         if number * size > 3 * limit:
@@ -90,16 +90,16 @@ class Counting(Backend):
 
     @property
     def blocking(self) -> bool:
-        """As the test wants it."""
+        """As the test sets it."""
         return self.blocks
 
     @property
     def repeatable_seconds(self) -> float:
-        """As the test wants it."""
+        """As the test sets it."""
         return self.seconds
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """Who is asked for, unless that is nobody, or broken."""
+        """The person; no one for ``nobody``, a failure for ``broken``."""
         self.asked.append(lookup.username)
         if lookup.username == "broken":
             raise BackendError("broken")
@@ -122,8 +122,8 @@ class Config:
         self.reply = reply or ReplyOptions()
 
 
-@pytest.mark.parametrize("blocks", [False, True], ids=["at once", "by a worker"])
-def test_a_repeatable_answer_is_worked_out_once(blocks: bool) -> None:
+@pytest.mark.parametrize("blocks", [False, True], ids=["on the loop", "by a worker"])
+def test_a_repeatable_answer_is_looked_up_once(blocks: bool) -> None:
     backend = Counting(math.inf, blocks)
     with running(FingerServer(Config(backend))) as server:
         address = server.socket.getsockname()
@@ -136,8 +136,8 @@ def test_a_repeatable_answer_is_worked_out_once(blocks: bool) -> None:
     assert backend.asked == ["bob", "bob", "bob", "nobody", ""]
 
 
-@pytest.mark.parametrize("blocks", [False, True], ids=["at once", "by a worker"])
-def test_a_failure_is_asked_for_again(blocks: bool) -> None:
+@pytest.mark.parametrize("blocks", [False, True], ids=["on the loop", "by a worker"])
+def test_a_failure_is_looked_up_again(blocks: bool) -> None:
     backend = Counting(math.inf, blocks)
     with running(FingerServer(Config(backend))) as server:
         for _ in range(2):
@@ -155,7 +155,7 @@ def test_a_failure_is_asked_for_again(blocks: bool) -> None:
     ],
     ids=["a text", "the user", "the client", "the time"],
 )
-def test_nothing_is_remembered_that_names_the_client_or_the_time(reply: ReplyOptions, calls: int) -> None:
+def test_answers_that_name_the_client_or_the_time_are_not_remembered(reply: ReplyOptions, calls: int) -> None:
     backend = Counting(math.inf)
     with running(FingerServer(Config(backend, reply))) as server:
         for _ in range(2):
@@ -163,7 +163,7 @@ def test_nothing_is_remembered_that_names_the_client_or_the_time(reply: ReplyOpt
     assert len(backend.asked) == calls
 
 
-def test_nothing_is_remembered_of_a_backend_that_does_not_say_for_how_long() -> None:
+def test_answers_of_a_backend_without_repeatable_seconds_are_not_remembered() -> None:
     backend = Counting(0.0)
     with running(FingerServer(Config(backend))) as server:
         for _ in range(3):
@@ -171,7 +171,7 @@ def test_nothing_is_remembered_of_a_backend_that_does_not_say_for_how_long() -> 
     assert len(backend.asked) == 3
 
 
-def test_an_answer_is_given_again_for_so_many_seconds_and_a_hit_does_not_prolong_that() -> None:
+def test_an_answer_is_repeated_for_its_seconds_which_a_hit_does_not_prolong() -> None:
     backend = Counting(0.3)
     answers = []
     with running(FingerServer(Config(backend))) as server:
@@ -181,7 +181,7 @@ def test_an_answer_is_given_again_for_so_many_seconds_and_a_hit_does_not_prolong
     assert 2 <= len(set(answers)) <= 8
 
 
-def test_a_reload_forgets_all() -> None:
+def test_a_reload_forgets_all_answers() -> None:
     backend = Counting(math.inf)
     with running(FingerServer(Config(backend))) as server:
         assert ask(server.socket.getsockname(), b"bob\r\n") == b"call 1\r\n"

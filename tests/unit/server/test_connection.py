@@ -40,5 +40,5 @@ def test_chunks_that_are_not_sent_come_before_the_rest_of_the_answer() -> None:
     assert connection.out_buffer == b"one two three"
 
 
-def test_connections_are_told_apart_by_identity() -> None:
+def test_connections_are_compared_by_identity() -> None:
     assert len({make_connection(State.NEW), make_connection(State.NEW)}) == 2

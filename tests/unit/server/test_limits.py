@@ -10,7 +10,7 @@ def test_a_client_gets_as_many_connections_as_it_may_have() -> None:
     assert [clients.connect("192.0.2.7", 2) for _ in range(4)] == [True, True, False, False]
 
 
-def test_a_client_that_leaves_makes_room_for_itself() -> None:
+def test_a_client_that_disconnects_may_connect_again() -> None:
     clients = ClientCounter()
     clients.connect("192.0.2.7", 1)
     clients.disconnect("192.0.2.7")
@@ -47,7 +47,7 @@ def test_clients_on_unix_sockets_have_no_limit() -> None:
         clients.disconnect("unix")
 
 
-def test_nobody_who_was_not_counted_can_leave() -> None:
+def test_a_client_that_is_not_counted_cannot_disconnect() -> None:
     clients = ClientCounter()
     clients.connect("192.0.2.7", 1)
     clients.disconnect("192.0.2.7")
@@ -77,7 +77,7 @@ def test_an_empty_bucket_fills_again_by_the_minute(seconds: float, queries: int)
     assert sum(clients.take_token("192.0.2.7", 60, later) for _ in range(100)) == queries
 
 
-def test_asking_too_often_does_not_keep_a_bucket_from_filling() -> None:
+def test_refused_queries_do_not_keep_a_bucket_from_filling() -> None:
     clients = ClientCounter()
     allowed = [clients.take_token("192.0.2.7", 1, second) for second in range(0, 121, 15)]
     assert allowed == [True, *[False] * 3, True, *[False] * 3, True]
@@ -96,7 +96,7 @@ def test_a_lower_rate_holds_at_once() -> None:
     assert [clients.take_token("192.0.2.7", 2, 0.0) for _ in range(3)] == [True, True, False]
 
 
-def test_the_client_that_asked_longest_ago_is_forgotten_first() -> None:
+def test_the_least_recent_client_is_forgotten_first() -> None:
     clients = ClientCounter()
     assert clients.take_token("first", 1, 0.0)
     assert clients.take_token("second", 1, 0.0)

@@ -1,4 +1,4 @@
-"""How a query passes through the modules: in one direction, and not to and fro."""
+"""The path of a query through the modules: in one direction, and not back and forth."""
 
 import os
 import socket

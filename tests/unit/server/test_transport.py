@@ -20,7 +20,7 @@ def test_a_silent_client_times_out_while_all_workers_are_blocked() -> None:
         wait_until(lambda: gate.waiting == 1)
         assert ask(server.socket.getsockname(), b"ali") == b""
         server.shutdown()
-        assert hear(stuck) == BUSY  # at the end it is told so
+        assert hear(stuck) == BUSY  # at the end
         gate.open.set()
 
 
