@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fingerd.config import system_options
 from tests.helpers.daemons import EXAMPLES, Daemon, Machine
 from tests.helpers.requirements import need, summary
 
@@ -44,6 +45,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 Start = Callable[..., Daemon]
+
+
+@pytest.fixture(autouse=True)
+def working_directory() -> Iterator[None]:
+    """Forget the working directory that a test of the command line has remembered in this process."""
+    base = system_options._base
+    yield
+    system_options._base = base
 
 
 @pytest.fixture

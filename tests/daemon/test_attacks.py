@@ -82,7 +82,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     12: (
         "escape sequences for a terminal",
-        ("test_every_line_of_any_answer_is_clean_and_ended",),
+        ("test_every_line_of_any_answer_ends_with_crlf_and_has_no_control_character",),
     ),
     13: (
         "NUL, eight bits, bad UTF-8, telnet",
