@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingerd.text import mark_cut, read_text, strip_line_end
+from fingerd.text import escape_controls, is_text, mark_cut, one_line, read_cut, read_text, strip_line_end
 
 LINE_ENDS = {
     "CR LF": (b"bob\r\n", b"bob"),
@@ -38,3 +38,44 @@ def test_a_truncated_text_ends_with_a_line_that_says_so(text: str, marked: str) 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_decode_and_encode_to_themselves(line: bytes) -> None:
     assert read_text(line).encode() == line or read_text(line).encode("latin-1") == line
+
+
+CUT = {
+    "at a line end": (b"one\ntwo\nthree\n", 8, "one\ntwo\n"),
+    "in a line": (b"one\ntwo\nthree\n", 9, "one\ntwo\n"),
+    "in the only line": (b"one two", 5, "one t\n"),
+    "everything": (b"one", 3, "one\n"),
+    "fewer bytes than the limit": (b"one", 9, "one\n"),
+    "before a character of two bytes": ("aé".encode(), 1, "a\n"),
+    "in a character of two bytes": ("aé".encode(), 2, "a\n"),
+    "in a character of four bytes": ("a😀b".encode(), 4, "a\n"),
+    "after a character of four bytes": ("a😀b".encode(), 5, "a😀\n"),
+    "in the first character": ("😀".encode(), 3, "\n"),
+    "in a row of continuation bytes, which is Latin-1": (b"\x80" * 9, 8, "\x80" * 4 + "\n"),
+    "in Latin-1": (b"caf\xe9s", 4, "caf\xe9\n"),
+}
+
+
+@pytest.mark.parametrize(("data", "limit", "text"), CUT.values(), ids=CUT.keys())
+def test_a_cut_splits_no_character_and_no_line_but_the_only_one(data: bytes, limit: int, text: str) -> None:
+    assert read_cut(data, limit) == f"{text}[answer cut]\n"
+
+
+def test_a_lone_surrogate_is_not_text() -> None:
+    assert is_text("zoë 😀\0")
+    assert not is_text("a\ud800")
+
+
+ESCAPED = {
+    "printable": ("zoë 王", "zoë 王", "zoë 王"),
+    "line ends and tabs": ("a\tb\nc\rd\ve\ff\x85g\u2028h\u2029i", "a b c d e f g h i",
+                           r"a\tb\nc\rd\x0be\x0cf\x85g\u2028h\u2029i"),
+    "control characters": ("\0\x1b[2J\x7f\x9b", "??[2J??", r"\x00\x1b[2J\x7f\x9b"),
+    "a lone surrogate": ("\ud800", "\ud800", r"\ud800"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "escaped"), ESCAPED.values(), ids=ESCAPED.keys())
+def test_a_text_becomes_one_line_or_escape_sequences(text: str, line: str, escaped: str) -> None:
+    assert one_line(text) == line
+    assert escape_controls(text) == escaped

@@ -13,6 +13,8 @@ TARGETS = {
     "user-there": ("bob@example.org", FingerTarget("example.org", "example.org", None, Query("bob"))),
     "list": ("@example.org", FingerTarget("example.org", "example.org", None, Query())),
     "port": ("bob@example.org:1079", FingerTarget("example.org", "example.org", 1079, Query("bob"))),
+    "lowest-port": ("bob@one:1", FingerTarget("one", "one", 1, Query("bob"))),
+    "highest-port": ("bob@one:65535", FingerTarget("one", "one", 65535, Query("bob"))),
     "ipv4": ("bob@192.0.2.7:79", FingerTarget("192.0.2.7", "192.0.2.7", 79, Query("bob"))),
     "ipv6": ("bob@[2001:db8::1]", FingerTarget("2001:db8::1", "2001:db8::1", None, Query("bob"))),
     "ipv6-port": ("@[::1]:1079", FingerTarget("::1", "::1", 1079, Query())),

@@ -180,3 +180,9 @@ def test_a_traceback_is_a_field_of_the_json_object() -> None:
     assert line.isascii()
     assert line.isprintable()
     assert json.loads(line)["traceback"].endswith("RuntimeError: at \x1b[2J")
+
+
+def test_milliseconds_have_one_decimal() -> None:
+    record = ACCESS._replace(seconds=12.34567)
+    assert access_text(record, "full", 0.0).endswith(" ms=12345.7")
+    assert json.loads(access_json(record, "full", 0.0))["ms"] == 12345.7

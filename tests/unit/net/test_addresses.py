@@ -10,6 +10,7 @@ from fingerd.net.addresses import (
     anonymized,
     covers,
     is_public,
+    is_this_host,
     limit_key,
     matches,
     parse_address,
@@ -17,7 +18,7 @@ from fingerd.net.addresses import (
     parse_source,
 )
 
-PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:2800:220:1::1", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+PUBLIC = ["2002:101:101::1", "1.1.1.1", "93.184.216.34", "2606:2800:220:1::1", "::ffff:1.1.1.1", "64:ff9b::101:101"]
 PRIVATE = [
     *("0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.9.9.9", "169.254.169.254", "172.16.0.1", "192.0.0.9"),
     *(
@@ -190,6 +191,7 @@ HOSTS: dict[str, tuple[str, str]] = {
     "IDNA": ("Bücher.example", "xn--bcher-kva.example"),
     "IDNA, with another dot": ("bücher\u3002example", "xn--bcher-kva.example"),
     "as long as a name can be": (f"{'a.' * 126}a", f"{'a.' * 126}a"),
+    "as long as a name can be, with the root's dot": (f"{'a.' * 127}", f"{'a.' * 126}a"),
     "IPv4": ("192.0.2.1", "192.0.2.1"),
     "IPv4 in brackets": ("[192.0.2.1]", "192.0.2.1"),
     "IPv6": ("2001:DB8:0::1", "2001:db8::1"),
@@ -226,6 +228,7 @@ INVALID_HOSTS = {
     "full-width digits": "\uff11\uff12\uff17.\uff10.\uff10.\uff11",
     "a long label": "a" * 64 + ".org",
     "a long name": "a." * 127 + "a",
+    "a name that is one character too long": "a." * 125 + "a" * 4,
     "a very long name": "ü" * 10_000,
     "a label that IDNA cannot encode": "\u00ad.org",
     "an empty text": "",
@@ -251,3 +254,11 @@ def test_any_text_is_a_clean_host_or_refused(text: str) -> None:
     except ValueError:
         return
     assert re.fullmatch("[0-9a-z_.-]{1,253}|[0-9a-f:.]+", str(host))
+
+
+THIS_HOST = {"localhost": True, "127.9.9.9": True, "::1": True, "192.0.2.7": False, "example.org": False}
+
+
+@pytest.mark.parametrize(("host", "is_local"), THIS_HOST.items())
+def test_localhost_and_loopback_addresses_are_this_host(host: str, is_local: bool) -> None:
+    assert is_this_host(host) is is_local

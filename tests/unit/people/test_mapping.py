@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fingerd.errors import OptionError
 from fingerd.people import Person, Record
-from fingerd.people.mapping import check_paths, people_of
+from fingerd.people.mapping import MAPPABLE_ATOMS, as_text, check_paths, people_of, person_of
 
 FIELDS = {"login": "id", "name": "profile.name", "home_phone": "phones.1", "plan": "says"}
 ALICE = {"id": "alice", "profile": {"name": "Alice Archer"}, "phones": ["1", 22.50], "says": ["one", "two", None]}
@@ -123,6 +123,13 @@ def test_a_byte_order_mark_is_ignored() -> None:
 
 OPTIONS = {
     "an unknown atom": ({"nam": "a"}, False, {}, ("fields", "nam"), "there is no atom nam"),
+    "an atom unlike all others": (
+        {"xyz": "a"},
+        False,
+        {},
+        ("fields", "xyz"),
+        rf"there is no atom xyz \(there are {', '.join(MAPPABLE_ATOMS)}\)$",
+    ),
     "an empty path": ({"name": ""}, False, {}, ("fields", "name"), "must be a path"),
     "an empty step": ({"name": "a..b"}, False, {}, ("fields", "name"), "must be a path"),
     "an empty step to people": ({"name": "a"}, False, {"people": "a."}, ("people",), "must be a path"),
@@ -138,3 +145,22 @@ def test_invalid_options_are_errors(
     with pytest.raises(OptionError, match=f"^{message}") as caught:
         check_paths(fields, has_list, **others)
     assert caught.value.keys == keys
+
+
+VALID_OPTIONS: dict[str, tuple[dict[str, str], bool, dict[str, str | None]]] = {
+    "no fields, and no list": ({}, False, {"people": None}),
+    "no fields, but a list": ({}, True, {}),
+    "fields without a list": ({"name": "a"}, False, {"people": "a.0"}),
+    "a list with logins": ({"login": "a"}, True, {"people": "a.0"}),
+}
+
+
+@pytest.mark.parametrize(("fields", "has_list", "others"), VALID_OPTIONS.values(), ids=VALID_OPTIONS)
+def test_valid_options_raise_nothing(fields: dict[str, str], has_list: bool, others: dict[str, str | None]) -> None:
+    check_paths(fields, has_list, **others)
+
+
+def test_a_row_is_a_person_with_the_atoms_that_it_has() -> None:
+    row = {"login": None, "name": b"Zo\xc3\xab", "office": 12, "job": ["a", (None, 2.5)], "plan": None, "x": 1}
+    assert person_of("zoe", row) == Person("zoe", name="Zoë", office="12", job="a\n2.5", plan="")
+    assert as_text(memoryview(b"caf\xe9")) == "café"

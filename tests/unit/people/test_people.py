@@ -134,3 +134,23 @@ def test_an_invalid_user_is_an_error_with_its_place(text: str, problem: str, tmp
     with pytest.raises(ConfigError) as caught:
         load_config(str(path))
     assert [line.removeprefix(f"{path}:4:") for line in caught.value.problems] == [problem]
+
+
+MERGED = {
+    "unknown atoms are filled in": (Person("ann", name="Ann", plan=None), Person("b", plan="p"), {"plan": "p"}),
+    "empty atoms are filled in": (
+        Person("ann", plan=""),
+        Person("b", name="Bob", plan="p"),
+        {"name": "Bob", "plan": "p"},
+    ),
+    "known atoms stay": (ANN, Person("b", name="Bob", office="1", sessions=(), plan="p", mail=Mail()), {}),
+    "an empty tuple is known": (Person("ann", sessions=()), Person("b", sessions=(Session("tty1"),)), {}),
+    "an empty tuple replaces the unknown": (Person("ann"), Person("b", sessions=()), {"sessions": ()}),
+    "an empty text replaces the unknown": (Person("ann"), Person("b", plan=""), {"plan": ""}),
+    "a text is filled in": (Person("ann"), Person("b", "text"), {"text": "text"}),
+}
+
+
+@pytest.mark.parametrize(("person", "other", "filled"), MERGED.values(), ids=MERGED)
+def test_merging_fills_in_what_is_unknown(person: Person, other: Person, filled: dict[str, object]) -> None:
+    assert person.merged_with(other) == dataclasses.replace(person, **filled)  # type: ignore[arg-type]  # any atoms

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingerd.errors import QueryError
+from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.protocol.query import Query, is_queryable, parse_query
 
 QUERIES = {
@@ -168,3 +168,10 @@ def test_a_username_is_queryable_if_a_query_for_it_is_parsed_as_that_username(na
 @pytest.mark.parametrize("name", NOT_QUERYABLE)
 def test_a_username_is_not_queryable_if_a_query_for_it_has_another_meaning_or_none(name: str) -> None:
     assert not is_queryable(name)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_the_line_end_does_not_count_towards_the_limit(end: bytes) -> None:
+    assert parse_query(b"alice" + end, 5) == Query("alice")
+    with pytest.raises(QueryTooLongError):
+        parse_query(b"alice " + end, 5)

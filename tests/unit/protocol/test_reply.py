@@ -38,6 +38,9 @@ CUT_REPLIES = {
     "nor of four": (b"x" + "😀".encode() * 30 + CRLF, 64, b"x" + "😀".encode() * 11 + CRLF + CLOSING),
     "no space for any of it": (b"x" * 99 + CRLF, 16, CLOSING),
     "no space even for the closing line": (b"x" * 99 + CRLF, 1, CLOSING),
+    "no space for any of several lines": (b"one\r\ntwo\r\n", 8, CLOSING),
+    "no space for the first two bytes": ("ü".encode() * 50 + CRLF, 17, CLOSING),
+    "no space for Latin-1": ("°".encode("latin-1") * 50 + CRLF, 16, CLOSING),
 }
 
 

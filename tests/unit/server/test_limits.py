@@ -1,8 +1,12 @@
 """Counting clients: their connections, and how often they ask."""
 
+from pathlib import Path
+
 import pytest
 
-from fingerd.server.limits import BUCKETS_MAX, ClientCounter, Limits
+from fingerd.errors import ConfigError
+from fingerd.server.limits import BUCKETS_MAX, ClientCounter, Limits, Peer, identify
+from fingerd.settings import load_config
 
 
 def test_a_client_gets_as_many_connections_as_it_may_have() -> None:
@@ -111,3 +115,47 @@ def test_the_least_recent_client_is_forgotten_first() -> None:
 def test_the_limits_are_generous_but_finite() -> None:
     limits = Limits()
     assert (limits.per_client, limits.connections, limits.rate) == (50, 10_000, 0)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "::ffff:192.0.2.7", "::FFFF:c000:207"])
+def test_a_peer_has_one_spelling(host: str) -> None:
+    assert identify(host) == Peer("192.0.2.7", "192.0.2.7")
+
+
+def test_a_peer_is_counted_by_its_limit_key() -> None:
+    assert identify("2001:DB8:1:2::7") == Peer("2001:db8:1:2::7", "2001:db8:1:2::/64")
+    assert identify("unix") == Peer("unix", "unix")
+
+
+def test_the_default_limits() -> None:
+    assert Limits() == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 32, 10)
+
+
+# Of each option: values that are too low, the lowest and the highest, and too high.
+BOUNDS = {
+    "query_bytes": (["0"], "1", "1048576", ["1048577"]),
+    "reply_bytes": (["63"], "64", "64", []),
+    "read_seconds": (["0", "0.09"], "0.1", "0.1", []),
+    "write_seconds": (["0", "0.09"], "0.1", "0.1", []),
+    "answer_seconds": (["0", "0.09"], "0.1", "0.1", []),
+    "connections": (["0"], "1", "1", []),
+    "per_client": (["0"], "1", "1", []),
+    "rate": (["-1"], "0", "0", []),
+    "threads": (["0"], "1", "10000", ["10001"]),
+    "drain_seconds": (["-0.1"], "0", "0", []),
+}
+
+
+@pytest.mark.parametrize(("option", "bounds"), BOUNDS.items(), ids=BOUNDS)
+def test_a_limit_outside_of_its_bounds_is_refused(
+    option: str, bounds: tuple[list[str], str, str, list[str]], tmp_path: Path
+) -> None:
+    path = tmp_path / "fingerd.yaml"
+    too_low, lowest, highest, too_high = bounds
+    for value in (lowest, highest):
+        path.write_text(f"backend: {{type: empty}}\nlimits: {{{option}: {value}}}\n")
+        assert getattr(load_config(str(path)).limits, option) == float(value)
+    for value in (*too_low, *too_high):
+        path.write_text(f"backend: {{type: empty}}\nlimits: {{{option}: {value}}}\n")
+        with pytest.raises(ConfigError, match=f"limits.{option}: must be"):
+            load_config(str(path))
