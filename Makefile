@@ -28,20 +28,22 @@ run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, i
 	@echo
 	@exec $(BIN)/fingerd --nodaemon --config examples/08-static.yaml
 
-test: $(VENV)/test  ## Run every test that can run here, and say which cannot and why
+test: $(VENV)/test  ## Run every test that can run here, and say which cannot and why (COVERAGE=95 measures what they cover)
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	chmod 1777 "$$folder"; export COVERAGE_FILE="$$folder/coverage"  `# daemons write there too, whoever they become`; \
 	unset PYTHONDONTWRITEBYTECODE  `# else each process compiles the program again`; \
-	$(BIN)/coverage run -m pytest $(PARALLEL); \
+	run=$(BIN)/python; [ $(COVERAGE) = 0 ] || run="$(BIN)/coverage run"; \
+	$$run -m pytest $(PARALLEL); \
 	echo "One after the other, what measures time:"; \
-	$(BIN)/coverage run -m pytest -m serial; \
+	$$run -m pytest -m serial; \
 	if [ -e $(VENV)/oldest ]; then \
 	    echo "Once more with the oldest libraries that setup.cfg allows, those of Debian 12:"; \
 	    PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(PARALLEL) $(WITH_LIBRARIES); fi; \
-	$(BIN)/coverage combine --quiet; \
-	$(BIN)/coverage report --fail-under=$(COVERAGE); \
-	if [ $(COVERAGE) != 0 ]; then $(BIN)/coverage report --fail-under=100 \
-	    --include='fingerd/protocol/*.py,fingerd/text.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
+	if [ $(COVERAGE) != 0 ]; then \
+	    $(BIN)/coverage combine --quiet; \
+	    $(BIN)/coverage report --fail-under=$(COVERAGE); \
+	    $(BIN)/coverage report --fail-under=100 \
+	        --include='fingerd/protocol/*.py,fingerd/text.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
 
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95

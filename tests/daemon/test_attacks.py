@@ -86,7 +86,7 @@ ATTACKS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     13: (
         "NUL, eight bits, bad UTF-8, telnet",
-        ("test_any_bytes_are_a_query_that_reads_back_as_itself_or_an_error",),
+        ("test_any_bytes_are_a_query_that_survives_encoding_or_an_error",),
     ),
     14: (
         "forged log lines",
