@@ -35,8 +35,7 @@ class Process:
     pidfile: Annotated[str, read_file] | None = None
 
     def __post_init__(self) -> None:
-        rundir = os.path.join(self.chroot or "/", self.rundir.lstrip("/"))
-        if not os.path.isdir(rundir):
+        if not os.path.isdir(rundir := os.path.join(self.chroot or "/", self.rundir.lstrip("/"))):
             raise ValueError(f"there is no directory {rundir} to run in")
 
 
@@ -84,8 +83,7 @@ def read_config(
 
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
     before = reader.document.error_count
-    scalar = read_scalar(node)
-    if scalar and scalar.kind == "text":
+    if (scalar := read_scalar(node)) and scalar.kind == "text":
         return reader.fail(node, path, f"must be a mapping, as {{type: {scalar.text}}}")
     found = reader.entries(node, path)
     if "type" not in found:
@@ -117,8 +115,7 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
 def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
     if isinstance(node, yaml.MappingNode):
         return reader.read_fields(node, UnixAddress, path)
-    scalar = read_scalar(node)
-    if scalar is None:
+    if (scalar := read_scalar(node)) is None:
         return reader.fail(node, path, "must be an address")
     return parse_listen(scalar.text if scalar.text.isdigit() else to_text(scalar))
 

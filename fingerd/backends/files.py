@@ -1,8 +1,4 @@
-"""``type: files``: a directory of people, who need no account on the host.
-
-``NAME.txt`` is a plan. ``NAME/`` has a file for each atom: ``name``, ``office``, ``project``, ``plan`` and so on; a
-file ``nofinger`` in it hides the person. A name is a key: it can only mean an entry of the directory.
-"""
+"""``type: files``: a directory of people, who need no account. A name can only mean an entry of the directory."""
 
 import logging
 import os
@@ -35,7 +31,7 @@ _MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their l
 class Files(Backend):
     """A directory of people: NAME.txt with a plan, or NAME/ with name, office, project, plan and so on.
 
-    The files are read for each query, so the next one sees a change.
+    A file ``nofinger`` in NAME/ hides the person. The files are read for each query, so the next one sees a change.
     """
 
     repeatable_seconds: ClassVar[float] = 1.0
@@ -62,8 +58,7 @@ class Files(Backend):
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message if the directory does not exist below ``root``, or this process cannot read it."""
-        path = root / self.folder.lstrip("/")
-        if not path.is_dir():
+        if not (path := root / self.folder.lstrip("/")).is_dir():
             yield f"there is no directory {path}"
         elif not os.access(path, os.R_OK | os.X_OK):
             yield f"the directory {path} is not readable by uid {os.getuid()}"

@@ -147,10 +147,7 @@ class Reader:
         return INVALID if any(value is INVALID for value in values.values()) else types.MappingProxyType(values)
 
     def read_fields(self, node: yaml.Node, kind: Any, path: str, extra_keys: tuple[str, ...] = ()) -> Any:
-        """A dataclass from a mapping, or INVALID; ``extra_keys`` are keys of the mapping that the caller reads.
-
-        Raises ValueError for a combination of options that is wrong.
-        """
+        """A dataclass from a mapping, or INVALID; the caller reads ``extra_keys``. ValueError if options conflict."""
         hints = get_type_hints(kind, include_extras=True)
         fields = {field.name.rstrip("_"): field for field in dataclasses.fields(kind) if field.init}
         before = self.document.error_count

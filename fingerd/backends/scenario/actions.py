@@ -59,8 +59,7 @@ def read_actions(path: str) -> list[Action]:
 
 def _read(path: str, lines: Sequence[int], key: str, tables: Any) -> Iterator[Action]:
     """The actions of one key, which is their time."""
-    time = _seconds(key)
-    if time is None:
+    if (time := _seconds(key)) is None:
         raise ValueError(f"{path}: {key!r} is not a time such as 1d3h2m or -5s")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ValueError(f"{path}: [{key}] must be written [[{key}]]")

@@ -91,8 +91,7 @@ class System(Backend):
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message for each enabled source that does not exist below ``root``."""
-        passwd = root / ACCOUNTS_FILE.lstrip("/")
-        if not passwd.is_file():
+        if not (passwd := root / ACCOUNTS_FILE.lstrip("/")).is_file():
             yield f"there is no file {passwd}"
         if self.homes and root != Path("/") and not (homes := root / "home").is_dir():
             yield f"there is no directory {homes}: users whose home is missing are hidden (homes: false shows them)"

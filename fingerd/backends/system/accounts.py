@@ -84,8 +84,7 @@ class Accounts:
 
     def find_by_name(self, name: str, deadline: float) -> Iterator[Account]:
         """The accounts whose full name has all words of ``name``; BackendError if they are not listed in time."""
-        wanted = name_words(name)
-        if not wanted:
+        if not (wanted := name_words(name)):
             return
         word = next(iter(wanted))
         logins = [*self._read_passwd_index().logins.get(word, ()), *self._name_service.logins(deadline).get(word, ())]

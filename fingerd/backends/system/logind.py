@@ -127,8 +127,7 @@ class _Bus:
         return reply.body
 
     def _receive(self) -> bytes:
-        data = self._stream.recv(CHUNK_BYTES)
-        if not data:
+        if not (data := self._stream.recv(CHUNK_BYTES)):
             raise ConnectionResetError("the bus closed the connection")
         return data
 

@@ -30,6 +30,5 @@ def mail_of(login: str, spool: str) -> Mail | None:
 
 def missing_mail(spool: str, root: Path) -> Iterator[str]:
     """A message if the directory does not exist below ``root``."""
-    directory = root / spool.lstrip("/")
-    if not directory.is_dir():
+    if not (directory := root / spool.lstrip("/")).is_dir():
         yield f"mail is unavailable: there is no directory {directory}"

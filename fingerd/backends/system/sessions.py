@@ -1,8 +1,4 @@
-"""Login sessions with their idle times, from utmp or else from systemd-logind.
-
-Debian 13 no longer keeps a utmp. Either source is read again after a second, and earlier if utmp changes; a terminal's
-times are read for every answer.
-"""
+"""Login sessions with their idle times, from utmp or else, as Debian 13 no longer keeps one, from systemd-logind."""
 
 import os
 import stat
@@ -18,7 +14,7 @@ from fingerd.backends.system.utmp import NAME_BYTES, UTMP, Login, read_utmp
 from fingerd.people import Session
 from fingerd.safe_files import RESOURCE_ERRNOS
 
-CACHE_SECONDS = 1.0  # for which sessions are cached; a process that ends without a record is noticed after that
+CACHE_SECONDS = 1.0  # for which sessions are cached unless utmp changes; a killed process is noticed after that
 RETRY_SECONDS = 10.0  # after a failure of all sources: each attempt costs 2 seconds if the bus does not answer
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP  # mesg(1): programs of the group tty, such as write(1), may write to it
@@ -39,8 +35,7 @@ class Sessions:
 
     def for_login(self, login: str, now: float) -> tuple[Session, ...] | None:
         """The sessions of one user at ``now``, in ``time.time()`` seconds; None if the host keeps no sessions."""
-        by_login = self._current()
-        if by_login is None:
+        if (by_login := self._current()) is None:
             return None
         if login not in by_login and len(os.fsencode(login)) > NAME_BYTES and self._is_truncated:
             return None  # several logins may begin with the 32 bytes in utmp
