@@ -6,11 +6,10 @@ is INCONCLUSIVE if the answer has several explanations, one of which keeps the c
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from fingerd.conformance import queries, services
-from fingerd.conformance.verdicts import Case, Judgement, Level, Verdict
-
-Judge = Callable[[Case], Judgement]
+from fingerd.conformance.verdicts import Case, Judgement, Level, Verdict, compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Clause:
     section: str
     level: Level
     requirement: str
-    judge: Judge
+    judge: Callable[[Case], Judgement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +39,21 @@ def judge(case: Case) -> Iterator[Finding]:
 
 
 CLAUSES = (
-    Clause("R2", "2.1", "d", "one line is the query, the rest is ignored", queries.comparer("two lines")),
+    Clause("R2", "2.1", "d", "one line is the query, the rest is ignored", partial(compare, probe="two lines")),
     Clause("R3", "2.1", "d", "the server closes first", queries.close),
     Clause("R3", "2.1", "d", "its close does not lose the answer", queries.unread),
-    Clause("R4", "1.4", "d", "a trailing /W (RFC 1196)", queries.comparer("user /W")),
+    Clause("R4", "1.4", "d", "a trailing /W (RFC 1196)", partial(compare, probe="user /W")),
     Clause("R5", "2.2", "MUST", "lines end in CR LF", queries.line_ends),
     Clause("R6", "2.2", "d", "the eighth bit is international data, and preserved", queries.eight_bits),
     Clause("R7", "2.3", "MUST", "the entire query specification", queries.specification),
     Clause("R8", "2.3", "d", "twenty @hosts", services.many_hosts),
-    Clause("R9", "2.3", "d", "several spaces after /W", queries.comparer("/W   user")),
-    Clause("R11", "2.3", "d", "LF alone", queries.comparer("LF")),
-    Clause("R11", "2.3", "d", "end of input instead of a line end", queries.comparer("no line end")),
-    Clause("R11", "2.3", "d", "a space before the name", queries.comparer("space before")),
-    Clause("R11", "2.3", "d", "a space after the name", queries.comparer("space after")),
-    Clause("R11", "2.3", "d", "/w", queries.comparer("/w user")),
-    Clause("R11", "2.3", "d", "telnet negotiation bytes", queries.comparer("telnet")),
+    Clause("R9", "2.3", "d", "several spaces after /W", partial(compare, probe="/W   user")),
+    Clause("R11", "2.3", "d", "LF alone", partial(compare, probe="LF")),
+    Clause("R11", "2.3", "d", "end of input instead of a line end", partial(compare, probe="no line end")),
+    Clause("R11", "2.3", "d", "a space before the name", partial(compare, probe="space before")),
+    Clause("R11", "2.3", "d", "a space after the name", partial(compare, probe="space after")),
+    Clause("R11", "2.3", "d", "/w", partial(compare, probe="/w user")),
+    Clause("R11", "2.3", "d", "telnet negotiation bytes", partial(compare, probe="telnet")),
     Clause("R13", "2.4", "MUST", "{Q2} is provided or refused", services.forwarding),
     Clause("R19", "3.2.1", "MUST", "a refused {Q2} has a message", services.forwarding_words),
     Clause("R24", "2.5.1", "MUST", "{C} is answered or refused", services.user_list),

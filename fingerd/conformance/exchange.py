@@ -27,9 +27,8 @@ class Target:
 class Exchange:
     """What was received on one connection, and how it ended.
 
-    ``closed``: by the server; ``reset``: by the server, with bytes unread;
-    ``timeout``: still open after the timeout; ``cut``: more than
-    :data:`MAX_BYTES` were sent; ``unreachable``: the connection failed.
+    ``closed``: by the server; ``reset``: by the server, with bytes unread; ``timeout``: still open after the timeout;
+    ``cut``: more than :data:`MAX_BYTES` were sent; ``unreachable``: the connection failed.
     """
 
     data: bytes
@@ -62,6 +61,7 @@ def connect(target: Target) -> socket.socket:
 def converse(target: Target, sent: bytes, half_close: bool = False) -> Exchange:
     """Send these bytes, then a FIN with ``half_close``, and receive until the server closes."""
     started = time.monotonic()
+    data = bytearray()
     try:
         client = connect(target)
     except OSError:
@@ -71,25 +71,22 @@ def converse(target: Target, sent: bytes, half_close: bool = False) -> Exchange:
             client.sendall(sent)
             if half_close:
                 client.shutdown(socket.SHUT_WR)
-        return receive(client, started + target.timeout, started)
+        end = _receive(client, data, started + target.timeout)
+    return Exchange(bytes(data), end, time.monotonic() - started)
 
 
-def receive(client: socket.socket, deadline: float, started: float) -> Exchange:
-    """Receive until the server closes, or until the deadline (``time.monotonic()``)."""
-    data = bytearray()
-    end: End = "closed"
+def _receive(client: socket.socket, data: bytearray, deadline: float) -> End:
+    """Append what the server sends to ``data``, until it closes, or until the deadline. Returns how it ended."""
     while True:
         client.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
-            more = client.recv(4096)
+            received = client.recv(4096)
         except TimeoutError:
-            end = "timeout"
+            return "timeout"
         except OSError as error:
-            end = "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "closed"
-        else:
-            data += more
-            if more and len(data) <= MAX_BYTES and time.monotonic() < deadline:
-                continue
-            if more:
-                end = "cut" if len(data) > MAX_BYTES else "timeout"
-        return Exchange(bytes(data), end, time.monotonic() - started)
+            return "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "closed"
+        if not received:
+            return "closed"
+        data += received
+        if len(data) > MAX_BYTES or time.monotonic() >= deadline:
+            return "cut" if len(data) > MAX_BYTES else "timeout"

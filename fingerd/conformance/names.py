@@ -49,15 +49,13 @@ def _letters(word: str) -> int:
 
 
 def _ascii_pattern(word: str) -> str:
-    """A pattern for the word whose letters beyond ASCII may be missing, masked or transcribed.
-
-    Atomic groups prevent catastrophic backtracking: the text comes from the tested server.
-    """
+    """A pattern for the word whose letters beyond ASCII may be missing, masked or transcribed."""
     first, *rest = _BEYOND_ASCII.split(word)
     pattern = re.escape(first)
     for lost, ascii_part in zip(rest[::2], rest[1::2], strict=True):
         others = rf"[A-Za-z]{{0,{2 * len(lost)}}}?|[^\sA-Za-z]{{0,{4 * len(lost)}}}?"
         end = re.escape(ascii_part) or r"(?!\w)[^\w\s]*"
+        # An atomic group prevents catastrophic backtracking: the text comes from the tested server.
         pattern += rf"(?>(?:{others}){end})"
     return rf"(?<!\w){pattern}(?!\w)"
 

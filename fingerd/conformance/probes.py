@@ -9,6 +9,7 @@ from fingerd.conformance.exchange import Exchange, Target, connect, converse
 NOBODY = "nosuchxq"  # an unlikely login, short enough for old servers
 HOST = "host.invalid"  # never resolves (RFC 2606)
 MANY_HOSTS = 20
+HALF_CLOSED = ("no line end", "TLS")  # the probes after which a FIN is sent
 EXCESS = b"x" * 8192  # sent after the line: more than a server reads at once
 
 TELNET = b"\xff\xfd\x06\xff\xfb\x18"  # IAC DO TIMING-MARK, IAC WILL TERMINAL-TYPE (RFC 854)
@@ -27,57 +28,45 @@ class Plan:
     pause: float = 0.1  # seconds between two connections
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One connection: its name, the bytes to send, and whether a FIN follows them."""
-
-    name: str
-    sent: bytes
-    half_close: bool = False
-
-
-def probes(plan: Plan) -> Iterator[Probe]:
-    """All probes but the idle one, in order; those that a server may not survive come last."""
+def probes(plan: Plan) -> Iterator[tuple[str, bytes]]:
+    """The name of each connection but the idle one, and what is sent; what a server may not survive comes last."""
     nobody, user = plan.nobody.encode(), plan.user.encode()
-    yield Probe("list", b"\r\n")
-    yield Probe("/W", b"/W\r\n")
-    yield Probe("nobody", nobody + b"\r\n")
-    yield Probe("nobody@host", nobody + f"@{HOST}\r\n".encode())
-    yield Probe("/W nobody@host", b"/W " + nobody + f"@{HOST}\r\n".encode())
-    yield Probe("@host", f"@{HOST}\r\n".encode())
-    yield Probe("many hosts", nobody + f"@{HOST}".encode() * MANY_HOSTS + b"\r\n")
-    name = user or nobody
+    name, host = user or nobody, f"@{HOST}".encode()
+    yield "list", b"\r\n"
+    yield "/W", b"/W\r\n"
+    yield "nobody", nobody + b"\r\n"
+    yield "nobody@host", nobody + host + b"\r\n"
+    yield "/W nobody@host", b"/W " + nobody + host + b"\r\n"
+    yield "@host", host + b"\r\n"
+    yield "many hosts", nobody + host * MANY_HOSTS + b"\r\n"
     if user:
-        yield Probe("user", user + b"\r\n")
-        yield Probe("user@host", user + f"@{HOST}\r\n".encode())
-        yield Probe("/W user", b"/W " + user + b"\r\n")
-        yield Probe("/W   user", b"/W   " + user + b"\r\n")
-        yield Probe("/w user", b"/w " + user + b"\r\n")
-        yield Probe("user /W", user + b" /W\r\n")
-        yield Probe("space before", b" " + user + b"\r\n")
-        yield Probe("space after", user + b" \r\n")
-    yield Probe("LF", name + b"\n")
-    yield Probe("no line end", name, half_close=True)
-    yield Probe("telnet", TELNET + name + b"\r\n")
-    yield Probe("two lines", name + b"\r\nsecond-line\r\n")
-    yield Probe("excess", name + b"\r\n" + EXCESS)
-    yield Probe("8 bit", nobody + b"\xc3\xa9\xe9\r\n")
-    yield Probe("controls", CONTROLS + nobody + b"\r\n")
-    yield Probe("TLS", TLS, half_close=True)
-    yield Probe("too long", EXCESS + b"\r\n")
-    yield Probe("again", name + b"\r\n")
+        yield "user", user + b"\r\n"
+        yield "user@host", user + host + b"\r\n"
+        yield "/W user", b"/W " + user + b"\r\n"
+        yield "/W   user", b"/W   " + user + b"\r\n"
+        yield "/w user", b"/w " + user + b"\r\n"
+        yield "user /W", user + b" /W\r\n"
+        yield "space before", b" " + user + b"\r\n"
+        yield "space after", user + b" \r\n"
+    yield "LF", name + b"\n"
+    yield "no line end", name
+    yield "telnet", TELNET + name + b"\r\n"
+    yield "two lines", name + b"\r\nsecond-line\r\n"
+    yield "excess", name + b"\r\n" + EXCESS
+    yield "8 bit", nobody + b"\xc3\xa9\xe9\r\n"
+    yield "controls", CONTROLS + nobody + b"\r\n"
+    yield "TLS", TLS
+    yield "too long", EXCESS + b"\r\n"
+    yield "again", name + b"\r\n"
 
 
 def run(target: Target, plan: Plan) -> dict[str, Exchange]:
-    """Send all probes. Returns the exchanges by the probes' names, and as ``idle`` that of a silent connection.
-
-    Raises OSError if the first connection fails.
-    """
+    """Send all probes. Returns the exchanges by name, that of a silent one as ``idle``; OSError if the first fails."""
     exchanges: dict[str, Exchange] = {}
     connect(target).close()
-    for probe in probes(plan):
+    for name, sent in probes(plan):
         time.sleep(plan.pause)
-        exchanges[probe.name] = converse(target, probe.sent, probe.half_close)
+        exchanges[name] = converse(target, sent, half_close=name in HALF_CLOSED)
     if plan.idle:
         time.sleep(plan.pause)
         exchanges["idle"] = converse(replace(target, timeout=plan.idle), b"")  # last: a server may serve one at a time

@@ -1,17 +1,49 @@
-"""Judges of how queries are read and connections ended: RFC 1288 2.1 to 2.3, 2.5.4 and 3.1."""
+"""Judges of how queries are read, answers encoded and connections ended: RFC 1288 2.1 to 2.3, 2.5.4 and 3.1."""
 
-from collections.abc import Callable
+import re
 
-from fingerd.conformance import bytes_checks
-from fingerd.conformance.texts import is_refusal
+from fingerd.conformance.exchange import Exchange
+from fingerd.conformance.texts import decoded, is_refusal
 from fingerd.conformance.verdicts import FAILS, INCONCLUSIVE, NO_USER, NOTE, OK, Case, Judgement, compare, why_empty
 
 NO_ANSWERS = Judgement(INCONCLUSIVE, "there was no answer at all")
 
+_LONE_LF, _LONE_CR = re.compile(rb"(?<!\r)\n"), re.compile(rb"\r(?!\n)")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def broken_lines(exchange: Exchange) -> str:
+    """What is wrong with the line ends of an answer; empty if all are CR LF."""
+    data = exchange.data
+    if exchange.end != "closed":
+        data = data.removesuffix(b"\r")  # its LF may not have been received
+    found = []
+    for name, pattern in (("LF", _LONE_LF), ("CR", _LONE_CR)):
+        if count := len(pattern.findall(data)):
+            found.append(f"{count} lone {name}")
+    if data and exchange.end == "closed" and not data.endswith((b"\r\n", b"\n", b"\r")):
+        found.append("no line end at the end")
+    return " and ".join(found)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    return decoded(data).encode() == data  # else they were decoded as Latin-1
+
+
+def has_parity(data: bytes) -> bool:
+    """Whether the eighth bits seem to be parity bits: more than half of them are set, and the bytes are not UTF-8."""
+    return sum(byte > 127 for byte in data) * 2 > len(data) and not is_utf8(data)
+
+
+def controls(data: bytes) -> str:
+    """The numbers of the control characters in the data, other than tab, CR and LF."""
+    return ", ".join(f"{byte:#04x}" for byte in sorted(set(b"".join(_CONTROLS.findall(data)))))
+
 
 def line_ends(case: Case) -> Judgement:
     """Whether every line of every answer ends in CR LF."""
-    broken = [f"{name}: {why}" for name, each in case.exchanges.items() if (why := bytes_checks.broken_lines(each))]
+    broken = [f"{name}: {why}" for name, each in case.exchanges.items() if (why := broken_lines(each))]
     if broken:
         more = f"; also in {len(broken) - 1} other answers" if len(broken) > 1 else ""
         return Judgement(FAILS, f"in the answer to {broken[0]}{more}")
@@ -23,11 +55,11 @@ def eight_bits(case: Case) -> Judgement:
     """Whether a letter beyond ASCII is preserved, and the eighth bit is not used for parity."""
     name, answer = case.plan.name, case.data("user")
     everything = b"".join(exchange.data for exchange in case.exchanges.values())
-    if bytes_checks.has_parity(everything):
+    if has_parity(everything):
         return Judgement(NOTE, "most bytes have the eighth bit set, as a parity bit would be")
-    if name.isascii() or not case.fingerprint.words:
+    if name.isascii() or not case.fingerprint:
         return Judgement(INCONCLUSIVE, "no --name with a letter beyond ASCII was given")
-    if name.encode() in answer or (not bytes_checks.is_utf8(answer) and bytes_checks.latin1(name) in answer):
+    if name.encode() in answer or (not is_utf8(answer) and name.encode("latin-1", "replace") in answer):
         return Judgement(OK, "the answer has the complete full name")
     return Judgement(NOTE, f"{name!a} is not in the answer {case.excerpt('user')}")
 
@@ -51,11 +83,6 @@ def unread(case: Case) -> Judgement:
     if not exchange.data:
         return Judgement(NOTE, why_empty(exchange))
     return Judgement(OK, "no reset, though the client sent more than its line")
-
-
-def comparer(probe: str) -> Callable[[Case], Judgement]:
-    """A judge of one other form of the query for the user: whether it is answered as the plain one."""
-    return lambda case: compare(case, probe)
 
 
 def specification(case: Case) -> Judgement:
@@ -100,7 +127,7 @@ def too_long(case: Case) -> Judgement:
 
 def echo(case: Case) -> Judgement:
     """Whether the answer has control characters of the query."""
-    raw = bytes_checks.controls(case.data("controls"))
+    raw = controls(case.data("controls"))
     return Judgement(NOTE, f"{raw} are returned as they were sent") if raw else Judgement(OK, "none is returned")
 
 

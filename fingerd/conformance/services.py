@@ -95,8 +95,8 @@ def list_names(case: Case) -> Judgement:
 
 def full_name(case: Case) -> Judgement:
     """Whether the answer about the user has the full name; letters beyond ASCII may be changed or missing."""
-    if not case.fingerprint.words or not case.plan.name:
-        return Judgement(INCONCLUSIVE, "no --name was given" if case.fingerprint.words else NO_USER)
+    if not case.fingerprint or not case.plan.name:
+        return Judgement(INCONCLUSIVE, "no --name was given" if case.fingerprint else NO_USER)
     found = has_name(case.plan.name, case.data("user"))
     missing = f"{case.plan.name!a} is not in the answer {case.excerpt('user')}"
     return _name_judgement(found, "the answer has it" if found else missing)
@@ -108,4 +108,4 @@ def _name_judgement(found: bool | None, evidence: str) -> Judgement:
 
 def logins(case: Case) -> Judgement:
     """Whether the login is answered differently from an unknown name."""
-    return Judgement(OK, case.excerpt("user")) if case.fingerprint.words else Judgement(INCONCLUSIVE, NO_USER)
+    return Judgement(OK, case.excerpt("user")) if case.fingerprint else Judgement(INCONCLUSIVE, NO_USER)

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Set
 
 _REFUSAL = re.compile(
     r"deni|refus|forbid|prohibit|disallow|disabled|unavailable|(no|not) ([a-z]+ ){0,3}available|forwarding|no forward|"
@@ -27,13 +27,9 @@ def decoded(data: bytes) -> str:
 
 def decodings(data: bytes) -> set[str]:
     """All possible texts of the answer: as UTF-8 and Latin-1, with and without ``M-^E`` notation."""
-    found = {data, _META.sub(_unescaped, data)}
+    found = {data, _META.sub(lambda match: bytes([128 | (match[1][0] ^ 64 if match[1] else match[2][0])]), data)}
     texts = {each.decode(charset, "replace") for each in found for charset in ("utf-8", "latin-1")}
     return {unicodedata.normalize("NFC", text) for text in texts}
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    return bytes([128 | (match[1][0] ^ 64 if match[1] else match[2][0])])
 
 
 def escaped(text: str) -> str:
@@ -62,32 +58,23 @@ def words(data: bytes) -> set[str]:
 
 
 def normalized(data: bytes, *names: str) -> str:
-    """The answer with each of the queried names, and what is attached to it, replaced, and each number by 0.
-
-    A server may have replaced some characters of the names.
-    """
+    """The answer with each of the queried names, and what is attached to it, replaced, and each number by 0."""
     text = decoded(data)
     for name in names:
-        stem = re.sub(r"\W+", r"\\W?", name)
+        stem = re.sub(r"\W+", r"\\W?", name)  # a server may have replaced some characters of the name
         text = re.sub(rf"(?<!\w)[\W_]?{stem}[^\s'\",:;)>\]]*", "NAME", text, flags=re.IGNORECASE)
     return " ".join(re.sub(r"\d+", "0", text).split()).lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """The words that identify an answer about the user: all such answers have them, the one for nobody has none."""
+def fingerprint_of(first: bytes, second: bytes, nobody: bytes, user: str) -> Set[str]:
+    """The words that two answers about the user have and the one for nobody lacks; empty if there are none."""
+    common = (words(first) & words(second)) - words(nobody)
+    return common - words(user.encode()) or common
 
-    words: frozenset[str]
 
-    @classmethod
-    def of(cls, first: bytes, second: bytes, nobody: bytes, user: str) -> "Fingerprint":
-        """From two answers about the user and one for nobody; without words if they cannot be distinguished."""
-        common = (words(first) & words(second)) - words(nobody)
-        return cls(frozenset(common - words(user.encode()) or common))
-
-    def matches(self, data: bytes) -> bool | None:
-        """Whether the answer is about the user; None if that cannot be decided."""
-        if not self.words:
-            return None
-        fraction = len(self.words & words(data)) / len(self.words)
-        return True if fraction >= USER_FRACTION else False if fraction < OTHER_FRACTION else None
+def has_fingerprint(fingerprint: Set[str], data: bytes) -> bool | None:
+    """Whether the answer is about the user; None if that cannot be decided."""
+    if not fingerprint:
+        return None
+    fraction = len(fingerprint & words(data)) / len(fingerprint)
+    return True if fraction >= USER_FRACTION else False if fraction < OTHER_FRACTION else None

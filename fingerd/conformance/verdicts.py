@@ -1,12 +1,12 @@
 """What the judges of clauses share: the verdicts, the recorded exchanges, and comparisons of answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from fingerd.conformance.exchange import Exchange
 from fingerd.conformance.probes import Plan
-from fingerd.conformance.texts import Fingerprint, excerpt, normalized
+from fingerd.conformance.texts import excerpt, fingerprint_of, has_fingerprint, normalized
 
 Level = Literal["MUST", "SHOULD", "d"]  # d: the RFC only describes it
 Verdict = Literal["ok", "fails", "note", "cannot be told"]
@@ -42,15 +42,13 @@ class Case:
         return any(exchange.data for name, exchange in self.exchanges.items() if name != "idle")
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        """What identifies answers about the user."""
-        if "user" not in self.exchanges:
-            return Fingerprint(frozenset())
-        return Fingerprint.of(self.data("user"), self.data("again"), self.data("nobody"), self.plan.user)
+    def fingerprint(self) -> Set[str]:
+        """The words that identify answers about the user."""
+        return fingerprint_of(self.data("user"), self.data("again"), self.data("nobody"), self.plan.user)
 
     def is_about_user(self, probe: str) -> bool | None:
         """Whether the answer to a probe is about the user; None if that cannot be decided."""
-        return None if self.is_missing(probe) else self.fingerprint.matches(self.data(probe))
+        return None if self.is_missing(probe) else has_fingerprint(self.fingerprint, self.data(probe))
 
     def is_missing(self, probe: str) -> bool:
         """Whether nothing was received for an unknown reason: the answer may only have been late."""
@@ -91,5 +89,5 @@ def compare(case: Case, probe: str) -> Judgement:
         return Judgement(NOTE, why_empty(exchange)) if answered else Judgement(INCONCLUSIVE, "")
     same = case.is_about_user(probe) if case.plan.user else case.is_like_nobody(probe) or None
     if same is None:
-        return Judgement(INCONCLUSIVE, NO_USER if not case.fingerprint.words else case.excerpt(probe))
+        return Judgement(INCONCLUSIVE, case.excerpt(probe) if case.fingerprint else NO_USER)
     return Judgement(OK, "answered as the plain query") if same else Judgement(NOTE, case.excerpt(probe))

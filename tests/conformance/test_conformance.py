@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fingerd.conformance.__main__ import main
-from fingerd.conformance.bytes_checks import broken_lines, controls, has_parity
 from fingerd.conformance.clauses import CLAUSES, judge
 from fingerd.conformance.exchange import End, Exchange, Target, converse, read_target
 from fingerd.conformance.names import has_name, has_part_of_name
 from fingerd.conformance.probes import NOBODY, Plan, probes
-from fingerd.conformance.texts import Fingerprint, excerpt, is_refusal, normalized
+from fingerd.conformance.queries import broken_lines, controls, has_parity
+from fingerd.conformance.texts import excerpt, fingerprint_of, has_fingerprint, is_refusal, normalized
 from fingerd.conformance.verdicts import Case
 from tests.conftest import Start
 
@@ -393,14 +393,14 @@ def test_answers_for_unknown_users_are_equal_for_all_names() -> None:
 
 
 def test_a_fingerprint_is_what_the_answers_about_a_user_have_in_common() -> None:
-    fingerprint = Fingerprint.of(
+    fingerprint = fingerprint_of(
         b"Zoe is well\nfortune: one two three", b"Zoe is well\nfortune: four five", b"Nobody is here", "zoe"
     )
-    assert fingerprint.words == {"well", "fortune"}
-    assert fingerprint.matches(b"fortune: six, and well") is True
-    assert fingerprint.matches(b"other") is False
-    assert Fingerprint.of(b"same", b"same", b"same", "zoe").matches(b"same") is None
-    assert Fingerprint(frozenset("abcd")).matches(b"") is False
+    assert fingerprint == {"well", "fortune"}
+    assert has_fingerprint(fingerprint, b"fortune: six, and well") is True
+    assert has_fingerprint(fingerprint, b"other") is False
+    assert has_fingerprint(fingerprint_of(b"same", b"same", b"same", "zoe"), b"same") is None
+    assert has_fingerprint(set("abcd"), b"") is False
 
 
 def test_the_bytes_of_answers() -> None:
@@ -487,7 +487,7 @@ def test_no_answer_causes_catastrophic_backtracking(name: str) -> None:
 
 
 def test_every_clause_has_a_verdict_for_any_exchange() -> None:
-    names = [probe.name for probe in probes(Plan("zoe"))]
+    names = dict(probes(Plan("zoe")))
     ends: tuple[End, ...] = ("closed", "reset", "timeout", "cut", "unreachable")
     for end in ends:
         for data in (b"", b"\r\n", b"\xff\xfe", UNKNOWN):
