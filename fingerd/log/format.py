@@ -1,7 +1,6 @@
 """The format of log lines: the access line of each connection, and ``logging`` records, as text or JSON.
 
-Bytes from clients are escaped, so that none of them can control a terminal or
-be taken for a field or a line of its own.
+Bytes from clients are escaped: none can control a terminal, or be taken for a field or a line of its own.
 """
 
 import json
@@ -41,13 +40,8 @@ def record_text(record: logging.LogRecord, style: Style) -> str:
     trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
     message = record.getMessage()
     if style == "json":
-        fields = {
-            "time": timestamp(int(record.created)),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": message,
-        }
-        return json.dumps(fields | ({"traceback": trace} if trace else {}))
+        origin = {"time": timestamp(int(record.created)), "level": record.levelname, "logger": record.name}
+        return json.dumps({**origin, "message": message} | ({"traceback": trace} if trace else {}))
     lines = [f"{record.levelname} {record.name}: {message}", *trace.splitlines()]
     return "\n".join(map(escape_controls, lines))
 

@@ -10,8 +10,6 @@ from typing import NamedTuple, Protocol
 
 from fingerd.log.format import timestamp
 
-SYSLOG = "/dev/log"
-
 
 class Entry(NamedTuple):
     """One formatted log line, with what a sink needs to add its own prefix; ``time`` is seconds since the epoch."""
@@ -26,15 +24,12 @@ class Sink(Protocol):
 
     def write(self, lines: Sequence[Entry]) -> None:
         """Write all lines. Raises OSError if that fails."""
-        ...
 
     def descriptors(self) -> Sequence[int]:
         """The descriptors that must stay open."""
-        ...
 
     def close(self) -> None:
         """Release the descriptors."""
-        ...
 
 
 class DescriptorSink:
@@ -72,39 +67,33 @@ class DescriptorSink:
             os.close(self._descriptor)
 
 
-class SyslogSink:
+class SyslogSink(logging.handlers.SysLogHandler):
     """The local syslog. Connects when constructed, and reconnects when needed, if ``/dev/log`` is still visible."""
 
+    socket: socket.socket
+
     def __init__(self, prefix: str) -> None:
-        self._handler = _SyslogHandler(SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
+        super().__init__("/dev/log", self.LOG_DAEMON)
         self._prefix = prefix
 
     @property
     def connected(self) -> bool:
         """Whether the socket is connected to a syslog daemon."""
         try:
-            self._handler.socket.getpeername()
+            self.socket.getpeername()
         except OSError:
             return False
         return True
 
     def write(self, lines: Sequence[Entry]) -> None:
         """Send the lines, tagged with prefix and pid. Raises OSError if syslog does not accept them."""
-        self._handler.ident = f"{self._prefix}[{os.getpid()}]: "
+        self.ident = f"{self._prefix}[{os.getpid()}]: "
         for line in lines:
-            self._handler.emit(logging.LogRecord("", line.level, "", 0, line.text, None, None))
+            self.emit(logging.LogRecord("", line.level, "", 0, line.text, None, None))
 
     def descriptors(self) -> Sequence[int]:
         """The descriptor of the connected socket."""
-        return (self._handler.socket.fileno(),)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._handler.close()
-
-
-class _SyslogHandler(logging.handlers.SysLogHandler):
-    socket: socket.socket
+        return (self.socket.fileno(),)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         raise  # noqa: PLE0704 - called while the exception is being handled: the writer counts the lost lines

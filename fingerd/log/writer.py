@@ -1,8 +1,7 @@
 """The log writer, its options, and how it is installed in ``logging``.
 
-One thread collects the lines and writes them in batches. So a slow disk or a
-blocked syslog does not delay an answer, and a line costs little: a ``logging``
-handler that writes each line itself costs more time than a whole answer.
+One thread collects the lines and writes them in batches. So a slow disk or a blocked syslog does not delay an answer,
+and a line costs little: a ``logging`` handler that writes each line itself costs more time than a whole answer.
 """
 
 import errno
@@ -71,11 +70,7 @@ class Writer(logging.Handler):
         self._pending = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._apply(settings)
-
-    def _apply(self, settings: Log) -> None:
         self._settings = settings
-        self._access = access_json if settings.format == "json" else access_text
 
     def start(self) -> None:
         """Start the thread. Call it after the last fork, since threads do not survive one."""
@@ -84,7 +79,7 @@ class Writer(logging.Handler):
 
     def switch(self, sink: Sink, settings: Log) -> None:
         """Write pending lines to the present sink and close it, and all later lines to ``sink``."""
-        self._apply(settings)
+        self._settings = settings
         set_level(settings.level)
         self._lines.append(sink)
         self._pending.set()
@@ -95,9 +90,10 @@ class Writer(logging.Handler):
 
     def log_access(self, record: Access) -> None:
         """Queue the access line of one connection."""
-        if self._settings.level in ("debug", "info"):
-            now = time.time()
-            self._put(Entry(logging.INFO, now, self._access(record, self._settings.addresses, now)))
+        settings, now = self._settings, time.time()
+        if settings.level in ("debug", "info"):
+            access_line = access_json if settings.format == "json" else access_text
+            self._put(Entry(logging.INFO, now, access_line(record, settings.addresses, now)))
 
     def close(self) -> None:
         """Write the pending lines, and stop the thread."""
@@ -158,10 +154,7 @@ def log_access(record: Access) -> None:
 
 
 def open_sink(settings: Log, stderr_by_default: bool, owner: tuple[int, int] | None) -> Sink:
-    """Open the sink that the settings name. A log file is given to ``owner`` (uid, gid), who reopens it at a reload.
-
-    Raises StartError, with exit code 77 if permission is denied and 78 for any other reason.
-    """
+    """Open the sink that the settings name, a file for ``owner`` (uid, gid). StartError: exit code 77 or 78."""
     destination = settings.to or ("stderr" if stderr_by_default else "syslog")
     if destination == "syslog":
         return SyslogSink(settings.prefix)
@@ -176,7 +169,7 @@ def open_sink(settings: Log, stderr_by_default: bool, owner: tuple[int, int] | N
         if owner and stat.S_ISREG(status.st_mode):
             if status.st_nlink != 1:
                 raise OSError(errno.EMLINK, "it has several hard links")
-            os.fchown(descriptor, *owner)
+            os.fchown(descriptor, *owner)  # who reopens it at a reload
     except OSError as error:
         code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
         what = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
