@@ -19,11 +19,9 @@ def fetch(
 ) -> Iterator[bytes]:
     """The answer of the host in chunks, as it arrives (RFC 1288 2.1).
 
-    ``host`` is an address or an ASCII name; ``family`` can restrict it to IPv4
-    or IPv6. ``seconds`` is the time for everything: name lookup, connecting,
-    sending, receiving, but not for what the caller does with a chunk. Raises
-    NoAnswerError if there is no answer, or an incomplete one; if it has more
-    than ``max_bytes``, after that many bytes.
+    ``host`` is an address or an ASCII name; ``family`` can restrict it to IPv4 or IPv6. ``seconds`` is the time for
+    everything: name lookup, connecting, sending, receiving, but not for what the caller does with a chunk. Raises
+    NoAnswerError if there is no answer, or an incomplete one; if it has more than ``max_bytes``, after that many bytes.
     """
     deadline = time.monotonic() + seconds
     available = max_bytes

@@ -1,11 +1,11 @@
 """pyfinger, a Finger client: queries servers and prints their answers (RFC 1288 3.3).
 
-It imports nothing of the server but ``protocol`` and ``net``, so that it starts
-fast. :mod:`fingerd.client.target` parses targets, :mod:`fingerd.client.ask`
-queries a server, :mod:`fingerd.client.terminal` filters the answer.
+It imports nothing of the server but ``protocol`` and ``net``, so that it starts fast. :mod:`fingerd.client.target`
+parses targets, :mod:`fingerd.client.ask` queries a server, :mod:`fingerd.client.terminal` filters the answer.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import locale
 import os
@@ -56,13 +56,10 @@ def _number(kind: Callable[[str], float], minimum: float, maximum: float) -> Cal
     """A parser for an option's number. It raises ArgumentTypeError for other text and numbers out of range."""
 
     def read(text: str) -> float:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = minimum - 1
-        if not minimum <= number <= maximum:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {minimum:g} to {maximum:.10g}")
-        return number
+        with contextlib.suppress(ValueError):
+            if minimum <= (number := kind(text)) <= maximum:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {minimum:g} to {maximum:.10g}")
 
     return read
 

@@ -33,9 +33,8 @@ class FingerTarget:
 def read_target(text: str) -> FingerTarget:
     """Parse ``[user][@host ...][:port]`` or a URL. Raises TargetError if it is neither.
 
-    The right-most host is queried, for the rest of the target (RFC 1288 2.4).
-    Control characters are refused, escaped or not, so that the query is always
-    one line.
+    The right-most host is queried, for the rest of the target (RFC 1288 2.4). Control characters are refused, escaped
+    or not, so that the query is always one line.
     """
     _refuse_controls(text)
     if _SCHEME.match(text):

@@ -1,8 +1,7 @@
 """Filtering the bytes from a server for a terminal (RFC 1288 3.3). No I/O.
 
-Bytes are read as UTF-8, and as Latin-1 where they are not UTF-8. A character
-that may not be shown becomes one ``?``, so that nothing is removed silently
-and columns stay aligned.
+Bytes are read as UTF-8, and as Latin-1 where they are not UTF-8. A character that may not be shown becomes one ``?``,
+so that nothing is removed silently and columns stay aligned.
 """
 
 import codecs
@@ -26,18 +25,15 @@ codecs.register_error(_LATIN_1, _as_latin_1)
 def mask(text: str, international: bool, controls: bool) -> str:
     """The text with ``?`` for each character that may not be shown.
 
-    Tab, line feed and 32 to 126 are always shown, all other characters below
-    32 with ``controls``. Characters above 126 are shown with ``international``
-    if they are visible: not DEL, C1 controls (128 to 159), format and
-    direction characters, private or unassigned ones.
+    Tab, line feed and 32 to 126 are always shown, all other characters below 32 with ``controls``. Characters above 126
+    are shown with ``international`` if they are visible: not DEL, C1 controls (128 to 159), format and direction
+    characters, private or unassigned ones.
     """
 
     def replacement(match: re.Match[str]) -> str:
         character = match[0]
-        if character < " ":
-            return character if controls else "?"
-        visible = international and (character.isprintable() or _SPACES.match(character))
-        return character if visible else "?"
+        visible = character.isprintable() or _SPACES.match(character)
+        return character if (controls if character < " " else international and visible) else "?"
 
     return _FILTERED.sub(replacement, text)
 
@@ -45,9 +41,8 @@ def mask(text: str, international: bool, controls: bool) -> str:
 class TerminalFilter:
     """Turns the chunks of an answer into bytes that may be written to the user's terminal.
 
-    ``international`` and ``controls`` are the user's two options (RFC 1288
-    3.3), ``charset`` is that of the locale; a character that it cannot encode
-    becomes ``?``. CR LF, LF and CR end a line, and are written as LF. With
+    ``international`` and ``controls`` are the user's two options (RFC 1288 3.3), ``charset`` is that of the locale; a
+    character that it cannot encode becomes ``?``. CR LF, LF and CR end a line, and are written as LF. With
     ``controls``, a lone CR is a control character.
     """
 
