@@ -94,10 +94,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _pid(text: str) -> int:
-    """The pid that the text names. Raises ArgumentTypeError, which argparse reports as a usage error.
-
-    0 and negative numbers are not pids: kill(2) signals whole process groups by them. The kernel's pid_t has 31 bits.
-    """
+    """The pid that the text names. Raises ArgumentTypeError, which argparse reports as a usage error."""
+    # 0 and negative numbers are not pids: kill(2) signals whole process groups by them. The kernel's pid_t has 31 bits.
     pid = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
     if not 0 < pid < 1 << 31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a pid")
@@ -130,17 +128,18 @@ def _run(arguments: argparse.Namespace) -> int:
         print(*catalogue(), sep="\n")
         return os.EX_OK
     settings, warnings = read_config(arguments.config, _overrides(arguments))
-    if arguments.reload is not None:
-        _print_warnings((*warnings, *_warnings_as_user(arguments, settings, warnings)))
-        send_reload(arguments.reload)
-        return os.EX_OK
-    if arguments.check:
+    if arguments.check or arguments.reload is not None:
         try:
             warnings = (*warnings, *_warnings_as_user(arguments, settings, warnings))
-        except ConfigError as error:  # a warning only: at start-up the file is read as root
-            warnings = (*warnings, *error.problems)
-        _print_warnings(warnings)
-        print(f"{escape_controls(arguments.config)}: {'valid, with warnings' if warnings else 'no problem found'}")
+        except ConfigError as error:
+            if not arguments.check:
+                raise
+            warnings = (*warnings, *error.problems)  # warnings only: at start-up the file is read as root
+        print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
+        if arguments.check:
+            print(f"{escape_controls(arguments.config)}: {'valid, with warnings' if warnings else 'no problem found'}")
+        else:
+            send_reload(arguments.reload)
         return os.EX_OK
     if arguments.query is not None:
         return _print_answer(settings, arguments.query, arguments.client or "127.0.0.1")
@@ -162,15 +161,10 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, tuple[str, str]]:
     return {path: (flag, text) for path, (flag, text) in given.items() if text is not None}
 
 
-def _print_warnings(warnings: Sequence[str]) -> None:
-    print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
-
-
 def _warnings_as_user(arguments: argparse.Namespace, settings: Settings, known: Sequence[str]) -> list[str]:
     """If run by root: drop privileges, read the configuration again, as a reload does, and return what is new.
 
-    Raises ConfigError if that fails, since the daemon would refuse to reload. Returns nothing if there is a chroot, in
-    which the daemon reads other files than this process.
+    Raises ConfigError if that fails: the daemon would refuse to reload. Returns none with a chroot: its files differ.
     """
     user = settings.process.user
     if os.getuid() != 0 or user is None or settings.process.chroot:
@@ -209,15 +203,13 @@ def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence
         options=_overrides(arguments),
         settings=settings,
         warnings=warnings,
-        identity=Identity.of(settings.process),
-        foreground=arguments.nodaemon or inetd,
         stderr_by_default=arguments.nodaemon and not inetd,
         client=take_client() if inetd else None,
         listeners=listen_fds(),
         notifier=Notifier(),
     )
-    if start.foreground:
-        return serve(start, ParentPipe(-1))
+    if arguments.nodaemon or inetd:
+        return serve(start, None)
     parent = ParentPipe.fork_and_wait()
     try:
         return serve(start, parent)

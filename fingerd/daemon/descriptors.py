@@ -36,10 +36,8 @@ def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     if possible == configured:
         return settings, ()
     limits = dataclasses.replace(settings.limits, connections=possible)
-    warning = (
-        f"limits.connections is reduced from {configured} to {possible}:"
-        " the limit of open descriptors is too low (ulimit -n)"
-    )
+    why = "the limit of open descriptors is too low (ulimit -n)"
+    warning = f"limits.connections is reduced from {configured} to {possible}: {why}"
     return dataclasses.replace(settings, limits=limits), (warning,)
 
 

@@ -1,12 +1,9 @@
 """Detaching from the terminal: the only importer of python-daemon.
 
-python-daemon's steps are called one by one, in the order of
-``DaemonContext.open``, but privileges are dropped by ``drop_privileges``: its
-own step keeps root's supplementary groups (``initgroups=False``) or root's gid
-(``True``), and calls setuid even if nothing changes, which a sandbox may
-forbid. It would also open ``/dev/null`` and the pid file within the chroot,
-and its parent process exits before the daemon is ready: so the shell waits on
-a pipe of ours.
+python-daemon's steps are called one by one, in the order of ``DaemonContext.open``, but privileges are dropped by
+``drop_privileges``: its own step keeps root's supplementary groups (``initgroups=False``) or root's gid (``True``), and
+calls setuid even if nothing changes, which a sandbox may forbid. It would also open ``/dev/null`` and the pid file
+within the chroot, and its parent process exits before the daemon is ready: so the shell waits on a pipe of ours.
 """
 
 import contextlib
@@ -43,7 +40,7 @@ class ParentPipe:
     """A pipe to the process that the shell waits for; it exits when the daemon reports that it serves, or why not."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor = descriptor  # -1 after the report
 
     @classmethod
     def fork_and_wait(cls) -> "ParentPipe":
@@ -60,18 +57,13 @@ class ParentPipe:
             print(f"fingerd: {message}", file=sys.stderr)
         raise SystemExit(code)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a parent process waits for the report."""
-        return self._descriptor >= 0
-
-    def descriptors(self) -> tuple[int, ...]:
-        """The descriptor that must stay open until the report, if any."""
-        return (self._descriptor,) if self.is_open else ()
+    def fileno(self) -> int:
+        """The descriptor, which must stay open until the report."""
+        return self._descriptor
 
     def report(self, code: int, message: str = "") -> None:
         """Let the parent print the message and exit with the code. Only the first report counts."""
-        if self.is_open:
+        if self._descriptor >= 0:
             with contextlib.suppress(BrokenPipeError):  # the parent was killed
                 os.write(self._descriptor, json.dumps((code, message)).encode())
             os.close(self._descriptor)
@@ -83,8 +75,7 @@ def become_daemon(
 ) -> None:
     """Change root directory, umask, working directory and identity, and detach from the terminal if asked to.
 
-    Closes all descriptors but the standard ones and ``preserve``; threads do
-    not survive the forks. Raises StartError (exit code 77) if a step is not permitted.
+    Closes all descriptors but the standard ones and ``preserve``. StartError (exit code 77) if a step is not permitted.
     """
     time.localtime()  # loads the time zone, which a chroot may not contain
     null = os.open(os.devnull, os.O_RDWR)  # nor this

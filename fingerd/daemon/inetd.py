@@ -8,8 +8,6 @@ from fingerd.daemon.descriptors import redirect_to_null
 from fingerd.errors import StartError
 from fingerd.server.listeners import is_supported
 
-NO_CLIENT = "listen is inetd, but descriptor 0 is not a client connection"
-
 
 def detach_stderr() -> None:
     """Redirect standard output and error to ``/dev/null`` if inetd connected them to the client."""
@@ -22,10 +20,11 @@ def take_client() -> socket.socket:
     try:
         client = socket.socket(fileno=os.dup(0))
         client.getpeername()
-    except OSError as error:
-        raise StartError(NO_CLIENT, os.EX_CONFIG) from error
-    if not is_supported(client):
-        raise StartError(NO_CLIENT, os.EX_CONFIG)
+        supported = is_supported(client)
+    except OSError:
+        supported = False
+    if not supported:
+        raise StartError("listen is inetd, but descriptor 0 is not a client connection", os.EX_CONFIG)
     client.set_inheritable(False)
     redirect_to_null(0)
     return client

@@ -1,5 +1,6 @@
 """The pid file: it contains the daemon's pid, and is locked while the daemon runs."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -9,10 +10,7 @@ from fingerd.errors import StartError
 
 
 class PidFile:
-    """A locked pid file. The kernel releases the lock when the process ends, so a crash leaves no stale one.
-
-    Raises StartError: exit code 69 if another process holds the lock, 77 if permission is denied, 78 otherwise.
-    """
+    """A pid file, locked until the process ends, even by a crash. StartError: exit code 69 if locked, else 77 or 78."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -62,9 +60,7 @@ class PidFile:
 
     def remove(self) -> None:
         """Remove the file. Truncates it instead if that is not permitted, or the chroot hides it."""
-        try:
+        with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
                 os.unlink(self._path)
-        except OSError:
-            pass
         os.ftruncate(self._descriptor, 0)

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -23,18 +24,12 @@ FIXED_IN_CHROOT = ("listen", "log", "process")
 
 
 def send_reload(pid: int) -> None:
-    """Send SIGHUP to the fingerd with this pid.
-
-    Raises StartError: exit code 69 if no such process exists or it has no
-    handler for SIGHUP, 77 if this user may not signal it.
-    """
+    """Send SIGHUP to the fingerd with this pid; StartError: exit code 69 if it is none, 77 if that is not permitted."""
     try:
         # The default action of SIGHUP ends a process, and a stale pid file may name any.
         if _catches_sighup(pid) is False:
-            raise StartError(
-                f"process {pid} has no handler for SIGHUP, so it is not a running fingerd: no signal sent",
-                os.EX_UNAVAILABLE,
-            )
+            what = "has no handler for SIGHUP, so it is not a running fingerd: no signal sent"
+            raise StartError(f"process {pid} {what}", os.EX_UNAVAILABLE)
         os.kill(pid, signal.SIGHUP)
     except ProcessLookupError:
         raise StartError(f"process {pid} does not exist", os.EX_UNAVAILABLE) from None
@@ -43,10 +38,7 @@ def send_reload(pid: int) -> None:
 
 
 def _catches_sighup(pid: int) -> bool | None:
-    """Whether the process has a handler for SIGHUP; None if /proc does not show it.
-
-    /proc may be absent, or hide processes of other users and user namespaces (hidepid, ProtectProc=).
-    """
+    """Whether the process has a handler for SIGHUP; None if /proc is absent or hides it (hidepid, ProtectProc=)."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             fields = dict(line.split(":", 1) for line in file if ":" in line)
@@ -83,7 +75,7 @@ class Reloader:
                 self._requests.get()
             if self.server.is_stopping:
                 continue
-            self.notifier.reloading()
+            self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 self._reload()
             except (ConfigError, StartError) as error:
@@ -92,7 +84,7 @@ class Reloader:
                 self._keep_old()
             except Exception:
                 log.exception("internal error while reloading, please report: keeping the old configuration")
-            self.notifier.ready()
+            self.notifier.send("READY=1")  # whether it succeeded or not
 
     def _reload(self) -> None:
         """Read and open everything before anything changes."""
@@ -101,10 +93,10 @@ class Reloader:
             raise StartError("the configuration file is not visible in the chroot: a restart is needed", os.EX_CONFIG)
         settings, warnings = read_config(self.path, self.options, without=FIXED_IN_CHROOT if chroot else ())
         if chroot:
-            fixed = {name: getattr(self.settings, name) for name in FIXED_IN_CHROOT}
-            settings = dataclasses.replace(settings, **fixed)
+            settings = dataclasses.replace(settings, **{name: getattr(self.settings, name) for name in FIXED_IN_CHROOT})
         settings, limit_warnings = within_descriptors(settings)
-        for warning in (*warnings, *limit_warnings, *self._needs_restart(settings)):
+        changed = [name for name in ("listen", "process") if getattr(settings, name) != getattr(self.settings, name)]
+        for warning in (*warnings, *limit_warnings, *(f"{name} has changed: a restart is needed" for name in changed)):
             log.warning("%s", warning)
         try:
             self._reopen_log(settings)
@@ -114,11 +106,6 @@ class Reloader:
         self.server.reload(settings)
         self.settings = dataclasses.replace(settings, listen=self.settings.listen, process=self.settings.process)
         log.info("configuration reloaded")
-
-    def _needs_restart(self, settings: Settings) -> Iterator[str]:
-        for name in ("listen", "process"):
-            if getattr(settings, name) != getattr(self.settings, name):
-                yield f"{name} has changed: a restart is needed"
 
     def _keep_old(self) -> None:
         """Keep the active settings, but reopen the log file: it may have been rotated."""

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.detach import ParentPipe, become_daemon
@@ -31,42 +32,29 @@ class StartupContext:
     options: Mapping[str, tuple[str, str]]  # from the command line, as for read_config
     settings: Settings
     warnings: Sequence[str]
-    identity: Identity
-    foreground: bool
     stderr_by_default: bool  # logs to standard error by default
     client: socket.socket | None  # from inetd: the only client
     listeners: Sequence[socket.socket]  # from systemd
     notifier: Notifier
 
 
-def serve(start: StartupContext, parent: ParentPipe) -> int:
-    """Serve until a signal stops the daemon, and report to the parent when it serves. Returns the exit code.
-
-    Raises StartError if start-up fails.
-    """
+def serve(start: StartupContext, parent: ParentPipe | None) -> int:
+    """Serve until a signal, detached if a parent waits for a report. Returns the exit code; StartError if it fails."""
+    identity = Identity.of(start.settings.process)
     settings, limit_warnings = within_descriptors(start.settings)
-    identity = start.identity
     owner = (identity.uid, identity.gid) if identity.groups is not None else None
     sink = open_sink(settings.log, start.stderr_by_default, owner)
     warnings = [*start.warnings, *limit_warnings, *_start_warnings(sink, identity)]
-    if not start.foreground or not isinstance(sink, DescriptorSink):
+    if parent or not isinstance(sink, DescriptorSink):
         print(*(f"fingerd: warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr, flush=True)
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
         with FingerServer(settings, bind_and_activate=not (start.client or start.listeners)) as server:
             if start.listeners:
                 server.use_listeners(start.listeners)
-            preserve = [
-                *server.descriptors(),
-                *sink.descriptors(),
-                *start.notifier.descriptors(),
-                *parent.descriptors(),
-                *([start.client.fileno()] if start.client else []),
-                *([pidfile.fileno()] if pidfile else []),
-            ]
-            become_daemon(
-                settings.process, identity, not start.foreground, preserve, keep_stderr=settings.log.to == "stderr"
-            )
+            preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
+            preserve += [opened.fileno() for opened in (parent, start.client, pidfile) if opened]
+            become_daemon(settings.process, identity, bool(parent), preserve, keep_stderr=settings.log.to == "stderr")
             if not settings.process.chroot and not os.access(start.path, os.R_OK):
                 warnings.append(f"uid {os.getuid()} cannot read {start.path}: SIGHUP cannot reload it; restart instead")
             writer = Writer(sink, settings.log)
@@ -102,20 +90,23 @@ def _start_warnings(sink: Sink, identity: Identity) -> list[str]:
     return warnings
 
 
-def _serve(start: StartupContext, server: FingerServer, writer: Writer, reloader: Reloader, parent: ParentPipe) -> None:
+def _serve(
+    start: StartupContext, server: FingerServer, writer: Writer, reloader: Reloader, parent: ParentPipe | None
+) -> None:
     """Start the threads, report that the daemon serves, and serve."""
     notifier = start.notifier
     server.access_log = writer.log_access
-    server.on_draining = notifier.stopping
+    server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:
-        server.loop.set_heartbeat(notifier.watchdog_seconds / 2, notifier.watchdog)
+        server.loop.set_heartbeat(notifier.watchdog_seconds / 2, partial(notifier.send, "WATCHDOG=1"))
     reloader.start()
     if start.client:
         server.serve_client(start.client)
     else:
         log.info("listening on %s", ", ".join(map(describe_listener, server.listeners)) or "nothing")
-        parent.report(os.EX_OK)
-        notifier.ready()
+        if parent:
+            parent.report(os.EX_OK)
+        notifier.send("READY=1")
         server.serve_forever()
         log.info("stopped")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

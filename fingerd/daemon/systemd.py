@@ -3,7 +3,6 @@
 import contextlib
 import os
 import socket
-import time
 
 from fingerd.errors import StartError
 from fingerd.server.listeners import is_supported
@@ -14,9 +13,8 @@ LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
 class Notifier:
     """Sends notifications to the service manager; does nothing if there is none.
 
-    Connects when constructed, since a chroot hides the manager's socket.
-    Removes the variables from the environment, so that programs run by a
-    backend cannot use them. Raises StartError (exit code 78) if it cannot connect.
+    Connects when constructed, since a chroot hides the manager's socket. Removes the variables from the environment, so
+    that programs run by a backend cannot use them. Raises StartError (exit code 78) if it cannot connect.
     """
 
     def __init__(self) -> None:
@@ -30,42 +28,23 @@ class Notifier:
                 self._socket.connect(f"\0{address[1:]}" if address.startswith("@") else address)
             except OSError as error:
                 self._socket.close()
-                raise StartError(
-                    f"cannot connect to NOTIFY_SOCKET {address}: {error.strerror}", os.EX_CONFIG
-                ) from error
+                what = f"cannot connect to NOTIFY_SOCKET {address}: {error.strerror}"
+                raise StartError(what, os.EX_CONFIG) from error
         self.watchdog_seconds = int(interval) / 1e6 if self._socket and for_us and interval.isdigit() else 0.0
 
     def descriptors(self) -> tuple[int, ...]:
         """The descriptor that must stay open, if any."""
         return (self._socket.fileno(),) if self._socket else ()
 
-    def ready(self) -> None:
-        """Start-up is complete; or a reload is, whether it succeeded or not."""
-        self._send("READY=1")
-
-    def reloading(self) -> None:
-        """A reload begins."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-    def stopping(self) -> None:
-        """The daemon accepts no more clients."""
-        self._send("STOPPING=1")
-
-    def watchdog(self) -> None:
-        """The event loop runs. Call it more often than every ``watchdog_seconds``."""
-        self._send("WATCHDOG=1")
-
-    def _send(self, state: str) -> None:
+    def send(self, state: str) -> None:
+        """Send a state of sd_notify(3). WATCHDOG=1 is expected more often than every ``watchdog_seconds``."""
         if self._socket:
             with contextlib.suppress(OSError):  # a service manager that does not receive is no reason to stop
                 self._socket.send(state.encode())
 
 
 def listen_fds() -> list[socket.socket]:
-    """The listening sockets that systemd passed to this process, in its order.
-
-    Raises StartError (exit code 78) if one of the descriptors is something else.
-    """
+    """The listening sockets from systemd, in its order; StartError (exit code 78) if a descriptor is something else."""
     count = os.environ.pop("LISTEN_FDS", "")
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     os.environ.pop("LISTEN_FDNAMES", None)
