@@ -1,7 +1,6 @@
 """``type: sql``: queries a database for every lookup.
 
-The username is the value of a bound parameter, never a part of the
-statement. Each row is a person, and its columns are the atoms.
+The username is a bound parameter, never a part of the statement. Each row is a person, and its columns are the atoms.
 """
 
 import os
@@ -28,8 +27,7 @@ MAX_ROWS = 100  # for one username
 class Sql(Backend):
     """Queries a database with one SELECT, in which the parameter ``:user`` is the username.
 
-    Each row is a person. The name of a column is that of its atom, unless
-    ``fields`` maps atoms to columns.
+    Each row is a person. The name of a column is that of its atom, unless ``fields`` maps atoms to columns.
     """
 
     url: str = field(repr=False)  # may contain a password
@@ -52,18 +50,15 @@ class Sql(Backend):
 
     @cached_property
     def _database(self) -> Database:
-        password = self._read_password()
+        password = self.password_file.text if self.password_file else None
+        if self.password_env:
+            if self.password_file:
+                raise OptionError("cannot be combined with password_env", "password_file")
+            password = os.environ.get(self.password_env)
+            if not password:
+                raise OptionError(f"environment variable {self.password_env} is not set", "password_env")
         with option_errors("url"):
             return Database(self.url, password, self.timeout, self.connections)
-
-    def _read_password(self) -> str | None:
-        if not self.password_env:
-            return self.password_file.text if self.password_file else None
-        if self.password_file:
-            raise OptionError("cannot be combined with password_env", "password_file")
-        if password := os.environ.get(self.password_env):
-            return password
-        raise OptionError(f"environment variable {self.password_env} is not set", "password_env")
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The person of each row, the exact login first; BackendError if the query fails or the deadline passes."""

@@ -1,8 +1,7 @@
 """A database that many threads query: its engine, its connection pool, and rows by a deadline.
 
-Everything is loaded at start-up; the first query connects, after root is
-dropped. A broken connection, as all are after a restart of the server, is
-replaced once without an error.
+Everything is loaded at start-up; the first query connects, after root is dropped. A broken connection, as all are after
+a restart of the server, is replaced once without an error.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ from fingerd.text import one_line
 
 MIN_BATCH_ROWS = 20  # of the first batch of a list
 MAX_BATCH_ROWS = 320
-SMALL_BATCH_BYTES = 1 << 16  # below this the next batch is larger; an answer is seldom more than a few of them
+SMALL_BATCH_LENGTH = 1 << 16  # bytes or characters: below this the next batch is larger; most answers are a few batches
 DRIVER_TYPES: Mapping[str, type[Driver]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 DEFAULT_DRIVERS = {"postgresql": "postgresql+psycopg2"}  # SQLAlchemy's own default depends on its version
 PACKAGES = {"psycopg2": "pip install 'fingerd[postgresql]', or Debian's python3-psycopg2"}
@@ -49,10 +48,7 @@ class Rows(NamedTuple):
 
 
 class Database:
-    """A database with at most ``connections`` connections, shared by all threads.
-
-    ``timeout`` is for a whole lookup, in seconds. ValueError for a URL that cannot be used.
-    """
+    """A database that all threads share; ``timeout`` (seconds) is for a lookup. ValueError for an unusable URL."""
 
     def __init__(self, url: str, password: str | None, timeout: float, connections: int) -> None:
         self._timeout = timeout
@@ -88,25 +84,21 @@ class Database:
         """The first rows of the query for a user; BackendError if it fails or the deadline passes."""
         deadline = min(deadline, time.monotonic() + self._timeout)
         query = self.driver.with_limit(query, max_rows)
-        with contextlib.ExitStack() as cleanup, self._translated_errors(deadline):
-            cleanup.enter_context(self._slot(deadline))
+        with self._translated_errors(deadline):
             try:
-                connection, result = self._execute(query, {"user": user}, deadline)
+                with self._result(query, {"user": user}, deadline) as result:
+                    return Rows(tuple(result.keys()), result.fetchmany(max_rows))
             except Exception as error:
                 if not user.isascii() and self.driver.is_untranslatable(getattr(error, "orig", None) or error):
                     return Rows((), ())  # no row can hold this name
                 raise
-            cleanup.callback(self._release, connection, result, deadline)
-            return Rows(tuple(result.keys()), result.fetchmany(max_rows))
 
     def stream(self, query: str, deadline: float) -> Generator[Rows, None, None]:
         """All rows in batches; BackendError as in select(). Closing the generator leaves the rest unloaded."""
         deadline = min(deadline, time.monotonic() + self._timeout)
         with contextlib.ExitStack() as cleanup:
             with self._translated_errors(deadline):
-                cleanup.enter_context(self._slot(deadline))
-                connection, result = self._execute(query, {}, deadline)
-                cleanup.callback(self._release, connection, result, deadline)
+                result = cleanup.enter_context(self._result(query, {}, deadline))
                 columns = tuple(result.keys())
             size = MIN_BATCH_ROWS
             while True:
@@ -115,12 +107,31 @@ class Database:
                 yield Rows(columns, rows)
                 if len(rows) < size:  # the last batch
                     return
-                size = min(2 * size, MAX_BATCH_ROWS) if _size_of(rows) < SMALL_BATCH_BYTES else max(size // 4, 1)
+                length = sum(len(value) for row in rows for value in row if isinstance(value, Sized))
+                size = min(2 * size, MAX_BATCH_ROWS) if length < SMALL_BATCH_LENGTH else max(size // 4, 1)
 
     def close(self) -> None:
         """Close all idle connections now, and those in use when they are released."""
         self._closed = True
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _result(self, query: str, values: Mapping[str, str], deadline: float) -> "Iterator[CursorResult[Any]]":
+        """The result of the query, whose connection is then released; TimeoutError if none is free by the deadline."""
+        if not self._free.acquire(timeout=remaining(deadline)):
+            raise TimeoutError("all connections are in use")
+        try:
+            connection, result = self._execute(query, values, deadline)
+            try:
+                yield result
+            finally:
+                with within(deadline), contextlib.suppress(Exception), connection:
+                    if self._closed:
+                        connection.invalidate()  # dispose() has replaced the pool that it would return to
+                    else:
+                        result.close()
+        finally:
+            self._free.release()
 
     def _execute(
         self, query: str, values: Mapping[str, str], deadline: float
@@ -138,23 +149,6 @@ class Database:
                 if not (broken and may_retry and time.monotonic() < deadline):
                     raise
         raise AssertionError  # the second attempt returns or raises
-
-    def _release(self, connection: Connection, result: "CursorResult[Any]", deadline: float) -> None:
-        with within(deadline), contextlib.suppress(Exception), connection:
-            if self._closed:
-                connection.invalidate()  # dispose() has replaced the pool that it would return to
-            else:
-                result.close()
-
-    @contextlib.contextmanager
-    def _slot(self, deadline: float) -> Iterator[None]:
-        """The right to use one connection; TimeoutError if none is free by the deadline."""
-        if not self._free.acquire(timeout=remaining(deadline)):
-            raise TimeoutError("all connections are in use")
-        try:
-            yield
-        finally:
-            self._free.release()
 
     @contextlib.contextmanager
     def _translated_errors(self, deadline: float) -> Iterator[None]:
@@ -191,11 +185,6 @@ def _cause_of(error: BaseException) -> str:
     """The error message of the database or its driver on one line, without the statement and its values."""
     message = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
     return DEADLINE_PASSED if message == "interrupted" else re.sub(r"\s+", " ", message) or type(error).__name__
-
-
-def _size_of(rows: Sequence[Sequence[object]]) -> int:
-    """The approximate size of the values, in bytes or characters."""
-    return sum(len(value) for row in rows for value in row if isinstance(value, Sized))
 
 
 def _import_lazy_modules() -> None:

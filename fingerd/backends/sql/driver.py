@@ -71,10 +71,8 @@ class Driver:
 
 
 def set_timeout(connection: Connection, statement: str, seconds: float) -> None:
-    """Execute the statement with the timeout in milliseconds, unless the connection has this timeout already.
-
-    The timeout is rounded down to tenths of a second, so that it seldom changes.
-    """
+    """Execute the statement with the timeout in milliseconds, unless the connection has this timeout already."""
+    # Rounded down to tenths of a second, so that it seldom changes.
     milliseconds = int(seconds * 10) * 100 or max(1, int(seconds * 1000))
     if connection.info.get(set_timeout) != milliseconds:
         connection.exec_driver_sql(statement.format(milliseconds))

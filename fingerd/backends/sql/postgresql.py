@@ -1,8 +1,7 @@
 """PostgreSQL through psycopg2, with a deadline.
 
-The server enforces the statement timeout. psycopg2 would wait for a frozen
-server without limit, so it waits in :func:`_wait_callback`. libpq would wait
-for a name server without limit, so it is given addresses.
+The server enforces the statement timeout. psycopg2 would wait for a frozen server without limit, so it waits in
+:func:`_wait_callback`. libpq would wait for a name server without limit, so it is given addresses.
 """
 
 import codecs
@@ -39,9 +38,8 @@ class Postgresql(Driver):
         super().__init__(url)
         if url.get_driver_name() != "psycopg2":
             raise ValueError(f"PostgreSQL needs psycopg2: write postgresql:// instead of {url.drivername}://")
-        for name in NOT_LIBPQ:
-            if name in url.query:
-                raise ValueError(f"{name} is not a libpq option")
+        if found := [name for name in NOT_LIBPQ if name in url.query]:
+            raise ValueError(f"{found[0]} is not a libpq option")
 
     def engine_options(self, timeout: float) -> Mapping[str, Any]:
         """The libpq options that the URL does not set itself."""
@@ -121,10 +119,7 @@ def _wait_callback(failure: type[Exception], connection: Any) -> None:
 
 
 def _connect_to_addresses(dialect: Any, _: object, arguments: Any, options: Mapping[str, Any]) -> Any:
-    """A psycopg2 connection to the resolved addresses of its hosts; OSError if none resolves by the deadline.
-
-    libpq keeps the names, and checks certificates against them.
-    """
+    """A psycopg2 connection to the resolved addresses of its hosts; OSError if none resolves by the deadline."""
     hosts, ports = (str(options.get(name, "")).split(",") for name in ("host", "port"))
     if hosts == [""] or "hostaddr" in options:
         return dialect.connect(*arguments, **options)
@@ -140,4 +135,5 @@ def _connect_to_addresses(dialect: Any, _: object, arguments: Any, options: Mapp
         raise OSError("; ".join(failures))
     columns = zip(("host", "hostaddr", "port"), zip(*endpoints, strict=True), strict=True)
     resolved = {name: ",".join(values) for name, values in columns if any(values)}
+    # With the names too: libpq checks certificates against them.
     return dialect.connect(*arguments, **{**options, **resolved})

@@ -1,7 +1,6 @@
 """SQLite files, opened read-only.
 
-SQLite calls a progress handler every few thousand instructions, which
-interrupts a statement whose deadline has passed.
+SQLite calls a progress handler every few thousand instructions, which interrupts a statement whose deadline has passed.
 """
 
 import contextlib

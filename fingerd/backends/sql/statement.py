@@ -13,9 +13,8 @@ _SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 def check_statement(query: str, parameters: frozenset[str]) -> None:
     """ValueError unless the query is one SELECT with exactly these parameters.
 
-    A parameter in quotes would insert the name into the statement, between
-    quotes of its own. So no parameter may be in anything that any database
-    parses as quoted, and what databases parse differently is refused.
+    A parameter in quotes would insert the name into the statement, between quotes of its own. So no parameter may be in
+    anything that any database parses as quoted, and what databases parse differently is refused.
     """
     if re.search(r"""\\['"`]""", query):
         raise ValueError("databases read a backslash before a quote differently: write '' for a quote")
