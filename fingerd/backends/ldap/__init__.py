@@ -1,8 +1,7 @@
 """``type: ldap``: one search in an LDAP directory for every lookup.
 
-The username is a value in the filter with every byte escaped, so that it
-cannot be a filter, a pattern or an attribute. Connections are pooled.
-Everything from connecting to the last byte of the response has one deadline.
+The username is a value in the filter with every byte escaped, so that it cannot be a filter, a pattern or an attribute.
+Connections are pooled. Everything from connecting to the last byte of the response has one deadline.
 """
 
 import ssl
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.ldap.connection import LdapConnection, Page, Search, open_connection
+from fingerd.backends.ldap.connection import LdapConnection, Search, open_connection
 from fingerd.backends.ldap.entries import Entry, EntryMapping
 from fingerd.backends.ldap.filters import check_dn, check_filter, escape_value
 from fingerd.backends.ldap.pool import Pool
@@ -24,6 +23,7 @@ from fingerd.config.system_options import SecretFile, read_path
 from fingerd.config.values import Integer, Seconds
 from fingerd.errors import OptionError, option_errors
 from fingerd.net.resolver import missing_for_names
+from fingerd.net.stream import is_address
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN
 from fingerd.text import is_text
@@ -39,9 +39,8 @@ _LIST_ATOMS = (LOGIN, "name", "office", "office_phone", "job")
 class Ldap(Backend):
     """Searches an LDAP directory, once for every lookup.
 
-    In ``filter``, ``{user}`` is replaced by the username. ``fields`` maps
-    atoms to attributes. ``list_filter`` finds the people of the user list,
-    ``name_filter`` those whose full name contains ``{word}``.
+    In ``filter``, ``{user}`` is replaced by the username. ``fields`` maps atoms to attributes. ``list_filter`` finds
+    the people of the user list, ``name_filter`` those whose full name contains ``{word}``.
     """
 
     url: tuple[str, ...]
@@ -60,12 +59,9 @@ class Ldap(Backend):
     connections: Annotated[int, Integer(1, 1000)] = 32  # in use at once
 
     def __post_init__(self) -> None:
-        with option_errors("filter"):
-            check_filter(self.filter, "{user}")
-        with option_errors("name_filter"):
-            check_filter(self.name_filter, "{word}")
-        with option_errors("list_filter"):
-            check_filter(self.list_filter)
+        for option, placeholder in (("filter", "{user}"), ("name_filter", "{word}"), ("list_filter", "")):
+            with option_errors(option):
+                check_filter(getattr(self, option), placeholder)
         with option_errors("base"):
             check_dn(self.base)
         self._check_servers()
@@ -108,7 +104,7 @@ class Ldap(Backend):
 
     @cached_property
     def _pool(self) -> Pool[LdapConnection]:
-        return Pool("ldap", list(map(self._connector, self._servers)), self.connections)
+        return Pool(list(map(self._connector, self._servers)), self.connections)
 
     def _connector(self, server: LdapServer) -> Callable[[float], LdapConnection]:
         context = self._tls_context if self._encrypts(server) else None
@@ -148,7 +144,8 @@ class Ldap(Backend):
         """The people that ``list_filter`` finds, in the server's order; None without that. Raises as find()."""
         if self.list_filter is None:
             return None
-        search = Search(self.base, self.scope, self.list_filter, self._mapping.attributes_of(_LIST_ATOMS))
+        attributes = self._mapping.attributes_of(_LIST_ATOMS)
+        search = Search(self.base, self.scope, self.list_filter, attributes, page_size=PAGE_SIZE)
         return self._people_by_page(search, min(lookup.deadline, time.monotonic() + self.timeout))
 
     def close(self) -> None:
@@ -157,7 +154,7 @@ class Ldap(Backend):
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """What resolves the servers' names, their sockets, and CA certificates."""
-        if any(server.needs_resolver for server in self._servers):
+        if any(server.scheme != "ldapi" and not is_address(server.host) for server in self._servers):
             yield from missing_for_names(root)
         for server in self._servers:
             if server.scheme == "ldapi" and not (path := root / server.host.lstrip("/")).is_socket():
@@ -170,22 +167,16 @@ class Ldap(Backend):
 
     def _entries(self, filter_text: str, size_limit: int, deadline: float) -> Sequence[Entry]:
         """The first entries that the filter finds."""
-        search = Search(self.base, self.scope, filter_text, self._mapping.attributes)
-        return self._pool.run(
-            lambda connection, attempt_deadline: connection.search(search, attempt_deadline, size_limit), deadline
-        ).entries
+        search = Search(self.base, self.scope, filter_text, self._mapping.attributes, size_limit=size_limit)
+        return self._pool.run(partial(LdapConnection.search, search=search), deadline).entries
 
     def _people_by_page(self, search: Search, deadline: float) -> Iterator[Person]:
-        def first_page(connection: LdapConnection, attempt_deadline: float) -> Page:
-            return connection.search(search, attempt_deadline, page_size=PAGE_SIZE)
-
-        with self._pool.checkout(first_page, deadline) as (connection, first):
+        with self._pool.checkout(partial(LdapConnection.search, search=search), deadline) as (connection, first):
             page = first
-            while True:
+            yield from self._people(page.entries)
+            while page.cookie:
+                page = connection.search(deadline, search, page.cookie)
                 yield from self._people(page.entries)
-                if not page.cookie:
-                    return
-                page = connection.search(search, deadline, page_size=PAGE_SIZE, cookie=page.cookie)
 
     def _people(self, entries: Iterable[Entry], username: str = "") -> Iterator[Person]:
         """The person of each entry; one without a login gets ``username`` as login, and is skipped without that."""

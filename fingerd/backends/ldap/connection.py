@@ -1,9 +1,8 @@
 """Connections to LDAP servers, with a deadline for each operation.
 
-ldap3 encodes the requests and decodes the responses. The sockets are ours:
-ldap3's timeout is for each read and not for the whole response, its servers
-share their state among threads, and how it checks a certificate depends on
-the version of Python.
+ldap3 encodes the requests and decodes the responses. The sockets are ours: ldap3's timeout is for each read and not for
+the whole response, its servers share their state among threads, and how it checks a certificate depends on the version
+of Python.
 """
 
 import math
@@ -38,12 +37,14 @@ _DUMMY_SERVER = ldap3.Server("localhost", get_info=ldap3.NONE)  # ldap3 requires
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search request: which entries, and which of their attributes."""
+    """A search request: which entries, which of their attributes, and how many in all or in each page; 0: all."""
 
     base: str
     scope: str  # a key of SCOPES
     filter: str
     attributes: tuple[str, ...]
+    size_limit: int = 0
+    page_size: int = 0
 
 
 class Page(NamedTuple):
@@ -77,25 +78,20 @@ class LdapConnection:
         self._ldap.user, self._ldap.password, self._ldap.authentication = dn, password.text, ldap3.SIMPLE
         self._run(deadline, _SUCCESS, self._ldap.bind, read_server_info=False)
 
-    def search(
-        self, search: Search, deadline: float, size_limit: int = 0, page_size: int = 0, cookie: bytes = b""
-    ) -> Page:
-        """The first ``size_limit`` entries; or a page of ``page_size``, the next one with the last one's cookie.
-
-        ConnectionLostError if the connection or the server fails, BackendError if the server refuses.
-        """
+    def search(self, deadline: float, search: Search, cookie: bytes = b"") -> Page:
+        """The first page, or the one that a cookie names. ConnectionLostError if it fails, BackendError if refused."""
         result = self._run(
             deadline,
-            _SUCCESS_OR_SIZE_LIMIT if size_limit else _SUCCESS,
+            _SUCCESS_OR_SIZE_LIMIT if search.size_limit else _SUCCESS,
             self._ldap.search,
             search.base,
             search.filter,
             SCOPES[search.scope],
             ldap3.DEREF_NEVER,
             search.attributes,
-            size_limit=size_limit,
+            size_limit=search.size_limit,
             time_limit=max(1, math.ceil(deadline - time.monotonic())),
-            paged_size=page_size or None,
+            paged_size=search.page_size or None,
             paged_cookie=cookie or None,
         )
         entries = [
@@ -119,9 +115,8 @@ class LdapConnection:
         if result["result"] in accepted:
             return result
         refusal = one_line(f"{result['description']}: {result['message']}".removesuffix(": "))
-        raise (ConnectionLostError if result["result"] in _UNAVAILABLE else BackendError)(
-            f"ldap {self._server}: {refusal}"
-        )
+        kind = ConnectionLostError if result["result"] in _UNAVAILABLE else BackendError
+        raise kind(f"ldap {self._server}: {refusal}")
 
     def close(self) -> None:
         """Close the connection without an unbind request: the server may be stuck."""
@@ -131,10 +126,7 @@ class LdapConnection:
 def open_connection(
     server: LdapServer, context: ssl.SSLContext | None, bind_dn: str | None, password: Secret | None, deadline: float
 ) -> LdapConnection:
-    """A connection that is ready for searches, encrypted with ``context`` and anonymous without ``bind_dn``.
-
-    ConnectionLostError if that fails by the deadline, BackendError if the server refuses.
-    """
+    """A connection for searches, encrypted with ``context``, anonymous without ``bind_dn``; raises as search()."""
     try:
         stream = DeadlineSocket(connect(endpoints_of(server.host, server.port, deadline), deadline), deadline)
         connection = LdapConnection(server, stream)

@@ -28,10 +28,7 @@ _ATTRIBUTE = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)(?:;[A-Za
 
 
 class EntryMapping:
-    """DEFAULT_FIELDS, overridden by ``fields``: atoms with their attributes, in order of preference.
-
-    OptionError for an unknown atom, an invalid attribute, or a login without attributes.
-    """
+    """The attributes of each atom, in order of preference: DEFAULT_FIELDS with ``fields``; OptionError if invalid."""
 
     def __init__(self, fields: Mapping[str, tuple[str, ...]]) -> None:
         check_fields(fields)

@@ -1,9 +1,10 @@
 """A pool of connections to several equivalent servers; a connection is used by one thread at a time."""
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -42,12 +43,10 @@ class _Server(Generic[C]):
 class Pool(Generic[C]):
     """At most ``max_connections`` connections in use at once, made when they are needed.
 
-    The servers are tried in order, those that failed recently last. Each has
-    an equal share of the remaining time.
+    The servers are tried in order, those that failed recently last. Each has an equal share of the remaining time.
     """
 
-    def __init__(self, name: str, connects: Sequence[Callable[[float], C]], max_connections: int) -> None:
-        self._name = name
+    def __init__(self, connects: Sequence[Callable[[float], C]], max_connections: int) -> None:
         self._servers = [_Server(connect) for connect in connects]
         self._free = threading.Semaphore(max_connections)
         self._lock = threading.Lock()
@@ -62,11 +61,10 @@ class Pool(Generic[C]):
     def checkout(self, operation: Operation[C, T], deadline: float) -> Iterator[tuple[C, T]]:
         """A connection, and the result of its first operation, which is tried until a connection works.
 
-        ConnectionLostError if no server works by the deadline. The connection
-        returns to the pool after the block, or is closed if the block raises.
+        ConnectionLostError if none does in time. The connection returns to the pool afterwards, or is closed on error.
         """
         if not self._free.acquire(timeout=max(deadline - time.monotonic(), 0)):
-            raise ConnectionLostError(f"{self._name}: no connection was free in time")
+            raise ConnectionLostError("ldap: no connection was free in time")
         try:
             server, connection, result = self._run_on_any(operation, deadline)
             try:
@@ -82,8 +80,7 @@ class Pool(Generic[C]):
         """Close the idle connections now, and those in use when they are returned."""
         with self._lock:
             self._closed = True
-        for server in self._servers:
-            self._drop_idle(server)
+        self._drop_idle(self._servers)
 
     def _run_on_any(self, operation: Operation[C, T], deadline: float) -> tuple[_Server[C], C, T]:
         causes = []
@@ -102,16 +99,16 @@ class Pool(Generic[C]):
         raise ConnectionLostError("; ".join(causes))
 
     def _run_on(self, server: _Server[C], operation: Operation[C, T], deadline: float) -> tuple[C, T]:
-        connection = self._take_idle(server)
-        if connection is not None:
+        for idle in (self._take_idle(server), None):
+            connection = idle or server.connect(deadline)
             try:
-                return connection, _run_or_close(connection, operation, deadline)
-            except ConnectionLostError:
-                if time.monotonic() >= deadline:
+                return connection, operation(connection, deadline)
+            except BaseException as error:
+                connection.close()
+                if not (idle and isinstance(error, ConnectionLostError) and time.monotonic() < deadline):
                     raise
-                self._drop_idle(server)  # a restart or an idle timeout of the server: the others are lost as well
-        connection = server.connect(deadline)
-        return connection, _run_or_close(connection, operation, deadline)
+            self._drop_idle([server])  # a restart or an idle timeout of the server: the others are lost as well
+        raise AssertionError  # the second attempt returns or raises
 
     def _by_preference(self) -> list[_Server[C]]:
         """All servers, those that are down last. After DOWN_SECONDS a single thread at a time tries one again."""
@@ -125,41 +122,25 @@ class Pool(Generic[C]):
         return [*up, *down]
 
     def _take_idle(self, server: _Server[C]) -> C | None:
-        """The idle connection that was used last, if any."""
-        self._drop_expired()
+        """The idle connection that was used last, if any. Closes those that were idle for too long, of all servers."""
+        self._drop_idle(self._servers, time.monotonic() - IDLE_SECONDS)
         with self._lock:
             return server.idle.pop()[0] if server.idle else None
 
     def _return(self, server: _Server[C], connection: C) -> None:
-        self._drop_expired()
+        self._drop_idle(self._servers, time.monotonic() - IDLE_SECONDS)
         with self._lock:
             if not self._closed:
                 server.idle.append((connection, time.monotonic()))
                 return
         connection.close()
 
-    def _drop_expired(self) -> None:
-        """Close the connections to all servers, those that are no longer used included, that were idle for too long."""
-        oldest = time.monotonic() - IDLE_SECONDS
-        expired = []
+    def _drop_idle(self, servers: Iterable[_Server[C]], before: float = math.inf) -> None:
+        """Close the idle connections that were last used before this time."""
+        dropped = []
         with self._lock:
-            for server in self._servers:
-                while server.idle and server.idle[0][1] < oldest:
-                    expired.append(server.idle.popleft()[0])
-        for connection in expired:
+            for server in servers:
+                while server.idle and server.idle[0][1] < before:
+                    dropped.append(server.idle.popleft()[0])
+        for connection in dropped:
             connection.close()
-
-    def _drop_idle(self, server: _Server[C]) -> None:
-        with self._lock:
-            connections = [connection for connection, _ in server.idle]
-            server.idle.clear()
-        for connection in connections:
-            connection.close()
-
-
-def _run_or_close(connection: C, operation: Operation[C, T], deadline: float) -> T:
-    try:
-        return operation(connection, deadline)
-    except BaseException:
-        connection.close()
-        raise

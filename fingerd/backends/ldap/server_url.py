@@ -4,7 +4,6 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from fingerd.net.addresses import is_this_host
-from fingerd.net.stream import is_address
 
 PORTS = {"ldap": 389, "ldaps": 636, "ldapi": 0}
 
@@ -26,11 +25,6 @@ class LdapServer(NamedTuple):
     def is_local(self) -> bool:
         """Whether the traffic stays on this machine."""
         return self.scheme == "ldapi" or is_this_host(self.host)
-
-    @property
-    def needs_resolver(self) -> bool:
-        """Whether its host is a name that must be resolved."""
-        return self.scheme != "ldapi" and not is_address(self.host)
 
 
 def parse_server_url(url: str) -> LdapServer:

@@ -29,7 +29,7 @@ class Servers:
     def __init__(self, *names: str) -> None:
         self.down: set[str] = set()
         self.connections: list[FakeConnection] = []
-        self.pool: Pool[FakeConnection] = Pool("test", [self._connecting(name) for name in names], 4)
+        self.pool: Pool[FakeConnection] = Pool([self._connecting(name) for name in names], 4)
 
     def _connecting(self, name: str) -> Callable[[float], FakeConnection]:
         def connect(_: float) -> FakeConnection:
