@@ -1,27 +1,25 @@
-"""What it costs to ask somebody else: ``python -m bench --backends``.
+"""What backends with external sources cost: ``python -m bench --backends``.
 
-Every backend is asked alone and behind ``cache``, beside two servers that ask
-by the same library and have as many threads: the least one that there can be,
-and fingerd itself with a backend that does nothing else.
+Each is measured alone and behind ``cache``, beside two baselines with the same
+library and as many threads: a minimal server, and fingerd with a backend that
+only calls the library.
 """
 
 import json
 import statistics
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bench import peers
-from bench.bare import THREADS
-from bench.kinds import Kind, ours
+from bench.baselines import THREADS
+from bench.contenders import Contender, install_backend, ours
 from bench.load import Run, forget_closed_connections, measure
-from bench.peers import CACHE, SOURCE, NotHereError
+from bench.peers import SOURCE, UnavailableError
 from bench.people import NAME
-from bench.report import BY_HAND, origin, table, targets_table
-from bench.sources import PEOPLE, RECORD, SOURCES, TEXT, USER, Ready, Source
+from bench.report import log_progress, log_run, origin, table, targets_table, write_above_hand_part
+from bench.sources import PEOPLE, RECORD, SOURCES, TEXT, USER, Access, Source
 from bench.targets import Figure, Runs, Target, cpu, p99, rate, ratio
 
 RESULTS = SOURCE / "BACKENDS.md"
@@ -29,32 +27,32 @@ CLIENTS = 50
 STATIC, CACHED, ALONE = "static", "cached", "alone"
 IN_OURS, BARE = "library, our loop", "library, bare loop"
 SERVERS = (ALONE, BARE, IN_OURS, CACHED, STATIC)
-FAST = 24_000  # queries of a run that has all in memory
+FAST = 24_000  # queries of a run with all answers in memory
 CONFIG = f"limits: {{{{per_client: 2000, threads: {THREADS}}}}}\nlog: {{{{to: '{{log}}'}}}}\n"
 
-LEAST_ALONE, LEAST_CACHED = 0.7, 0.9
-HELD_TO_IT = ("SQLite", "PostgreSQL", "LDAP", "web")  # a program costs more than all else, and is only shown
+MIN_ALONE, MIN_CACHED = 0.7, 0.9
+WITH_TARGET = ("SQLite", "PostgreSQL", "LDAP", "web")  # command has none: the program costs more than all else
 
 HEAD = """\
-# What it costs to ask somebody else
+# What backends with external sources cost
 
 Written by `make bench`, {origin}. {version}.
 
-{clients} clients at a time ask for one of {people} people, with a name and a plan of ten lines: medians of {rounds}
-rounds, in which the servers have their turns, each as a fresh process and each time with another first. Ratios are
-taken within a round, and these are their medians.
+{clients} clients at a time ask for one of {people} people, who has a name and a plan of ten lines. The figures are
+medians of {rounds} rounds; in each round the servers take turns in another order, each as a fresh process. A ratio is
+computed within each round, and the median of these is shown.
 
-- alone: fingerd as shipped, but with at most {threads} threads, and this backend. It has its log, limits and policy.
+- alone: fingerd as shipped, with this backend and at most {threads} threads. It has its log, limits and policy.
 - cached: the same behind `cache`, which has the answer after the first query. static: the same in the configuration.
-- library, bare loop: {threads} threads that accept, read the line, ask the library, write the text and close, and
-  nothing else: no policy, limits, log or deadline. The library is SQLAlchemy's engine with pooled connections and
-  without transactions; ldap3 with a connection for each thread; requests with a session for each; `subprocess.run`.
-- library, our loop: fingerd with a backend that asks the library in the same way, and does nothing else. What
-  fingerd's own backend is less than this is the backend's cost; what this is less than the bare loop is all the rest's.
+- library, bare loop: {threads} threads that accept, read the line, call the library, write the text and close. There is
+  no policy, limit, log or deadline. The library is SQLAlchemy's engine with pooled connections, without transactions;
+  ldap3 with a connection for each thread; requests with a session for each thread; `subprocess.run`.
+- library, our loop: fingerd with a backend that only calls the library in the same way. The difference between this and
+  "alone" is the cost of fingerd's backend; the difference between the bare loop and this is the cost of the rest.
 
-The databases and the directory are asked over TCP on this machine. The web server is a C program that has one page for
-all, and the program is echo. CPU is that of fingerd or the bare server, and of the programs that they run; the other
-servers and the load generator take theirs of the same cores.
+The databases and the LDAP directory are queried over TCP on this machine. The web server is a C program with one page
+for all users; the program is echo. CPU is that of fingerd or the baseline, with the programs that they run; the other
+servers and the load generator share the cores.
 {missing}
 """
 
@@ -69,57 +67,56 @@ class Measured:
     missing: Sequence[str]
 
 
-def main(rounds: int, share: float, write: bool) -> int:
-    """Measure, print, and with ``write`` write the tables; 1 where an answer was lost."""
-    measured = measure_sources(rounds, share)
+def main(rounds: int, scale: float, write: bool) -> int:
+    """Measure, print, and with ``write`` write the page; 1 if an answer was lost."""
+    measured = measure_sources(rounds, scale)
     report = document(measured)
     print(report)
     if write:
-        _, mark, by_hand = RESULTS.read_text().partition(BY_HAND) if RESULTS.exists() else ("", "", "\n")
-        RESULTS.write_text(f"{report}\n{mark or BY_HAND}{by_hand}")
+        write_above_hand_part(RESULTS, report)
     return 1 if lost(measured.runs) else 0
 
 
-def measure_sources(rounds: int, share: float) -> Measured:
-    """All sources in turns, and each one's servers in turns."""
+def measure_sources(rounds: int, scale: float) -> Measured:
+    """All sources in turns, and the servers of each in turns."""
     runs: dict[tuple[int, str], list[Run]] = defaultdict(list)
     sources, missing = list(SOURCES), []
     for number in range(rounds):
         for source in tuple(sources):
             try:
-                forget_closed_connections(4 * FAST)  # before the source is started, which has to be in the same network
-                with source.ready() as ready:
-                    _measure(source, ready, number, share, runs)
-            except NotHereError as error:
+                forget_closed_connections(4 * FAST)  # before the source starts: it has to be in the same network
+                with source.start() as access:
+                    _measure(source, access, number, scale, runs)
+            except UnavailableError as error:
                 sources.remove(source)
                 missing.append(f"{source.name} is left out: {error}")
-                _say(missing[-1])
+                log_progress(missing[-1])
     return Measured(rounds, dict(runs), sources, missing)
 
 
-def _measure(source: Source, ready: Ready, number: int, share: float, runs: dict[tuple[int, str], list[Run]]) -> None:
-    kinds = _kinds(source, ready)
-    first = number % len(kinds)
-    for kind in (*kinds[first:], *kinds[:first]):
-        run = measure(kind, CLIENTS, share)
-        runs[CLIENTS, kind.name].append(run)
-        what = f"{run.rate:,.0f} queries/s, p99 {run.p99:.1f} ms, {run.cpu:.0f} µs, {run.lost} lost"
-        _say(f"round {number + 1}, {kind.name}: {what}")
+def _measure(source: Source, access: Access, number: int, scale: float, runs: dict[tuple[int, str], list[Run]]) -> None:
+    contenders = _contenders(source, access)
+    first = number % len(contenders)
+    for contender in (*contenders[first:], *contenders[:first]):
+        run = measure(contender, CLIENTS, scale)
+        runs[CLIENTS, contender.name].append(run)
+        log_run(f"round {number + 1}, {contender.name}", run)
 
 
-def _kinds(source: Source, ready: Ready) -> list[Kind]:
-    """What is measured of one source, in the order of SERVERS."""
-    arguments = (source.library, str(THREADS), *ready.bare)
-    bare = Kind("", lambda port: (sys.executable, "-m", "bench.bare", str(port), *arguments), {})
+def _contenders(source: Source, access: Access) -> list[Contender]:
+    """The servers of one source, in the order of SERVERS."""
+    arguments = (source.library, str(THREADS), *access.arguments)
+    bare = Contender("", lambda port: (sys.executable, "-m", "bench.baselines", str(port), *arguments), {})
     slow, fast = {CLIENTS: source.queries}, {CLIENTS: FAST}
-    in_ours = f"{{type: bare, arguments: {json.dumps(arguments)}}}"
+    baseline = install_backend("baseline", "bench.baselines.backend:Baseline")
+    in_ours = f"{{type: baseline, arguments: {json.dumps(arguments)}}}"
     user = json.dumps(TEXT) if source.is_text else RECORD
     made = {
-        ALONE: replace(_ours(source, ALONE, ready.backend), queries=slow, forks=source.forks),
+        ALONE: replace(ours("", CONFIG, access.backend), queries=slow, forks=source.forks),
         BARE: replace(bare, queries=slow, forks=source.forks),
-        IN_OURS: replace(_ours(source, IN_OURS, in_ours, _bare_backend()), queries=slow, forks=source.forks),
-        CACHED: replace(_ours(source, CACHED, f"{{type: cache, backend: {ready.backend}}}"), queries=fast),
-        STATIC: replace(_ours(source, STATIC, f"{{type: static, users: {{{USER}: {user}}}}}"), queries=fast),
+        IN_OURS: replace(ours("", CONFIG, in_ours, baseline), queries=slow, forks=source.forks),
+        CACHED: replace(ours("", CONFIG, f"{{type: cache, backend: {access.backend}}}"), queries=fast),
+        STATIC: replace(ours("", CONFIG, f"{{type: static, users: {{{USER}: {user}}}}}"), queries=fast),
     }
     return [replace(made[how], name=_name(source, how), query=USER, expect=NAME) for how in SERVERS]
 
@@ -128,46 +125,33 @@ def _name(source: Source, how: str) -> str:
     return f"{source.name}, {how}"
 
 
-def _ours(source: Source, how: str, backend: str, path: Path | None = None) -> Kind:
-    return ours(_name(source, how), CONFIG, backend, path)
-
-
-def _bare_backend() -> Path:
-    """A folder in which fingerd finds the backend that only asks a library."""
-    info = CACHE / "bare" / "fingerd_bare-1.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-bare\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[fingerd.backends]\nbare = bench.bare.backend:Bare\n")
-    return info.parent
-
-
 def lost(runs: Runs) -> int:
-    """Wrong and missing answers."""
+    """The number of wrong and missing answers."""
     return sum(run.lost for some in runs.values() for run in some)
 
 
 def targets(measured: Measured) -> list[Target]:
-    """What backends have to reach."""
+    """The targets of backends."""
 
     def to(source: Source, how: str, base: str) -> float | None:
         return ratio(measured.runs, CLIENTS, rate, _name(source, how), _name(source, base))
 
-    held = [source for source in SOURCES if source.name in HELD_TO_IT]
+    with_target = [source for source in SOURCES if source.name in WITH_TARGET]
     bases = ((BARE, "the library's in the bare loop"), (IN_OURS, "the library's in our loop"))
-    wanted = [
-        Target(f"{source.name}: queries a second, to {what}", "≥", LEAST_ALONE, to(source, ALONE, base))
+    rows = [
+        Target(f"{source.name}: queries a second, to {what}", "≥", MIN_ALONE, to(source, ALONE, base))
         for base, what in bases
-        for source in held
+        for source in with_target
     ]
-    wanted += [
-        Target(f"{source.name}, cached: queries a second, to static's", "≥", LEAST_CACHED, to(source, CACHED, STATIC))
+    rows += [
+        Target(f"{source.name}, cached: queries a second, to static's", "≥", MIN_CACHED, to(source, CACHED, STATIC))
         for source in SOURCES
     ]
-    return [*wanted, Target("lost or wrong answers in all runs", "≤", 0, lost(measured.runs))]
+    return [*rows, Target("lost or wrong answers in all runs", "≤", 0, lost(measured.runs))]
 
 
 def document(measured: Measured) -> str:
-    """The whole report, up to the part that is written by hand."""
+    """The report, without the part that is written by hand."""
     head = HEAD.format(
         origin=origin(),
         version=peers.our_version(),
@@ -179,7 +163,7 @@ def document(measured: Measured) -> str:
     )
     rows = [_row(measured.runs, source, how) for source in measured.sources for how in SERVERS]
     bases = ("bare loop", "our loop", "static")
-    columns = ("who is asked", "queries/s", *(f"to {base}" for base in bases), "p99 ms", "CPU µs/query", "lost")
+    columns = ("source, server", "queries/s", *(f"to {base}" for base in bases), "p99 ms", "CPU µs/query", "lost")
     return f"{head}{table(columns, rows)}\n{targets_table(targets(measured))}"
 
 
@@ -198,8 +182,3 @@ def _row(runs: Runs, source: Source, how: str) -> Sequence[str]:
         f"{median(cpu):,.0f}",
         f"{sum(run.lost for run in runs[CLIENTS, name]):,}",
     )
-
-
-def _say(line: str) -> None:
-    """Print a line of progress."""
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

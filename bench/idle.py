@@ -1,7 +1,7 @@
-"""Clients that never ask, or take for ever to: ``python -m bench.idle PORT COUNT [DRIPPING]``, until its input ends.
+"""Clients that never send a query, or drip one: ``python -m bench.idle PORT COUNT [DRIPPING]``, until end of input.
 
-Prints ``ready`` once all are connected, and at the end how many the server
-still held. The last DRIPPING ones send a byte every second.
+Prints ``ready`` once all are connected, and at the end how many of them the
+server still held. The last DRIPPING ones send a byte every second.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import struct
 import sys
 import time
 
-BIND_ADDRESS_NO_PORT = 24  # socket.IP_BIND_ADDRESS_NO_PORT is there from Python 3.12 on
-RESET = struct.pack("ii", 1, 0)  # closing leaves nothing in TIME_WAIT
+BIND_ADDRESS_NO_PORT = 24  # socket.IP_BIND_ADDRESS_NO_PORT exists from Python 3.12 on
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends a reset, which leaves nothing in TIME_WAIT
 
 
 def connect(port: int, number: int) -> socket.socket:
@@ -28,7 +28,7 @@ def connect(port: int, number: int) -> socket.socket:
 
 
 def is_held(client: socket.socket) -> bool:
-    """Whether the server has neither answered nor closed."""
+    """Whether the server has neither answered nor closed the connection of a non-blocking socket."""
     try:
         client.recv(1)
     except BlockingIOError:
@@ -39,17 +39,17 @@ def is_held(client: socket.socket) -> bool:
 
 
 def drip(client: socket.socket) -> None:
-    """Send one byte, if the server still wants it."""
-    with contextlib.suppress(OSError):  # it counts as not held in the end
+    """Send one byte, unless the connection is closed."""
+    with contextlib.suppress(OSError):  # it is counted as not held at the end
         client.send(b"a")
 
 
 def main(port: int, count: int, dripping: int = 0) -> None:
     clients = [connect(port, number) for number in range(count)]
     print("ready", flush=True)
-    due = time.monotonic() + 1
-    while not select.select([sys.stdin], [], [], max(due - time.monotonic(), 0))[0]:
-        due += 1
+    next_drip = time.monotonic() + 1
+    while not select.select([sys.stdin], [], [], max(next_drip - time.monotonic(), 0))[0]:
+        next_drip += 1
         for client in clients[count - dripping :]:
             drip(client)
     print(sum(map(is_held, clients)), flush=True)

@@ -1,5 +1,5 @@
-/* pages: the least that a web server can do: every request is answered with the text, over connections that are kept.
- * One epoll loop, one process; a request has to come in one piece, which on loopback it does.
+/* pages: the minimal web server: answers every request with the text, over persistent connections.
+ * One epoll loop, one process; a request has to arrive in one piece, as it does on loopback.
  * usage: pages PORT TEXT */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

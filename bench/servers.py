@@ -1,4 +1,4 @@
-"""A server while it runs: started on a free port, asked until it answers, and what it has used of the machine."""
+"""Runs a server on a free port, waits for its first answer, and reads how much CPU and memory it uses."""
 
 import contextlib
 import os
@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.kinds import Kind, run_folder
-from bench.peers import ROOT, NotHereError
+from bench.contenders import Contender, run_directory
+from bench.peers import UnavailableError
 
 TIMEOUT = 20.0  # seconds until a server has to answer its first query
+POLL_SECONDS = 0.005
 TICKS = os.sysconf("SC_CLK_TCK")
 
-# Makes the socket the first that LISTEN_FDS means, for the process that it becomes.
+# Passes the socket as the first one of LISTEN_FDS to the program that it executes.
 INHERIT = """\
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -28,86 +29,90 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One that runs."""
+    """A running server."""
 
-    kind: Kind
+    contender: Contender
     port: int
     processes: tuple["subprocess.Popen[bytes]", ...]
+    start_seconds: float  # from starting the process to the end of its first answer
 
     def cpu_seconds(self) -> float:
         """The CPU time that it has used so far."""
-        return sum(_cpu_seconds(process.pid, self.kind.forks) for process in self.processes)
+        return sum(_cpu_seconds(process.pid, self.contender.forks) for process in self.processes)
 
     def memory(self, field: str) -> float:
-        """MB of ``VmHWM``, the most that was in memory at once, or of ``VmRSS``, what is there now."""
+        """MB of ``VmHWM``, the peak of its resident memory, or of ``VmRSS``, its present resident memory."""
         return sum(_memory(process.pid, field) for process in self.processes)
 
     def descriptors(self) -> int:
-        """How many it has open."""
+        """The number of its open descriptors."""
         return sum(len(os.listdir(f"/proc/{process.pid}/fd")) for process in self.processes)
 
 
 @contextlib.contextmanager
-def running(kind: Kind) -> Iterator[Server]:
-    """The server on a free port of loopback, until the block ends; NotHereError where it does not come to answer."""
+def running(contender: Contender) -> Iterator[Server]:
+    """Run the server on a free port of loopback until the block ends. Raises UnavailableError if it does not answer."""
     environment = dict(os.environ)
-    if kind.path:
-        environment["PYTHONPATH"] = str(kind.path)
-    complaints = run_folder() / f"complaints of {kind.name}"
-    with socket.socket() as listener, open(complaints, "wb") as errors:
+    if contender.path:
+        environment["PYTHONPATH"] = str(contender.path)
+    stderr = run_directory() / f"stderr of {contender.name}"
+    with socket.socket() as listener, open(stderr, "wb") as errors:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        command = list(kind.command(port))
+        command = list(contender.command(port))
         passed: tuple[int, ...] = ()
-        if kind.processes > 1:
+        if contender.processes > 1:
             listener.listen(4096)
             passed = (listener.fileno(),)
             command = [sys.executable, "-c", INHERIT, str(listener.fileno()), *command]
         else:
             listener.close()
-        started = [
+        started_at = time.monotonic()
+        processes = tuple(
             subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                cwd=ROOT,
+                cwd=contender.checkout,
                 env=environment,
                 start_new_session=True,
                 pass_fds=passed,
             )
-            for _ in range(kind.processes)
-        ]
+            for _ in range(contender.processes)
+        )
     try:
-        server = Server(kind, port, tuple(started))
-        _await_answer(server, complaints)
-        yield server
+        _await_answer(contender, port, processes, stderr)
+        yield Server(contender, port, processes, time.monotonic() - started_at)
     finally:
-        for process in started:
-            _end(process)
+        for process in processes:
+            _stop(process)
 
 
-def _await_answer(server: Server, complaints: Path) -> None:
-    end = time.monotonic() + TIMEOUT
-    while server.kind.expect.encode() not in _answer(server):
-        if time.monotonic() > end or any(process.poll() is not None for process in server.processes):
-            said = complaints.read_text(errors="replace").strip().splitlines() or ["it does not answer"]
-            raise NotHereError(said[-1])
-        time.sleep(0.05)
+def _await_answer(
+    contender: Contender, port: int, processes: tuple["subprocess.Popen[bytes]", ...], stderr: Path
+) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    query = contender.query.replace("%d", "0")
+    while contender.expect.encode() not in _answer(port, query):
+        if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
+            lines = stderr.read_text(errors="replace").strip().splitlines() or ["no answer"]
+            raise UnavailableError(lines[-1])
+        time.sleep(POLL_SECONDS)
 
 
-def _answer(server: Server) -> bytes:
+def _answer(port: int, query: str) -> bytes:
     try:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=2) as client:
-            client.sendall(f"{server.kind.query}\r\n".encode())
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
+            client.sendall(f"{query}\r\n".encode())
             return b"".join(iter(lambda: client.recv(65536), b""))
     except OSError:
         return b""
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End it and what it has started."""
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Terminate the process group."""
     if process.poll() is not None:
         return
     os.killpg(process.pid, signal.SIGTERM)
@@ -119,7 +124,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _cpu_seconds(pid: int, forks: bool) -> float:
-    """Of all its threads, which must not have ended, in ns; or, with its ended children, in ticks of 10 ms."""
+    """The sum of its threads, none of which may have ended, in ns; or, with its ended children, in ticks of 10 ms."""
     if forks:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / TICKS

@@ -1,4 +1,4 @@
-"""Where backends that are measured get people from: the same thousand of a file, of servers, and of a program."""
+"""The sources of the backends that are measured: a file, servers and a program, each with the same people."""
 
 import base64
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers
-from bench.peers import NotHereError
+from bench.peers import UnavailableError
 from bench.people import NAME, PLAN
 from tests.helpers import postgresql, slapd
 from tests.helpers.daemons import wait_until
@@ -30,29 +30,29 @@ FIELDS = "name: [cn], plan: [description], " + ", ".join(
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """A source that can be asked: fingerd's backend for it, and what a bare server of its library is told."""
+class Access:
+    """How a running source is queried: the configuration of fingerd's backend, and the arguments of the baseline."""
 
     backend: str
-    bare: Sequence[str]
+    arguments: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something that people come from."""
+    """A source of people."""
 
     name: str
-    library: str  # of bench.bare
-    ready: Callable[[], contextlib.AbstractContextManager[Ready]]  # NotHereError where it cannot be had
+    library: str  # a module of bench.baselines
+    start: Callable[[], contextlib.AbstractContextManager[Access]]  # may raise UnavailableError
     queries: int  # of a run
-    is_text: bool = False  # it tells of people in a text, and not in atoms
+    is_text: bool = False  # an answer is a text, not a record
     forks: bool = False
 
 
 @contextlib.contextmanager
-def _sqlite() -> Iterator[Ready]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "people.db")
+def _sqlite() -> Iterator[Access]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "people.db")
         with contextlib.closing(sqlite3.connect(path)) as file, file:
             file.execute(f"CREATE TABLE people ({COLUMNS})")
             file.executemany("INSERT INTO people VALUES (?, ?, ?)", ((login, NAME, PLAN) for login in _logins()))
@@ -60,49 +60,49 @@ def _sqlite() -> Iterator[Ready]:
 
 
 @contextlib.contextmanager
-def _postgresql() -> Iterator[Ready]:
+def _postgresql() -> Iterator[Access]:
     """Over TCP, with a password."""
     if not postgresql.is_installed():
-        raise NotHereError(postgresql.MISSING)
+        raise UnavailableError(postgresql.MISSING)
     with contextlib.closing(postgresql.Postgresql()) as server:
         rows = ", ".join(f"('{login}', '{NAME}', '{PLAN}')" for login in _logins())
         server.run(f"CREATE TABLE people ({COLUMNS}); INSERT INTO people VALUES {rows}; ANALYZE people")
         yield _sql(server.url())
 
 
-def _sql(url: str) -> Ready:
-    return Ready(f"{{type: sql, url: {json.dumps(url)}, query: {json.dumps(QUERY)}}}", (url, QUERY))
+def _sql(url: str) -> Access:
+    return Access(f"{{type: sql, url: {json.dumps(url)}, query: {json.dumps(QUERY)}}}", (url, QUERY))
 
 
 @contextlib.contextmanager
-def _ldap() -> Iterator[Ready]:
+def _ldap() -> Iterator[Access]:
     """Over TCP, anonymously."""
     if not slapd.SLAPD:
-        raise NotHereError("needs slapd (Debian: apt install slapd)")
+        raise UnavailableError("needs slapd (Debian: apt install slapd)")
     plan = base64.b64encode(PLAN.encode()).decode()
     people = "".join(
         f"\ndn: uid={login},{slapd.SUFFIX}\nobjectClass: inetOrgPerson\n"
         f"uid: {login}\ncn: {NAME}\nsn: Example\ndescription:: {plan}\n"
         for login in _logins()
     )
-    with tempfile.TemporaryDirectory() as folder:
-        server = slapd.Slapd(Path(folder), f"dn: {slapd.SUFFIX}\nobjectClass: domain\ndc: example\n{people}")
+    with tempfile.TemporaryDirectory() as directory:
+        server = slapd.Slapd(Path(directory), f"dn: {slapd.SUFFIX}\nobjectClass: domain\ndc: example\n{people}")
         try:
             backend = f"{{type: ldap, url: ['{server.ldap}'], base: '{slapd.SUFFIX}', fields: {{{FIELDS}}}}}"
-            yield Ready(backend, (server.ldap, slapd.SUFFIX, ",".join(ATTRIBUTES)))
+            yield Access(backend, (server.ldap, slapd.SUFFIX, ",".join(ATTRIBUTES)))
         finally:
             server.stop()
 
 
 @contextlib.contextmanager
-def _web() -> Iterator[Ready]:
-    """From a C program that gives everybody the same page."""
+def _web() -> Iterator[Access]:
+    """A C program with the same page for all users."""
     port = slapd.free_port()
     with subprocess.Popen([peers.compiled("pages"), str(port), TEXT]) as process:
         try:
             wait_until(lambda: _listens(port))
             prefix = f"http://127.0.0.1:{port}/"
-            yield Ready(f"{{type: web, prefix: '{prefix}'}}", (prefix,))
+            yield Access(f"{{type: web, prefix: '{prefix}'}}", (prefix,))
         finally:
             process.kill()
 
@@ -115,9 +115,9 @@ def _listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _command() -> Iterator[Ready]:
+def _command() -> Iterator[Access]:
     argv = ("/bin/echo", TEXT)
-    yield Ready(f"{{type: command, argv: {json.dumps([*argv, '{user}'])}}}", argv)
+    yield Access(f"{{type: command, argv: {json.dumps([*argv, '{user}'])}}}", argv)
 
 
 def _logins() -> Sequence[str]:

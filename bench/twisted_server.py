@@ -1,6 +1,6 @@
-"""The finger server that Twisted's tutorial arrives at; its answers are Deferreds, from a table."""
+"""The last finger server of Twisted's tutorial: its answers are Deferreds, from a table."""
 
-# Twisted is installed for its own Python only, so nothing is known of its types:
+# Twisted is installed in another virtual environment, so its types are unknown here:
 # mypy: ignore-errors
 
 import sys

@@ -9,22 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.peers import CACHE, NotHereError, debian
+from bench.namespaces import HOST_SETUP
+from bench.peers import CACHE, UnavailableError, debian
 from tests.helpers.daemons import TIMEOUT, wait_until
 from tests.helpers.requirements import need
 
-# Overlays of the machine's /etc and /var; a separate /home, /run, devpts and network namespace.
-SETUP = """
-set -e
-mount -t tmpfs tmpfs {directory}
-for name in etc var; do
-    mkdir {directory}/$name {directory}/work-$name
-    mount -t overlay -o lowerdir=/$name,upperdir={directory}/$name,workdir={directory}/work-$name overlay /$name
-done
+# A host in namespaces: overlays of the machine's /etc and /var, and a /home and a network of its own.
+SETUP = f"""{HOST_SETUP}
 mount -t tmpfs -o mode=755 tmpfs /home
-mount -t tmpfs -o mode=755 tmpfs /run
-mount -t devpts -o newinstance,ptmxmode=0666,mode=600 devpts /dev/pts
-mkdir -p /var/mail
 : > /run/utmp; : > /var/log/lastlog; : > /var/log/wtmp
 ip link set lo up
 echo ready
@@ -131,7 +123,7 @@ class AccountsHost:
         self.write("/run/utmp", done.stdout)
 
     def in_fingerd(self, query: bytes) -> str:
-        """The answer of Debian's finger daemon on the host; raises NotHereError if it is not available."""
+        """The answer of Debian's finger daemon on the host; raises UnavailableError if it is not available."""
         debian()
         directory = CACHE / "peers" / "debian"
         ours, theirs = socket.socketpair()
@@ -185,4 +177,4 @@ def becoming(login: str) -> Iterator[None]:
         os.setgroups(groups)
 
 
-__all__ = ["AccountsHost", "Login", "NotHereError", "becoming"]
+__all__ = ["AccountsHost", "Login", "UnavailableError", "becoming"]

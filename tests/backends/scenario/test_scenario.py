@@ -354,7 +354,7 @@ def pyfingerd() -> Path:
     """A Python with pyfingerd."""
     try:
         return peers.pyfingerd()[0]
-    except peers.NotHereError as error:
+    except peers.UnavailableError as error:
         pytest.skip(f"needs pyfingerd, which pip fetches: {error}")
 
 

@@ -23,7 +23,7 @@ from fingerd.people import Mail
 from tests.conftest import Start
 from tests.helpers.daemons import EXAMPLES, FINGERD, Daemon, ask, let_everybody_in, wait_until
 from tests.helpers.finger_facts import compare
-from tests.helpers.machines import AccountsHost, NotHereError
+from tests.helpers.machines import AccountsHost, UnavailableError
 from tests.helpers.requirements import need, needs
 
 EVERYTHING = "policy: [{from: any, list: true, show: everything}]"
@@ -111,7 +111,7 @@ def debians(host: AccountsHost, query: str) -> str:
     need("systemd-socket-activate")
     try:
         return host.in_fingerd(f"{query}\r\n".encode())
-    except NotHereError as error:
+    except UnavailableError as error:
         pytest.skip(f"Debian's fingerd is not available: {error}")
 
 

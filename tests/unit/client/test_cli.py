@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import NotHereError, debian
+from bench.peers import UnavailableError, debian
 from fingerd import __version__
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Machine, wait_until
@@ -180,7 +180,7 @@ def test_it_queries_the_server_of_debian(tmp_path: Path) -> None:
     need("systemd-socket-activate")
     try:
         command, _ = debian()
-    except NotHereError as error:
+    except UnavailableError as error:
         pytest.skip(f"needs Debian's fingerd, which apt-get fetches: {error}")
     port = free_port()
     with subprocess.Popen(

@@ -4,13 +4,13 @@ from urllib.parse import quote
 
 import requests
 
-from bench.bare import Begin, LookUp
+from bench.baselines import Connect, LookUp
 
 
-def begins(threads: str, prefix: str) -> Begin:
-    def begin() -> LookUp:
+def configure(threads: str, prefix: str) -> Connect:
+    def connect() -> LookUp:
         session = requests.Session()
-        session.trust_env = False  # as fingerd; to look for proxies in the environment would cost every query
+        session.trust_env = False  # as in fingerd: looking for proxies in the environment would cost every query
 
         def look_up(user: str) -> str:
             page = session.get(prefix + quote(user, safe=""), timeout=10)
@@ -19,4 +19,4 @@ def begins(threads: str, prefix: str) -> Begin:
 
         return look_up
 
-    return begin
+    return connect

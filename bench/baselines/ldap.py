@@ -3,14 +3,14 @@
 import ldap3
 from ldap3.utils.conv import escape_filter_chars
 
-from bench.bare import Begin, LookUp, told
+from bench.baselines import Connect, LookUp, format_record
 
 
-def begins(threads: str, url: str, base: str, attributes: str) -> Begin:
+def configure(threads: str, url: str, base: str, attributes: str) -> Connect:
     server = ldap3.Server(url, get_info=ldap3.NONE)
     wanted = attributes.split(",")
 
-    def begin() -> LookUp:
+    def connect() -> LookUp:
         connection = ldap3.Connection(server, auto_bind=True, check_names=False)
 
         def look_up(user: str) -> str:
@@ -18,8 +18,8 @@ def begins(threads: str, url: str, base: str, attributes: str) -> Begin:
             assert connection.response
             values = connection.response[0]["raw_attributes"]
             login, name, plan = (values[attribute][0].decode() for attribute in wanted)
-            return told(login, name, plan)
+            return format_record(login, name, plan)
 
         return look_up
 
-    return begin
+    return connect

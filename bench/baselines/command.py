@@ -1,11 +1,11 @@
-"""subprocess: a program is run for every query, with the name as its last argument."""
+"""subprocess: runs a program for every query, with the username as its last argument."""
 
 import subprocess
 
-from bench.bare import Begin
+from bench.baselines import Connect
 
 
-def begins(threads: str, *argv: str) -> Begin:
+def configure(threads: str, *argv: str) -> Connect:
     def look_up(user: str) -> str:
         return subprocess.run([*argv, user], capture_output=True, text=True, check=True, timeout=10).stdout
 
