@@ -1,1 +1,1 @@
-"""Mixed load, good and hostile, on real daemons for minutes; and afterwards nothing may be lost, wrong or left over."""
+"""A soak test: minutes of mixed load, good and hostile, on real daemons. No answer may be lost or wrong."""

@@ -1,43 +1,43 @@
-"""SIGHUP every second for as long as the load lasts: good configurations, now and then a broken one or a new log."""
+"""Sends SIGHUP every second during the load: with a valid configuration, an invalid one, or a rotated log."""
 
 import threading
 from itertools import count
 
-from tests.soak.daemon import Daemon, NotWellError
+from tests.soak.daemon import Daemon, SoakError
 
 INTERVAL = 1.0  # seconds between one reload and the next
-ROTATED = 7  # every so many reloads the log is rotated before
-BROKEN = 5  # and every so many are of a broken file; with both, lines move to the new log all the same
+ROTATED = 7  # the log is rotated before every 7th reload
+BROKEN = 5  # every 5th reload is of an invalid file; the log is reopened nevertheless
 
 
 class Reloading(threading.Thread):
-    """Does it to one daemon until ``finish``."""
+    """Reloads one daemon until ``finish``."""
 
     def __init__(self, daemon: Daemon) -> None:
         super().__init__(name=f"reloading {daemon.name}", daemon=True)
         self.done = self.refused = 0
         self.failure = ""
         self._daemon = daemon
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Go on until the end, or until the daemon does not obey any more."""
+        """Reload until ``finish``, or until the daemon does not react."""
         try:
-            for turn in count(1):
-                if self._ending.wait(INTERVAL):
+            for number in count(1):
+                if self._stopping.wait(INTERVAL):
                     return
-                if turn % ROTATED == 0:
+                if number % ROTATED == 0:
                     self._daemon.log.rotate()
-                if turn % BROKEN == 0:
+                if number % BROKEN == 0:
                     self._daemon.reload_broken()
                     self.refused += 1
                 else:
                     self._daemon.reload()
                     self.done += 1
-        except (NotWellError, OSError) as error:
+        except (SoakError, OSError) as error:
             self.failure = str(error)
 
     def finish(self) -> None:
-        """The load is over."""
-        self._ending.set()
+        """Stop, and wait for the thread."""
+        self._stopping.set()
         self.join()

@@ -1,4 +1,4 @@
-"""The web server that the crew's ``web`` backend asks: ``/GENERATION/USER`` is a page, and some users are trouble."""
+"""The web server of the ``web`` backend: ``/GENERATION/USER`` is a page; some users are slow or fail."""
 
 import contextlib
 import threading
@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
-from tests.soak.book import BROKEN, GENERATION, SLOW, SLOW_TEXT, STUCK, TEXTS
 from tests.soak.configurations import SLOW_SECONDS, TIMEOUT_SECONDS
+from tests.soak.queries import BROKEN, GENERATION, SLOW, SLOW_TEXT, STUCK, TEXTS
 
 
 class Pages(ThreadingHTTPServer):
-    """Answers until it is closed, and waits for nobody then."""
+    """A server whose slow answers end when ``closing`` is set."""
 
     daemon_threads = True
     request_queue_size = 128
     closing = threading.Event()
 
     def handle_error(self, *_: object) -> None:
-        """fingerd went away in the middle of a page, as it does when its time is over."""
+        """Ignore errors: fingerd closes a connection at its deadline."""
 
 
 class _Page(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # connections are kept, as they are in life
-    wbufsize = 1 << 16  # a page goes out at once
+    protocol_version = "HTTP/1.1"  # with persistent connections, as most servers have
+    wbufsize = 1 << 16  # a page is sent in one piece
     server: Pages
 
     def do_GET(self) -> None:
@@ -42,12 +42,12 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def web_server() -> Iterator[int]:
-    """A running one; its port."""
+    """Run the server; yields its port."""
     server = Pages(("127.0.0.1", 0), _Page)
     thread = threading.Thread(target=server.serve_forever, name="web", daemon=True)
     thread.start()
