@@ -1,6 +1,6 @@
-"""Looks for inputs that break the parser, the encoder, the log's lines or the configuration loader.
+"""Fuzzes the parser, the encoder, the log format and the configuration loader.
 
-``targets`` says what holds for any bytes. ``python -m tests.fuzz`` has atheris
-look for bytes for which it does not; ``test_corpus`` has pytest try those that
-are kept in ``corpus/``, and those that Hypothesis makes up.
+``targets`` checks properties of any bytes. ``python -m tests.fuzz`` runs
+atheris to find bytes that violate them; ``test_corpus`` runs them in pytest on
+the inputs in ``corpus/`` and on those that Hypothesis generates.
 """

@@ -1,6 +1,6 @@
-"""``python -m tests.fuzz``: atheris on every target in turn.
+"""``python -m tests.fuzz``: runs atheris on every target in turn.
 
-Exit code 0 where nothing was found, 1 where something was, 2 where atheris cannot run.
+Exit code 0 if nothing was found, 1 if something was, 2 if atheris cannot run.
 """
 
 import argparse
@@ -23,24 +23,24 @@ from tests.helpers.daemons import ROOT
 
 BUILD = ROOT / "build" / "fuzz"
 FOUND = BUILD / "found"
-LONG = 30  # seconds that no input may take; instrumented code is some ten times slower
-MEGABYTES = 1024  # of memory that no search may pass
-PULSE = 10.0  # seconds between two words on how a search goes
-TOLD = 60  # last lines of a search that has found something
+TIMEOUT = 30  # seconds for one input; instrumented code is about ten times slower
+MEMORY_MB = 1024  # for one search
+PROGRESS_SECONDS = 10.0
+LAST_LINES = 60  # of the output of a search that found something; these are printed
 
-_SEEN = re.compile(r"#(?P<executions>\d+)\s+\w+\s+cov: (?P<edges>\d+) ft: (?P<features>\d+) corp: (?P<inputs>\d+)/")
+_PROGRESS = re.compile(r"#(?P<executions>\d+)\s+\w+\s+cov: (?P<edges>\d+) ft: (?P<features>\d+) corp: (?P<inputs>\d+)/")
 _TOTAL = re.compile(r"stat::number_of_executed_units: (?P<executions>\d+)")
 _WRITTEN = re.compile(r"Test unit written to (?P<path>\S+)")
 _HASH = re.compile("[0-9a-f]{40}")  # how libFuzzer names an input
 
 
-class BrokenError(Exception):
-    """The search itself failed, and not what it searched."""
+class SearchError(Exception):
+    """atheris failed, not the code that it tests."""
 
 
 @dataclass
 class Search:
-    """What came of one target so far."""
+    """The state of the search on one target."""
 
     name: str
     seconds: float = 0.0
@@ -50,11 +50,11 @@ class Search:
     inputs: int = 0
     found: tuple[Path, ...] = ()
 
-    def note(self, line: str) -> bool:
-        """Read a line of libFuzzer's; false where it tells no numbers."""
+    def update(self, line: str) -> bool:
+        """Read a line of libFuzzer's output; false if it has no statistics."""
         if written := _WRITTEN.search(line):
             self.found += (BUILD / written["path"],)
-        match = _SEEN.match(line) or _TOTAL.match(line)
+        match = _PROGRESS.match(line) or _TOTAL.match(line)
         for key, value in match.groupdict().items() if match else ():
             setattr(self, key, int(value))
         return match is not None
@@ -71,11 +71,13 @@ HEADINGS = "target   seconds   executions per second   edges  features  inputs  
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Look for inputs that break fingerd.")
+    result = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Looks for inputs that break fingerd.")
     result.add_argument("--seconds", type=int, default=600, metavar="N", help="for all targets together (default: 600)")
-    result.add_argument("--target", action="append", choices=TARGETS, help="this one only; may be given again")
-    result.add_argument("--keep", action="store_true", help="put what is new and worth it into tests/fuzz/corpus/")
-    result.add_argument("--replay", type=Path, metavar="FILE", help="try this input on the target, without atheris")
+    result.add_argument("--target", action="append", choices=TARGETS, help="this target only; may be repeated")
+    result.add_argument(
+        "--keep", action="store_true", help="add new inputs that increase the coverage to tests/fuzz/corpus/"
+    )
+    result.add_argument("--replay", type=Path, metavar="FILE", help="run the targets on this input, without atheris")
     return result
 
 
@@ -88,11 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("atheris is not installed: pip install --editable '.[fuzz,test]'", file=sys.stderr)
         return 2
     try:
-        searches = [search(name, seconds) for name, seconds in shares(names, options.seconds) if seconds]
+        searches = [search(name, seconds) for name, seconds in split_time(names, options.seconds) if seconds]
         if options.keep:
             for name in names:
                 keep(name)
-    except BrokenError as error:
+    except SearchError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -107,77 +109,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def replay(file: Path, names: Iterable[str]) -> int:
-    """Try one input on the targets; 1 where it breaks one."""
+    """Run the targets on one input; 1 if one fails."""
     raw = file.read_bytes()
-    broken = []
+    failed = []
     for name in names:
         start = time.monotonic()
         try:
             TARGETS[name].check(raw)
         except Exception:
             traceback.print_exc()
-            broken.append(name)
-        verdict = "broken by" if name in broken else "holds for"
+            failed.append(name)
+        verdict = "fails for" if name in failed else "holds for"
         print(f"{name}: {verdict} these {len(raw):,} bytes, {time.monotonic() - start:.3f} s")
-    return 1 if broken else 0
+    return 1 if failed else 0
 
 
-def shares(names: Sequence[str], seconds: int) -> list[tuple[str, int]]:
-    """The time that each target gets."""
-    whole = sum(TARGETS[name].share for name in names)
-    return [(name, max(seconds * TARGETS[name].share // whole, min(seconds, 1))) for name in names]
+def split_time(names: Sequence[str], seconds: int) -> list[tuple[str, int]]:
+    """The seconds of each target."""
+    total = sum(TARGETS[name].share for name in names)
+    return [(name, max(seconds * TARGETS[name].share // total, min(seconds, 1))) for name in names]
 
 
 def search(name: str, seconds: int) -> Search:
-    """Let atheris look for that long, and tell how it goes; BrokenError where it did not look."""
+    """Run atheris for so many seconds, and print its progress. Raises SearchError if it fails."""
     result = Search(name)
-    told, start = 0.0, time.monotonic()
-    print(f"{name}: looking for {seconds} seconds", flush=True)
-    last: deque[str] = deque(maxlen=TOLD)
-    limits = (f"-max_total_time={seconds}", f"-max_len={TARGETS[name].most}")
-    with engine(name, *limits, "-print_final_stats=1", *folders(name)) as process:
+    printed, start = 0.0, time.monotonic()
+    print(f"{name}: searching for {seconds} seconds", flush=True)
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    limits = (f"-max_total_time={seconds}", f"-max_len={TARGETS[name].max_bytes}")
+    with start_engine(name, *limits, "-print_final_stats=1", *directories(name)) as process:
         assert process.stdout
         for line in process.stdout:
-            if not result.note(line):
+            if not result.update(line):
                 last.append(line)
             result.seconds = time.monotonic() - start
-            if result.seconds > told + PULSE:
-                told = result.seconds
+            if result.seconds > printed + PROGRESS_SECONDS:
+                printed = result.seconds
                 print(
-                    f"{name}: {told:.0f} s, {result.executions:,} executions, {result.features:,} features,"
+                    f"{name}: {printed:.0f} s, {result.executions:,} executions, {result.features:,} features,"
                     f" {result.inputs:,} inputs",
                     flush=True,
                 )
     if result.found:
         print("".join(last))
     elif process.returncode:
-        raise BrokenError(f"{''.join(last)}\nthe search of {name} ended with exit code {process.returncode}")
+        raise SearchError(f"{''.join(last)}\nthe search of {name} ended with exit code {process.returncode}")
     return result
 
 
-def folders(name: str) -> tuple[str, ...]:
-    """Where new inputs go, and where those lie that a search begins with; all made, as seen from ``BUILD``."""
+def directories(name: str) -> tuple[str, ...]:
+    """The directories of new inputs, the corpus and the seeds, relative to ``BUILD``; made if they do not exist."""
     work, seeds = BUILD / "corpus" / name, BUILD / "seeds" / name
-    for folder in (work, seeds, CORPUS / name):
-        folder.mkdir(parents=True, exist_ok=True)
+    for directory in (work, seeds, CORPUS / name):
+        directory.mkdir(parents=True, exist_ok=True)
     for title, raw in configurations().items() if name == "config" else ():
         (seeds / title).write_bytes(raw)
-    return tuple(os.path.relpath(folder, BUILD) for folder in (work, CORPUS / name, seeds))
+    return tuple(os.path.relpath(directory, BUILD) for directory in (work, CORPUS / name, seeds))
 
 
-def engine(name: str, *options: str) -> subprocess.Popen[str]:
-    """atheris on a target, with a dictionary and its limits."""
+def start_engine(name: str, *options: str) -> subprocess.Popen[str]:
+    """Start atheris on a target, with its dictionary and limits."""
     FOUND.mkdir(parents=True, exist_ok=True)
-    words = BUILD / f"{name}.dict"
-    words.write_text(dictionary(name))
+    words_file = BUILD / f"{name}.dict"
+    words_file.write_text(dictionary(name))
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "tests.fuzz.engine", name),
-            *(f"-timeout={LONG}", f"-rss_limit_mb={MEGABYTES}", f"-dict={words.name}"),
+            *(f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY_MB}", f"-dict={words_file.name}"),
             f"-artifact_prefix={FOUND.name}/{name}-",
             *options,
         ],
-        cwd=BUILD,  # where a relative path of a configuration finds next to nothing
+        cwd=BUILD,  # where relative paths of a configuration find almost nothing
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -188,15 +190,15 @@ def engine(name: str, *options: str) -> subprocess.Popen[str]:
 
 
 def keep(name: str) -> None:
-    """Make the corpus the least that covers as much as all inputs do; what people have named stays as it is."""
+    """Reduce the corpus to the fewest inputs with the same coverage; inputs that were named by hand stay."""
     merged = BUILD / "merged"
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir()
-    # Edges alone: with their counters there would be an input for each number of rounds of each loop.
-    with engine(name, "-merge=1", "-use_counters=0", merged.name, *folders(name)[::-1]) as process:
+    # Edges only: counters would add an input for each number of iterations of each loop.
+    with start_engine(name, "-merge=1", "-use_counters=0", merged.name, *directories(name)[::-1]) as process:
         output, _ = process.communicate()
     if process.returncode:
-        raise BrokenError(f"{output[-2000:]}\nthe merge of {name} ended with exit code {process.returncode}")
+        raise SearchError(f"{output[-2000:]}\nthe merge of {name} ended with exit code {process.returncode}")
     corpus = CORPUS / name
     named = {path.read_bytes() for path in corpus.iterdir() if not _HASH.fullmatch(path.name)}
     for path in list(corpus.iterdir()):

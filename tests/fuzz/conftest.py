@@ -1,4 +1,4 @@
-"""The profile under which `make fuzz` has Hypothesis try more: ``pytest --hypothesis-profile=fuzz tests/fuzz``."""
+"""The Hypothesis profile of ``make fuzz``, with more examples: ``pytest --hypothesis-profile=fuzz tests/fuzz``."""
 
 from hypothesis import settings
 

@@ -1,4 +1,4 @@
-"""What a search begins with: inputs that are kept, configurations of ours, and words that mean something."""
+"""The start of a search: the corpus, the configurations in the source tree, and dictionaries of tokens."""
 
 import dataclasses
 import re
@@ -14,17 +14,17 @@ from tests.helpers.daemons import EXAMPLES, ROOT
 
 CORPUS = Path(__file__).parent / "corpus"
 
-_SHOWN = re.compile(r"^( *)# (?=[a-z_]+: )", re.MULTILINE)  # before an option that is not in force
-_COMMENT = re.compile(r"(?:^|\s+)#.*", re.MULTILINE)  # which would make long inputs, with little in them to find
+_DISABLED = re.compile(r"^( *)# (?=[a-z_]+: )", re.MULTILINE)  # before an option in a comment
+_COMMENT = re.compile(r"(?:^|\s+)#.*", re.MULTILINE)  # comments would make the inputs long, and test little
 
-# What bytes from a client, and texts for one, may hold that means something.
+# Tokens of queries and answers.
 _WIRE = (
     b"/W", b"/w", b" ", b"\t", b"@", b"/", b"\r", b"\n", b"\r\n", b"bob", b"j\xc3\xbcrgen", b"two words", b"\\", b'"',
     b"\0", b"\x1b[2J", b"\x7f", b"\xc2\x9b", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80",
     b"\xff", b"\xff\xff", b"\xff\xfb\x01", b"\xff\xfa", b"\xff\xf0", b"\xfc",
 )  # fmt: skip
 
-# What means something to YAML. Its tags are those that PyYAML has.
+# Tokens of YAML, with all tags of PyYAML.
 _YAML = (
     "\n", "\n  ", "\n  - ", "- ", "? ", ": ", ", ", "{", "}", "[", "]", "[]", "{}", "'", '"', "#", "|\n  ", ">-\n  ",
     "&a ", "*a", "<<: ", "!a ", "---\n", "...\n", "%YAML 1.1\n---\n", "%TAG ! tag:a,1:\n---\n", '"\\x', '"\\u', '"\\U',
@@ -33,7 +33,7 @@ _YAML = (
     *(f"!!{tag.rpartition(':')[2]} " for tag in yaml.SafeLoader.yaml_constructors if tag),
 )  # fmt: skip
 
-# What the text of an option may be, where its type does not tell.
+# Values of text options, which their types do not list.
 _TEXTS = (
     "any", "local", "127.0.0.1", "::1", "::ffff:", "/24", "10.0.0.0/8", "localhost:79", "[::1]:79", ":79", "unix:/",
     "systemd", "inetd", "http://a/", "https://[::1]:8000/{user}", "{user}", "/", "/bin/sh", "/proc/none", "syslog",
@@ -41,25 +41,25 @@ _TEXTS = (
 )  # fmt: skip
 
 
-def kept(name: str) -> dict[str, bytes]:
-    """The inputs in a target's corpus, by the names of their files."""
+def corpus(name: str) -> dict[str, bytes]:
+    """The inputs in a target's corpus, by file name."""
     return {path.name: path.read_bytes() for path in sorted((CORPUS / name).iterdir())}
 
 
 def configurations() -> dict[str, bytes]:
-    """The configurations that come with fingerd, without comments; the one of etc/ with everything in force, too."""
+    """The configurations in the source tree, without comments; ``everything`` is that of etc/ with all options set."""
     found = {path.stem: path.read_text() for path in (*sorted(EXAMPLES.glob("*.yaml")), ROOT / "etc" / "fingerd.yaml")}
-    found["everything"] = _SHOWN.sub(r"\1", found["fingerd"])
+    found["everything"] = _DISABLED.sub(r"\1", found["fingerd"])
     return {name: f"{_COMMENT.sub('', text).strip()}\n".encode() for name, text in found.items()}
 
 
 def words(name: str) -> list[bytes]:
-    """What means something to a target."""
+    """The tokens of a target."""
     return sorted({text.encode() for text in (*_words(Settings), *_YAML, *_TEXTS)} if name == "config" else _WIRE)
 
 
 def _words(kind: Any, inside: bool = False) -> Iterator[str]:
-    """The options of a type, and the words that they may have; ``inside`` of a backend, the same backends again."""
+    """The options of a type and the words that are their values. ``inside`` a backend, backends are not repeated."""
     if get_origin(kind) is Literal:
         yield from (str(word).lower() for word in get_args(kind))
     elif kind is Backend:
@@ -78,5 +78,5 @@ def _words(kind: Any, inside: bool = False) -> Iterator[str]:
 
 
 def dictionary(name: str) -> str:
-    """The words in the form that libFuzzer reads."""
+    """The tokens in libFuzzer's dictionary format."""
     return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words(name))

@@ -1,4 +1,4 @@
-"""What holds for any bytes from outside: one function for each way in, which raises where it does not hold."""
+"""The properties that hold for any input bytes: a function for each kind of input, which raises if one is violated."""
 
 import contextlib
 import dataclasses
@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fingerd.backends import Backend, Lookup, backend_names, load_type
 from fingerd.backends.static import Static
+from fingerd.config.values import Integer, Seconds, Size
 from fingerd.errors import ConfigError, QueryError
 from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
 from fingerd.protocol import reply as words
@@ -31,27 +32,27 @@ from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
 from fingerd.text import ANSWER_CUT, escape_controls, mark_cut, read_cut, read_text, strip_line_end
 
-# The backends are modules. Loading them is not what a configuration is watched for, so all are here before.
+# All backends, loaded here: importing a backend's module would be a file access by the configuration reader.
 _BACKENDS = [load_type(name) for name in backend_names()]
 
 CHARSETS = get_args(get_type_hints(ReplyOptions)["charset"])
 CLOSING = ANSWER_CUT.encode() + CRLF
 
-# Unicode's own word for them; as expressions, since atheris slows down every step of Python's that it watches.
+# By Unicode's category; as regular expressions, because atheris slows down every instrumented step of Python.
 _CONTROLS = "".join(chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cc")
 _TAB = "\t"
-_CONTROL = re.compile(f"[{_CONTROLS.replace(_TAB, '')}]")  # what no answer and no query holds
-_UNPRINTABLE = re.compile(f"[{_CONTROLS}\u2028\u2029\ud800-\udfff]")  # what no line of a log holds
+_CONTROL = re.compile(f"[{_CONTROLS.replace(_TAB, '')}]")  # in no answer and no query
+_UNPRINTABLE = re.compile(f"[{_CONTROLS}\u2028\u2029\ud800-\udfff]")  # in no line of a log
 
 
 def query(line: bytes) -> None:
-    """``parse_query``: a query that reads back as itself, or one of two errors; where the line ends does not matter."""
+    """``parse_query``: a query that is parsed again from its own encoding, or one of two errors, for any line end."""
     found = _parsed(line)
     body = strip_line_end(line)
     assert line.startswith(body)
     assert line[len(body) :] in (b"", b"\n", b"\r", CRLF)
     assert _parsed(body + CRLF) == found
-    assert _parsed(b" " + body + b"\t ") == found, "blanks at either end mean nothing"
+    assert _parsed(b" " + body + b"\t ") == found, "spaces at both ends are ignored"
     verbose = _parsed(b"/W " + line)
     if isinstance(found, str):
         assert verbose == found
@@ -68,11 +69,11 @@ def query(line: bytes) -> None:
     assert not any(end in encoded[: -len(CRLF)] for end in CRLF)
     assert parse_query(encoded) == found
     if IAC not in line:
-        assert all(part in read_text(line) for part in (found.username, *found.hosts)), "nothing is made up"
+        assert all(part in read_text(line) for part in (found.username, *found.hosts)), "all parts come from the line"
 
 
 def _parsed(line: bytes) -> Query | str:
-    """The query, or the reason why it is none, which repeats nothing of it."""
+    """The query, or the reason of the error, which contains nothing of the line."""
     try:
         return parse_query(line)
     except QueryError as error:
@@ -82,9 +83,9 @@ def _parsed(line: bytes) -> Query | str:
 
 
 _PEOPLE = Static({"bob": "Happy and well\n", "jürgen": "grüßt €\x1b[2J", "two words": "x" * 400, "a/W": "a\r\n\r\nb"})
-_ASKER = AnswerContext("192.0.2.7", 20.0, 1_700_000_000.0)
-_QUERY_BYTES, _REPLY_BYTES = 64, 128  # small, so that they are soon passed
-_WORDS = {
+_CONTEXT = AnswerContext("192.0.2.7", 20.0, 1_700_000_000.0)
+_QUERY_BYTES, _REPLY_BYTES = 64, 128  # small, so that they are often exceeded
+_MESSAGES = {
     "unknown": words.NO_SUCH_USER,
     "too-long": words.QUERY_TOO_LONG,
     "malformed": words.MALFORMED_QUERY,
@@ -92,20 +93,20 @@ _WORDS = {
 
 
 def answer(line: bytes) -> None:
-    """``Ruip.answer_line``: never raises, and tells only what the configuration and RFC 1288 have words for."""
-    for (charset, listed), (plain, headed) in _ruips().items():
-        outcome, reply = plain.answer_line(line, _ASKER)
+    """``Ruip.answer_line``: never raises, and gives only answers that the configuration and RFC 1288 define."""
+    for (charset, listed), (plain, with_header) in _ruips().items():
+        outcome, reply = plain.answer_line(line, _CONTEXT)
         assert (outcome == "too-long") == (len(strip_line_end(line)) > _QUERY_BYTES)
         assert (outcome, reply) in _known_answers(charset, listed)
-        told = headed.answer_line(line, _ASKER)
-        assert told.outcome == outcome
-        _check_lines(told.reply, charset)
-        assert reply in told.reply, "the header and the footer leave the answer as it is"
+        framed = with_header.answer_line(line, _CONTEXT)
+        assert framed.outcome == outcome
+        _check_lines(framed.reply, charset)
+        assert reply in framed.reply, "the header and the footer do not change the answer"
 
 
 @cache
 def _ruips() -> Mapping[tuple[str, bool], tuple[Ruip, Ruip]]:
-    """Two for each charset and for list or no list: one without, and one with a header and a footer."""
+    """For each charset, with and without the list: one without, and one with a header and a footer."""
     return {
         (charset, listed): (
             _ruip(ReplyOptions(charset), listed),
@@ -122,16 +123,16 @@ def _ruip(wording: ReplyOptions, listed: bool) -> Ruip:
 
 @cache
 def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
-    """All that may be answered at all."""
-    people = list(_PEOPLE.list_users(Lookup("", False, _ASKER.client, _ASKER.deadline)))
-    texts = {*_WORDS.items(), ("refused", words.FORWARDING_DENIED)}
-    texts |= {("answered", format_people([person], _ASKER.now, False, _REPLY_BYTES)) for person in people}
-    texts.add(("answered", format_list(people, _ASKER.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
+    """All possible outcomes and answers."""
+    people = list(_PEOPLE.list_users(Lookup("", False, _CONTEXT.client, _CONTEXT.deadline)))
+    texts = {*_MESSAGES.items(), ("refused", words.FORWARDING_DENIED)}
+    texts |= {("answered", format_people([person], _CONTEXT.now, False, _REPLY_BYTES)) for person in people}
+    texts.add(("answered", format_list(people, _CONTEXT.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
     return frozenset((outcome, cut_reply(encode_reply(text, charset), _REPLY_BYTES)) for outcome, text in texts)
 
 
 def reply(raw: bytes) -> None:
-    """``encode_reply``: every line ended and clean, and everything there that can be printed."""
+    """``encode_reply``: every line is terminated and printable, and contains all printable characters of the text."""
     text = _any_text(raw)
     lines = re.split("\r\n|\r|\n", text)
     if lines[-1] == "" and len(lines) > 1:
@@ -141,11 +142,11 @@ def reply(raw: bytes) -> None:
         _check_lines(encoded, charset)
         expected = "".join(f"{_masked(line, charset)}\r\n" for line in lines)
         assert encoded.decode(charset) == expected
-        assert encode_reply(expected, charset) == encoded, "what is clean stays as it is"
+        assert encode_reply(expected, charset) == encoded, "printable text is not changed"
 
 
 def _any_text(raw: bytes) -> str:
-    """Bytes as text, those that are not UTF-8 as lone surrogates."""
+    """Bytes as text; bytes that are not UTF-8 become lone surrogates."""
     return raw.decode(errors="surrogateescape")
 
 
@@ -162,13 +163,13 @@ def _has(charset: str, character: str) -> bool:
 
 
 def _check_lines(encoded: bytes, charset: str) -> None:
-    """RFC 1288 2.2: lines end in CR LF, the last one too, and hold no control character but tab."""
+    """RFC 1288 2.2: all lines end in CR LF, and contain no control character except tab."""
     assert encoded.endswith(CRLF)
     assert not _CONTROL.search(encoded.decode(charset).replace("\r\n", ""))
 
 
 def cut(raw: bytes) -> None:
-    """``cut_reply``, ``read_cut`` and ``mark_cut``; the first byte is the limit, less one."""
+    """``cut_reply``, ``read_cut`` and ``mark_cut``; the first byte is the limit minus one."""
     limit, rest = (raw[0] + 1 if raw else 1), raw[1:]
     for charset in CHARSETS:
         _check_cut_reply(encode_reply(_any_text(rest), charset), charset, limit)
@@ -180,7 +181,7 @@ def cut(raw: bytes) -> None:
 
 def _check_cut_reply(whole: bytes, charset: str, limit: int) -> None:
     shorter = cut_reply(whole, limit)
-    _check_lines(shorter, charset)  # and so no character of UTF-8 is halved
+    _check_lines(shorter, charset)  # so no UTF-8 character is cut
     if len(whole) <= limit:
         assert shorter == whole
         return
@@ -206,7 +207,7 @@ _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[nrt])")
 
 
 def log(raw: bytes) -> None:
-    """The access line and the records of ``logging``: one line each, without anything that moves a terminal."""
+    """The access line and log records: one line each, without characters that a terminal interprets."""
     sent = read_text(strip_line_end(raw))
     quoted = quote_query(raw)
     assert quoted.isascii()
@@ -214,12 +215,12 @@ def log(raw: bytes) -> None:
     assert len(quoted) <= QUERY_CHARACTERS
     kept = json.loads(quoted)
     assert sent.startswith(kept)
-    assert kept == sent or len(quoted) > QUERY_CHARACTERS - 24, "no more is left out than has to be"
-    seen = Access("192.0.2.7", raw, "answered", 5, 0.001)
-    line = _TEXT_LINE.fullmatch(access_text(seen, "full", 0.0))
-    assert line, "nobody can forge a field"
+    assert kept == sent or len(quoted) > QUERY_CHARACTERS - 24, "not cut more than necessary"
+    access = Access("192.0.2.7", raw, "answered", 5, 0.001)
+    line = _TEXT_LINE.fullmatch(access_text(access, "full", 0.0))
+    assert line, "no field can be forged"
     assert line[1] == quoted
-    assert json.loads(access_json(seen, "network", 0.0))["query"] == kept
+    assert json.loads(access_json(access, "network", 0.0))["query"] == kept
     text = _any_text(raw)
     escaped = escape_controls(text)
     assert not _UNPRINTABLE.search(escaped)
@@ -232,13 +233,13 @@ def log(raw: bytes) -> None:
 
 
 _PROBLEM = re.compile(r"(?:(?P<file>/proc/self/fd/[0-9]+):(?P<line>[1-9][0-9]*):(?P<column>[1-9][0-9]*)|--prefix): .+")
-_LINE_ENDS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 takes for one
-# How Python itself complains, of a number or a text; an administrator should not have to read that.
+_LINE_ENDS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # those of YAML 1.1
+# Python's own error messages about numbers and texts, which no message may contain.
 _PYTHON = re.compile("invalid literal|could not convert|Exceeds the limit|codec can't encode|int too large")
 
 
 def config(raw: bytes) -> None:
-    """``read_config``: settings of the types that they promise, or problems with their places; nothing else happens."""
+    """``read_config``: settings of the declared types, or errors with their locations; without side effects."""
     path = _file_with(raw)
     settings = _loaded(path, raw, {})
     if settings is None:
@@ -250,12 +251,12 @@ def config(raw: bytes) -> None:
     for address in settings.listen:
         if isinstance(address, TcpAddress):
             assert parse_listen(str(address)) == address
-            with contextlib.suppress(OSError, UnicodeError):  # which a start reports; the flag keeps it from asking DNS
+            with contextlib.suppress(OSError, UnicodeError):  # reported at start; the flag prevents a DNS query
                 socket.getaddrinfo(address.host or None, address.port, flags=socket.AI_NUMERICHOST)
 
 
 def _file_with(raw: bytes) -> str:
-    """The path of a file with these bytes, which lies in memory, and is gone when the process ends."""
+    """The path of a file in memory with these bytes; it disappears with the process."""
     descriptor = _memory()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, raw, 0)
@@ -268,24 +269,24 @@ def _memory() -> int:
 
 
 def _loaded(path: str, raw: bytes, options: Mapping[str, tuple[str, str]]) -> Settings | None:
-    """The settings, None where there are problems."""
+    """The settings; None if there are errors."""
     try:
-        with watched(), _few_digits():
+        with side_effects_forbidden(), _few_digits():
             settings, warnings = read_config(path, options)
     except ConfigError as error:
-        problems, told = error.problems, str(error)
+        problems, message = error.problems, str(error)
     else:
         _check_problems(warnings, path, raw)
         return settings
     assert problems
-    assert told == "\n".join(problems)
+    assert message == "\n".join(problems)
     _check_problems(problems, path, raw)
     return None
 
 
 @contextlib.contextmanager
 def _few_digits() -> Iterator[None]:
-    """While this lasts, a number has too many digits for Python when it has more than 640, and not 4,300."""
+    """Lower Python's limit of digits in a number from 4,300 to 640 within the block."""
     before = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(sys.int_info.str_digits_check_threshold)
     try:
@@ -295,10 +296,10 @@ def _few_digits() -> Iterator[None]:
 
 
 def _check_problems(problems: tuple[str, ...], path: str, raw: bytes) -> None:
-    """Each is one line with a place in the file, in the order of the file."""
+    """Each is one line with a location in the file, in the order of the file."""
     text = raw.decode(errors="replace")
     last = len(_LINE_ENDS.findall(text)) + 1
-    places = []
+    locations = []
     for problem in problems:
         assert not _UNPRINTABLE.search(problem), problem
         assert not _PYTHON.search(problem), problem
@@ -308,18 +309,18 @@ def _check_problems(problems: tuple[str, ...], path: str, raw: bytes) -> None:
             assert match["file"] == path
             assert int(match["line"]) <= last, problem
             assert int(match["column"]) <= len(text) + 2, problem
-            places.append((int(match["line"]), int(match["column"])))
-    assert places == sorted(places), problems
+            locations.append((int(match["line"]), int(match["column"])))
+    assert locations == sorted(locations), problems
     assert len(set(problems)) == len(problems)
 
 
 def _check_type(value: Any, kind: Any, path: str) -> None:
-    """The value is what the type of its option promises, bounds included."""
+    """The value has the declared type of its option, and is within its bounds."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         _check_type(value, arguments[0], path)
-        if hasattr(arguments[1], "least"):
-            assert arguments[1].least <= value <= arguments[1].most, path
+        if isinstance(arguments[1], Integer | Seconds | Size):
+            assert arguments[1].minimum <= value <= arguments[1].maximum, path
     elif origin is Literal:
         assert any(value == word and type(value) is type(word) for word in arguments), path
     elif kind is Address:
@@ -355,11 +356,11 @@ def _is_type(value: Any, kind: Any, path: str) -> bool:
     return True
 
 
-class TouchedError(AssertionError):
-    """Reading a configuration did something to the machine, or asked the network."""
+class SideEffectError(AssertionError):
+    """Reading a configuration changed something on the machine, or used the network."""
 
 
-_watched_thread: int | None = None
+_guarded_thread: int | None = None
 _READING = ("os.listdir", "os.scandir", "os.getxattr", "os.listxattr")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DOING = (
@@ -377,38 +378,38 @@ _DOING = (
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watched_thread is None or _watched_thread != threading.get_ident():
+    if _guarded_thread is None or _guarded_thread != threading.get_ident():
         return
     opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
     if opened or (event.startswith(_DOING) and event not in _READING):
-        raise TouchedError(f"{event}{arguments}")
+        raise SideEffectError(f"{event}{arguments}")
 
 
 @cache
 def _install_audit() -> None:
-    sys.addaudithook(_audit)  # for good: Python has no way to take one out again
+    sys.addaudithook(_audit)  # permanently: Python cannot remove an audit hook
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """While this lasts, what the thread does to files, sockets, processes or itself raises TouchedError."""
-    global _watched_thread
+def side_effects_forbidden() -> Iterator[None]:
+    """Within the block, changes of files, and any use of sockets or processes, raise SideEffectError in this thread."""
+    global _guarded_thread
     _install_audit()
-    compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a module's cache is no finding
-    _watched_thread = threading.get_ident()
+    compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # bytecode caches do not count
+    _guarded_thread = threading.get_ident()
     try:
         yield
     finally:
-        _watched_thread = None
+        _guarded_thread = None
         sys.dont_write_bytecode = compiled
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function that raises where something does not hold, the most bytes that it gets, and its share of the time."""
+    """A function that raises if a property is violated, the maximal length of its input, and its share of the time."""
 
     check: Callable[[bytes], None]
-    most: int
+    max_bytes: int
     share: int = 1
 
 
