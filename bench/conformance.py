@@ -109,7 +109,7 @@ def document(judged: Sequence[tuple[Deployment, Sequence[Finding]]], missing: Se
         missing="".join(f"\n{line}.\n" for line in missing),
     )
     titles = [deployment.title for deployment, _ in judged]
-    lines = [("clause", "§", "level", "test", *titles), ("---",) * (4 + len(titles))]
+    lines = [("clause", "§", "level", "requirement", *titles), ("---",) * (4 + len(titles))]
     for findings in zip(*(result for _, result in judged), strict=True):
         clause = findings[0].clause
         lines.append((clause.number, clause.section, clause.level, clause.requirement, *map(_verdict, findings)))
