@@ -1,1 +1,1 @@
-"""RFC 1288, clause by clause: each test is named by the number that its clause has in docs/rfc1288.md."""
+"""RFC 1288, clause by clause: the name of each test has the number of its clause in docs/rfc1288.md."""

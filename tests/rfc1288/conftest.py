@@ -1,4 +1,4 @@
-"""One fingerd for most clauses. Who asks it from which address of loopback is under which rule is written here."""
+"""One fingerd for most clauses. The policy has a rule for each of some loopback addresses."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ OPEN, SHIPPED, OFFICE_A, OFFICE_B, MINIMAL, UNIQUE, EXACT, LISTED = (f"127.0.1.{
 
 CONFIG = f"""
 listen: "127.0.0.1:0"
-backend: {{type: colony}}
+backend: {{type: examples}}
 policy:
   - {{from: {OPEN}, show: everything, list: true, match: name}}
   - {{from: {OFFICE_A}, show: [name, office, office_phone, home_phone, sessions, last_login], list: true}}
@@ -27,9 +27,9 @@ limits: {{read_seconds: 2, per_client: 500}}
 log: {{to: stderr}}
 """
 
-# A backend of another package, as the people of RFC 1288 section 4 need one who are logged in.
-COLONY = '''\
-"""``type: colony``: the people in the examples of RFC 1288, some of them logged in."""
+# A backend in another package, because the people in the examples of RFC 1288 section 4 have sessions.
+BACKEND = '''\
+"""``type: examples``: the people in the examples of RFC 1288, some of them with sessions."""
 
 import time
 from dataclasses import dataclass
@@ -72,36 +72,36 @@ def people():
 
 
 @dataclass(frozen=True)
-class Colony(Backend):
+class Examples(Backend):
     searches_names = True
 
-    def find(self, ask):
-        name = ask.username
-        return [each for each in people() if each.login == name or (ask.by_name and each.matches_name(name))]
+    def find(self, lookup):
+        name = lookup.username
+        return [each for each in people() if each.login == name or (lookup.by_name and each.matches_name(name))]
 
-    def list_users(self, ask):
+    def list_users(self, lookup):
         return (each for each in people() if each.sessions)
 '''
 
 
 @pytest.fixture(scope="session")
-def colony(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A fingerd that knows the people of the RFC's examples, each rule for an address of its own."""
-    folder = tmp_path_factory.mktemp("colony")
-    info = folder / "fingerd_colony-1.dist-info"
+def rfc_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A fingerd with the people of the RFC's examples, and a rule for each of the addresses above."""
+    directory = tmp_path_factory.mktemp("examples")
+    info = directory / "fingerd_examples-1.dist-info"
     info.mkdir()
-    (folder / "fingerd_colony.py").write_text(COLONY)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-colony\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[fingerd.backends]\ncolony = fingerd_colony:Colony\n")
-    (folder / "fingerd.yaml").write_text(CONFIG)
-    path = os.pathsep.join(filter(None, (str(ROOT), str(folder), os.environ.get("PYTHONPATH"))))
-    daemon = Daemon(folder / "fingerd.yaml", inside=("env", f"PYTHONPATH={path}", "TZ=UTC"))
+    (directory / "fingerd_examples.py").write_text(BACKEND)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fingerd-examples\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[fingerd.backends]\nexamples = fingerd_examples:Examples\n")
+    (directory / "fingerd.yaml").write_text(CONFIG)
+    path = os.pathsep.join(filter(None, (str(ROOT), str(directory), os.environ.get("PYTHONPATH"))))
+    daemon = Daemon(directory / "fingerd.yaml", inside=("env", f"PYTHONPATH={path}", "TZ=UTC"))
     yield daemon
     daemon.stop()
 
 
 def check(path: Path) -> str:
-    """What ``fingerd --check`` says of a configuration that can be used."""
+    """The output of ``fingerd --check`` for a valid configuration."""
     done = subprocess.run(
         [*FINGERD, "-c", str(path), "--check"], capture_output=True, text=True, check=False, timeout=TIMEOUT
     )

@@ -1,4 +1,4 @@
-"""Three hosts with a network between them, as RFC 1288 4.4 has them: each asks the next one. Needs root."""
+"""Three hosts on a network, as in RFC 1288 4.4; each forwards queries to the next one. Needs root."""
 
 import re
 import subprocess
@@ -28,8 +28,8 @@ log: {{to: stderr}}
 PILOT = "[math.rutgers.edu, parrot.example.org, inside.example.org, 10.88.2.0/24]"
 HEDRICK = '{hedrick: {name: Charles Hedrick, office: 484 Hill, office_phone: x3088, plan: ""}}'
 
-# Says what the file `answer` holds, and as soon as there is no file `hold`, what `rest` holds, and closes; writes down
-# what it is asked.
+# Sends the file `answer`; once the file `hold` does not exist, sends the file `rest` and closes. Writes the query to
+# the file `asked`.
 PARROT = """
 import os, socket, sys, time
 os.chdir(sys.argv[1])
@@ -61,10 +61,10 @@ with socket.create_connection(("127.0.0.1", 79), 10) as client:
 
 
 class Network:
-    """dimacs asks pilot, pilot asks math and parrot, which are one machine."""
+    """dimacs forwards to pilot, and pilot to math and parrot, which are two addresses of one host."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.hosts: list[Machine] = []
         self.daemons: list[Daemon] = []
         self.parrot: subprocess.Popen[bytes] | None = None
@@ -75,11 +75,11 @@ class Network:
             raise
 
     def _start(self) -> None:
-        names = self.folder / "hosts"
+        names = self.directory / "hosts"
         names.write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for address, name in NAMES.items()))
         for number in range(3):
-            (self.folder / str(number)).mkdir()
-            self.hosts.append(Machine(self.folder / str(number)))
+            (self.directory / str(number)).mkdir()
+            self.hosts.append(Machine(self.directory / str(number)))
             assert self.hosts[-1].run("mount", "--bind", str(names), "/etc/hosts").returncode == 0
         dimacs, pilot, math = self.hosts
         _link(dimacs, pilot, ("10.88.1.1",), ("10.88.1.2",))
@@ -87,40 +87,40 @@ class Network:
         self._serve(math, ("10.88.2.3:79",), "false", HEDRICK)
         self._serve(pilot, ("127.0.0.1:79", "10.88.1.2:79"), PILOT)
         self._serve(dimacs, ("127.0.0.1:79",), "[pilot.njin.net, 10.88.0.0/16]")
-        self.say(b"here\r\n")
-        self.parrot = math.start(sys.executable, "-I", "-S", "-c", PARROT, str(self.folder))
+        self.set_answer(b"here\r\n")
+        self.parrot = math.start(sys.executable, "-I", "-S", "-c", PARROT, str(self.directory))
         wait_until(lambda: b"here" in self.ask(1, b"a@parrot.example.org\r\n"))
 
     def _serve(self, host: Machine, addresses: Sequence[str], forward: str, users: str = "{}") -> None:
-        path = self.folder / f"{len(self.daemons)}.yaml"
+        path = self.directory / f"{len(self.daemons)}.yaml"
         path.write_text(CONFIG.format(users=users, addresses='", "'.join(addresses), forward=forward))
         self.daemons.append(Daemon(path, inside=host.inside))
 
-    def say(self, answer: bytes, rest: bytes = b"") -> None:
-        """Let parrot give this answer from now on, and the rest of it after it was held."""
-        (self.folder / "answer").write_bytes(answer)
-        (self.folder / "rest").write_bytes(rest)
+    def set_answer(self, answer: bytes, rest: bytes = b"") -> None:
+        """Set the answer of parrot, and its rest, which is sent after `hold` is removed."""
+        (self.directory / "answer").write_bytes(answer)
+        (self.directory / "rest").write_bytes(rest)
 
-    def asked(self) -> bytes:
-        """What parrot was asked last."""
-        path = self.folder / "asked"
+    def last_query(self) -> bytes:
+        """The last query that parrot received."""
+        path = self.directory / "asked"
         wait_until(path.exists)
         asked = path.read_bytes()
         path.unlink()
         return asked
 
     def ask(self, number: int, query: bytes) -> bytes:
-        """What a client on that host is told by the host's own RUIP."""
+        """The answer of a host's own RUIP to a client on that host."""
         with self.client(number, query) as client:
             return client.communicate(timeout=TIMEOUT)[0]
 
     def client(self, number: int, query: bytes) -> "subprocess.Popen[bytes]":
-        """The same, going on."""
+        """A client on a host that prints the answer as it arrives."""
         command = (sys.executable, "-I", "-S", "-c", CLIENT, query.hex())
         return subprocess.Popen([*self.hosts[number].inside, *command], stdout=subprocess.PIPE, cwd="/")
 
     def close(self) -> None:
-        """End all of it."""
+        """Stop all processes and hosts."""
         if self.parrot:
             self.parrot.kill()
             self.parrot.wait()

@@ -1,4 +1,4 @@
-"""RFC 1288 2.1, and what 1.4 says has changed: from the connection to its close."""
+"""RFC 1288 2.1, and the changes of 1.4: from the connection to its close."""
 
 import socket
 import sys
@@ -27,36 +27,36 @@ def test_r01_port_79_is_the_default(host: Machine, tmp_path: Path) -> None:
             daemon.terminate()
 
 
-def test_r02_one_line_is_the_query_and_what_follows_is_ignored(colony: Daemon) -> None:
-    alone = colony.ask(b"surak\r\n")
+def test_r02_one_line_is_the_query_and_what_follows_is_ignored(rfc_daemon: Daemon) -> None:
+    alone = rfc_daemon.ask(b"surak\r\n")
     assert b"Ron Surak" in alone
-    assert colony.ask(b"surak\r\nspinner\r\n") == alone
-    assert colony.ask(b"surak\r\n" + b"\xff\0\x1b" * 1000) == alone
+    assert rfc_daemon.ask(b"surak\r\nspinner\r\n") == alone
+    assert rfc_daemon.ask(b"surak\r\n" + b"\xff\0\x1b" * 1000) == alone
 
 
-def test_r03_the_server_initiates_the_close(colony: Daemon) -> None:
-    with colony.connect() as client:
+def test_r03_the_server_initiates_the_close(rfc_daemon: Daemon) -> None:
+    with rfc_daemon.connect() as client:
         client.sendall(b"surak\r\n")
-        assert hear(client).endswith(b"\r\n")  # up to the server's FIN, before any of ours
+        assert hear(client).endswith(b"\r\n")  # up to the server's FIN, before the client sends one
 
 
 @pytest.mark.parametrize("size", [1, 5_000, 200_000])
-def test_r03_its_close_never_costs_a_client_the_answer(colony: Daemon, size: int) -> None:
-    with colony.connect() as client:
+def test_r03_its_close_never_costs_a_client_the_answer(rfc_daemon: Daemon, size: int) -> None:
+    with rfc_daemon.connect() as client:
         client.sendall(b"surak\r\n" + b"x" * size)
-        time.sleep(0.05)  # a reset, were there one, would come before the answer is read
-        assert hear(client) == colony.ask(b"surak\r\n")
-        client.shutdown(socket.SHUT_WR)  # then the client closes its end, which nobody resets
+        time.sleep(0.05)  # time for a reset to arrive before the answer is read
+        assert hear(client) == rfc_daemon.ask(b"surak\r\n")
+        client.shutdown(socket.SHUT_WR)  # the client's close is not reset either
         client.settimeout(TIMEOUT)
         assert client.recv(1) == b""
 
 
-def test_r04_what_rfc_1196_clients_send_is_understood(colony: Daemon) -> None:
-    assert colony.ask(b"pirmann /W\r\n") == colony.ask(b"/W pirmann\r\n")
+def test_r04_what_rfc_1196_clients_send_is_understood(rfc_daemon: Daemon) -> None:
+    assert rfc_daemon.ask(b"pirmann /W\r\n") == rfc_daemon.ask(b"/W pirmann\r\n")
 
 
-def test_r12_slash_w_comes_first(colony: Daemon) -> None:
-    from_first = colony.ask(b"/W rinehart\r\n", source="127.0.1.1")
+def test_r12_slash_w_comes_first(rfc_daemon: Daemon) -> None:
+    from_first = rfc_daemon.ask(b"/W rinehart\r\n", source="127.0.1.1")
     assert b"/u1/rinehart" in from_first
-    assert b"/u1/rinehart" not in colony.ask(b"rinehart\r\n", source="127.0.1.1")
-    assert colony.ask(b"rin/Wehart\r\n", SHIPPED) == b"No such user\r\n"
+    assert b"/u1/rinehart" not in rfc_daemon.ask(b"rinehart\r\n", source="127.0.1.1")
+    assert rfc_daemon.ask(b"rin/Wehart\r\n", SHIPPED) == b"No such user\r\n"

@@ -1,4 +1,4 @@
-"""RFC 1288 2.2: CR LF at the end of every line, and characters beyond ASCII that are meant."""
+"""RFC 1288 2.2: CR LF at the end of every line, and international characters."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ policy: [{from: any, list: true}]
 
 
 def lines(answer: bytes) -> list[bytes]:
-    """The lines of an answer, each of which CR LF ends, and nothing else."""
+    """The lines of an answer, all of which must end in CR LF."""
     assert answer.endswith(b"\r\n")
     assert b"\n" not in answer.replace(b"\r\n", b"")
     assert b"\r" not in answer.replace(b"\r\n", b"")
@@ -44,9 +44,9 @@ def lines(answer: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: ascii(query[:12]))
-def test_r05_every_line_ends_with_crlf(colony: Daemon, query: bytes) -> None:
-    assert lines(colony.ask(query))
-    assert lines(colony.ask(query, source=OPEN))
+def test_r05_every_line_ends_with_crlf(rfc_daemon: Daemon, query: bytes) -> None:
+    assert lines(rfc_daemon.ask(query))
+    assert lines(rfc_daemon.ask(query, source=OPEN))
 
 
 def test_r05_so_it_is_whatever_the_text_was_ended_by(start: Start) -> None:
@@ -66,9 +66,9 @@ def test_r05_so_it_is_for_a_program_and_for_a_file(start: Start, tmp_path: Path)
     assert lines(folder.ask(b"zoe\r\n"))[-3:] == [b"a", b"b", b"c"]
 
 
-def test_r06_bytes_above_127_are_international_text(colony: Daemon, start: Start) -> None:
-    assert "Zoë Çherniss".encode() in colony.ask(b"cherniss\r\n")
-    assert "Grüße".encode() in colony.ask(b"cherniss\r\n")
+def test_r06_bytes_above_127_are_international_text(rfc_daemon: Daemon, start: Start) -> None:
+    assert "Zoë Çherniss".encode() in rfc_daemon.ask(b"cherniss\r\n")
+    assert "Grüße".encode() in rfc_daemon.ask(b"cherniss\r\n")
     for charset, name in (("latin-1", "Zoë".encode("latin-1")), ("ascii", b"Zo?")):
         daemon = start(
             f'listen: "127.0.0.1:0"\nreply: {{charset: {charset}}}\nbackend: {{type: static, users: {{zoe: Zoë}}}}\n'

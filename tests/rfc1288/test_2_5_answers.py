@@ -1,4 +1,4 @@
-"""RFC 1288 2.5, 3.2.2 and 3.2.6: what is told of all who are online, of one user, and by vending machines."""
+"""RFC 1288 2.5, 3.2.2 and 3.2.6: the user list, queries for a user, and vending machines."""
 
 import re
 from pathlib import Path
@@ -28,39 +28,39 @@ policy: [{from: any, list: true}]
 """
 
 
-def told(daemon: Daemon, query: str, source: str = SHIPPED) -> str:
-    """The answer, as a text with the line ends of Unix."""
+def ask_text(daemon: Daemon, query: str, source: str = SHIPPED) -> str:
+    """The answer as text, with LF as line end."""
     return daemon.ask(query.encode() + b"\r\n", source=source).decode().replace("\r\n", "\n")
 
 
-def test_r23_answers_are_for_people_to_read(colony: Daemon) -> None:
+def test_r23_answers_are_for_people_to_read(rfc_daemon: Daemon) -> None:
     for user in EVERYBODY:
-        answer = told(colony, user)
+        answer = ask_text(rfc_daemon, user)
         assert all(len(line) < 80 for line in answer.splitlines())
-        assert re.search(r"\w+: \S", answer)  # a word says what each thing is
+        assert re.search(r"\w+: \S", answer)  # each value has a label
 
 
-def test_r24_the_list_is_answered_or_refused(colony: Daemon) -> None:
-    assert "rinehart" in told(colony, "", OPEN)
-    assert told(colony, "", SHIPPED) == "Finger online user list denied\n"
-    assert told(colony, "/W", SHIPPED) == "Finger online user list denied\n"
+def test_r24_the_list_is_answered_or_refused(rfc_daemon: Daemon) -> None:
+    assert "rinehart" in ask_text(rfc_daemon, "", OPEN)
+    assert ask_text(rfc_daemon, "", SHIPPED) == "Finger online user list denied\n"
+    assert ask_text(rfc_daemon, "/W", SHIPPED) == "Finger online user list denied\n"
 
 
 @pytest.mark.parametrize("source", [OPEN, OFFICE_A, OFFICE_B, MINIMAL])
-def test_r25_the_list_tells_full_names(colony: Daemon, source: str) -> None:
-    answer = told(colony, "", source)
+def test_r25_the_list_tells_full_names(rfc_daemon: Daemon, source: str) -> None:
+    answer = ask_text(rfc_daemon, "", source)
     for name in ONLINE.values():
         assert name in answer
 
 
-def test_r26_the_list_may_tell_the_terminal_the_office_the_telephone_the_job_and_idle_times(colony: Daemon) -> None:
-    rows = told(colony, "", OPEN).splitlines()
+def test_r26_the_list_may_tell_the_terminal_the_office_the_telephone_the_job_and_idle_times(rfc_daemon: Daemon) -> None:
+    rows = ask_text(rfc_daemon, "", OPEN).splitlines()
     (row,) = (row for row in rows if row.startswith("rinehart"))
     for atom in ("p0", "1:11", "019 Hill", "x3166", "Operations"):
         assert atom in row
     (row,) = (row for row in rows if row.startswith("rapatel"))
     assert "monster.example.org" in row
-    least = told(colony, "", MINIMAL)
+    least = ask_text(rfc_daemon, "", MINIMAL)
     for atom in ("rinehart", "p0", "1:11", "019 Hill", "x3166", "Operations", "monster"):
         assert atom not in least
 
@@ -71,7 +71,7 @@ def test_r27_the_list_is_turned_on_and_off_by_the_administrator(start: Start) ->
             f'listen: "127.0.0.1:0"\npolicy: [{{from: any, list: {option}}}]\n'
             "backend: {type: static, users: {zoe: {name: Zoe}}}\n"
         )
-        assert told(daemon, "").startswith(answer)
+        assert ask_text(daemon, "").startswith(answer)
 
 
 def test_r28_the_refusal_is_in_the_words_of_the_rfc_and_the_default(start: Start) -> None:
@@ -79,21 +79,21 @@ def test_r28_the_refusal_is_in_the_words_of_the_rfc_and_the_default(start: Start
     assert daemon.ask(b"\r\n") == b"Finger online user list denied\r\n"
 
 
-def test_r29_a_query_for_a_user_is_answered_in_depth(colony: Daemon) -> None:
-    assert len(told(colony, "rinehart", SHIPPED).splitlines()) > 4
-    assert told(colony, "absent", SHIPPED) == "No such user\n"
+def test_r29_a_query_for_a_user_is_answered_in_depth(rfc_daemon: Daemon) -> None:
+    assert len(ask_text(rfc_daemon, "rinehart", SHIPPED).splitlines()) > 4
+    assert ask_text(rfc_daemon, "absent", SHIPPED) == "No such user\n"
 
 
 @pytest.mark.parametrize("source", [OPEN, SHIPPED, OFFICE_A, OFFICE_B, MINIMAL, UNIQUE, EXACT])
-def test_r30_every_answer_about_a_user_tells_the_full_name(colony: Daemon, source: str) -> None:
+def test_r30_every_answer_about_a_user_tells_the_full_name(rfc_daemon: Daemon, source: str) -> None:
     for user, name in EVERYBODY.items():
-        assert name in told(colony, user, source)
-        assert name in told(colony, f"/W {user}", source)
+        assert name in ask_text(rfc_daemon, user, source)
+        assert name in ask_text(rfc_daemon, f"/W {user}", source)
 
 
 def test_r30_whoever_has_no_full_name_is_told_by_the_login(start: Start) -> None:
     daemon = start('listen: "127.0.0.1:0"\nbackend: {type: static, users: {zoe: {office: Kiln house}}}\n')
-    assert "In real life: zoe" in told(daemon, "zoe")
+    assert "In real life: zoe" in ask_text(daemon, "zoe")
 
 
 def test_r30_a_rule_that_hides_the_full_name_is_warned_of(tmp_path: Path) -> None:
@@ -103,26 +103,26 @@ def test_r30_a_rule_that_hides_the_full_name_is_warned_of(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("source", [OPEN, OFFICE_A, OFFICE_B, MINIMAL, LISTED])
-def test_r31_what_the_list_tells_of_a_user_an_answer_about_the_user_tells_too(colony: Daemon, source: str) -> None:
+def test_r31_what_the_list_tells_of_a_user_an_answer_about_the_user_tells_too(rfc_daemon: Daemon, source: str) -> None:
     cells = "p0 p1 p3 p7 1:11 4d Hill Psychol x3166 x3074 x2287 Operations monster.example.org"
-    rows = told(colony, "", source).splitlines()[1:]
+    rows = ask_text(rfc_daemon, "", source).splitlines()[1:]
     assert len(rows) == len(ONLINE)
     for user, name in ONLINE.items():
         (row,) = (row for row in rows if name in row)
-        answer = told(colony, user, source)
+        answer = ask_text(rfc_daemon, user, source)
         for cell in (name, user, *cells.split()):
             assert cell in answer or cell not in row
         assert (" on p" in answer) == (" p" in row)  # and since when, in words
 
 
-def test_r32_an_answer_may_tell_offices_telephones_the_login_and_the_plan(colony: Daemon) -> None:
-    answer = told(colony, "pirmann", OPEN)
+def test_r32_an_answer_may_tell_offices_telephones_the_login_and_the_plan(rfc_daemon: Daemon) -> None:
+    answer = ask_text(rfc_daemon, "pirmann", OPEN)
     for atom in ("016 Hill", "x2443", "989-8482", "Last login", "on ttyp0 from romulus.rutgers.", "Work Schedule"):
         assert atom in answer
-    assert "Not logged in." in told(colony, "spinner", OPEN)
-    assert "Never logged in." in told(colony, "etter", OPEN)
-    assert "On since" in told(colony, "rinehart", OPEN)
-    assert told(colony, "pirmann", MINIMAL) == "In real life: David Pirmann\n"
+    assert "Not logged in." in ask_text(rfc_daemon, "spinner", OPEN)
+    assert "Never logged in." in ask_text(rfc_daemon, "etter", OPEN)
+    assert "On since" in ask_text(rfc_daemon, "rinehart", OPEN)
+    assert ask_text(rfc_daemon, "pirmann", MINIMAL) == "In real life: David Pirmann\n"
 
 
 def test_r33_the_user_information_file_is_in_some_common_area_and_can_be_turned_off(
@@ -132,15 +132,15 @@ def test_r33_the_user_information_file_is_in_some_common_area_and_can_be_turned_
     people.mkdir()
     (people / "zoe.txt").write_text("Gone to the kiln.\n")
     config = f'listen: "127.0.0.1:0"\nbackend: {{type: files, folder: {people}}}\npolicy: [{{from: any, show: %s}}]\n'
-    assert "Gone to the kiln." in told(start(config % "[name, plan]"), "zoe")
-    off = told(start(config % "[name, login]"), "zoe")
+    assert "Gone to the kiln." in ask_text(start(config % "[name, plan]"), "zoe")
+    off = ask_text(start(config % "[name, login]"), "zoe")
     assert "zoe" in off
     assert "lan" not in off
 
 
 def test_r34_a_program_can_answer(start: Start) -> None:
     daemon = start('listen: "127.0.0.1:0"\nbackend: {type: command, argv: [printf, "%s is well", "{user}"]}\n')
-    assert told(daemon, "zoe") == "zoe is well\n"
+    assert ask_text(daemon, "zoe") == "zoe is well\n"
 
 
 def test_r35_no_program_of_a_user_is_run_unless_the_administrator_names_it(start: Start, tmp_path: Path) -> None:
@@ -151,47 +151,47 @@ def test_r35_no_program_of_a_user_is_run_unless_the_administrator_names_it(start
         (folder / name).write_text(f"#!/bin/sh\ntouch {ran}\n")
         (folder / name).chmod(0o755)
     daemon = start(f'listen: "127.0.0.1:0"\nbackend: {{type: files, folder: {tmp_path}/people}}\n')
-    assert f"touch {ran}" in told(daemon, "/W zoe")  # as the text that it is
+    assert f"touch {ran}" in ask_text(daemon, "/W zoe")  # as the text that it is
     assert not ran.exists()
 
 
-def test_r36_a_login_is_a_name(colony: Daemon) -> None:
+def test_r36_a_login_is_a_name(rfc_daemon: Daemon) -> None:
     for source in (OPEN, SHIPPED, UNIQUE, EXACT):
         for user, name in EVERYBODY.items():
-            assert name in told(colony, user, source)
+            assert name in ask_text(rfc_daemon, user, source)
 
 
-def test_r37_the_administrator_decides_what_becomes_of_an_ambiguous_name(colony: Daemon) -> None:
-    assert told(colony, "ron", OPEN).count("In real life: Ron") == 3
-    assert told(colony, "ron", UNIQUE) == "Ambiguous name, ask for a login\n"
-    assert told(colony, "ron", EXACT) == "No such user\n"
-    assert "Ron Surak" in told(colony, "surak", UNIQUE)
+def test_r37_the_administrator_decides_what_becomes_of_an_ambiguous_name(rfc_daemon: Daemon) -> None:
+    assert ask_text(rfc_daemon, "ron", OPEN).count("In real life: Ron") == 3
+    assert ask_text(rfc_daemon, "ron", UNIQUE) == "Ambiguous name, ask for a login\n"
+    assert ask_text(rfc_daemon, "ron", EXACT) == "No such user\n"
+    assert "Ron Surak" in ask_text(rfc_daemon, "surak", UNIQUE)
 
 
-def test_r38_slash_w_asks_for_more_and_is_never_an_error(colony: Daemon) -> None:
-    short, long = told(colony, "rinehart", OPEN), told(colony, "/W rinehart", OPEN)
+def test_r38_slash_w_asks_for_more_and_is_never_an_error(rfc_daemon: Daemon) -> None:
+    short, long = ask_text(rfc_daemon, "rinehart", OPEN), ask_text(rfc_daemon, "/W rinehart", OPEN)
     assert "/bin/tcsh" not in short
     assert "/bin/tcsh" in long
     assert set(short.splitlines()) <= set(long.splitlines())
-    assert told(colony, "/W absent") == told(colony, "absent")
-    assert told(colony, "/W zoe@host") == told(colony, "zoe@host")
+    assert ask_text(rfc_daemon, "/W absent") == ask_text(rfc_daemon, "absent")
+    assert ask_text(rfc_daemon, "/W zoe@host") == ask_text(rfc_daemon, "zoe@host")
 
 
 def test_r39_a_vending_machine_lists_what_can_be_had(start: Start) -> None:
-    answer = told(start(MACHINE), "")
+    answer = ask_text(start(MACHINE), "")
     assert "tea     2 left, 0.50 each" in answer
     assert "crisps  sold out" in answer
 
 
 def test_r40_a_vending_machine_counts_what_is_in_a_slot(start: Start) -> None:
     machine = start(MACHINE)
-    assert "Count: 2" in told(machine, "tea")
-    assert "Count: sold out" in told(machine, "crisps")
+    assert "Count: 2" in ask_text(machine, "tea")
+    assert "Count: sold out" in ask_text(machine, "crisps")
 
 
 def test_r41_a_vending_machine_never_eats_money(start: Start) -> None:
     machine = start(MACHINE)
-    before = told(machine, "tea")
+    before = ask_text(machine, "tea")
     for coin in ("tea 0.50", "/W tea", "0.50", "tea@0.50"):
-        told(machine, coin)
-    assert told(machine, "tea") == before
+        ask_text(machine, coin)
+    assert ask_text(machine, "tea") == before

@@ -1,4 +1,4 @@
-"""RFC 1288 3.3, and 2.3 as far as it is about clients: what pyfinger sends, and what it lets through to a terminal."""
+"""RFC 1288 3.3, and the part of 2.3 about clients: the queries of pyfinger, and its filter for terminals."""
 
 import os
 import socket
@@ -8,11 +8,11 @@ import threading
 
 from tests.helpers.daemons import TIMEOUT, hear
 
-EVIL = b"\x1b]0;title\x07 tab\there \x9b31m \xff caf\xc3\xa9 \x00\x08\x7f.\r\nsecond line\nthird\r\n"
+UNPRINTABLE = b"\x1b]0;title\x07 tab\there \x9b31m \xff caf\xc3\xa9 \x00\x08\x7f.\r\nsecond line\nthird\r\n"
 
 
-def pyfinger(said: bytes, *options: str, target: str = "zoe@127.0.0.1", **environment: str) -> tuple[bytes, bytes]:
-    """What the program shows of an answer, and what it has sent for it."""
+def pyfinger(reply: bytes, *options: str, target: str = "zoe@127.0.0.1", **environment: str) -> tuple[bytes, bytes]:
+    """The output of pyfinger for an answer, and the query that it sent."""
     sent: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(TIMEOUT)
@@ -22,7 +22,7 @@ def pyfinger(said: bytes, *options: str, target: str = "zoe@127.0.0.1", **enviro
             with client:
                 client.settimeout(TIMEOUT)
                 sent.append(client.recv(4096))
-                client.sendall(said)
+                client.sendall(reply)
                 client.shutdown(socket.SHUT_WR)
                 hear(client)
 
@@ -41,7 +41,7 @@ def pyfinger(said: bytes, *options: str, target: str = "zoe@127.0.0.1", **enviro
 
 
 def printable(shown: bytes) -> bool:
-    """Whether there is nothing but what RFC 1288 3.3 lets through by default: 32 to 126, tabs and line ends."""
+    """Whether all characters are those of the default of RFC 1288 3.3: 32 to 126, tabs and line ends."""
     return set(shown) <= {*range(32, 127), *b"\t\r\n"}
 
 
@@ -53,24 +53,24 @@ def test_r10_the_host_of_the_command_line_is_not_in_the_query() -> None:
 
 
 def test_r50_unprintable_characters_are_filtered_by_default() -> None:
-    shown, _ = pyfinger(EVIL)
+    shown, _ = pyfinger(UNPRINTABLE)
     assert printable(shown)
     for text in (b"tab\there", b"31m", b"caf", b"second line", b"third"):
         assert text in shown
 
 
 def test_r51_two_options_let_control_and_international_characters_through() -> None:
-    controls, _ = pyfinger(EVIL, "--controls")
+    controls, _ = pyfinger(UNPRINTABLE, "--controls")
     assert b"\x1b]0;title\x07" in controls
     assert not any(byte > 126 for byte in controls)
-    international, _ = pyfinger(EVIL, "--international")
+    international, _ = pyfinger(UNPRINTABLE, "--international")
     assert "café".encode() in international
     assert not set(international) & {*range(9), *range(14, 32)}
-    both, _ = pyfinger(EVIL, "--controls", "--international")
+    both, _ = pyfinger(UNPRINTABLE, "--controls", "--international")
     assert b"\x1b]0;title\x07" in both
     assert "café".encode() in both
 
 
 def test_r52_a_global_environment_variable_lets_international_characters_through_for_all() -> None:
-    assert "café".encode() in pyfinger(EVIL, PYFINGER_INTERNATIONAL="1")[0]
-    assert printable(pyfinger(EVIL, PYFINGER_INTERNATIONAL="0")[0])
+    assert "café".encode() in pyfinger(UNPRINTABLE, PYFINGER_INTERNATIONAL="1")[0]
+    assert printable(pyfinger(UNPRINTABLE, PYFINGER_INTERNATIONAL="0")[0])

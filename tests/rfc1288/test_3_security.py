@@ -1,4 +1,4 @@
-"""RFC 1288 3.1 and 3.2: what the server stands, what it tells to whom, and what it writes down."""
+"""RFC 1288 3.1 and 3.2: malformed input, what is shown to which client, and the log."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MALFORMED = {
     "escape": (b"\x1b]0;title\x07\r\n", b"Malformed query\r\n"),
     "C1": ("sur\x9bak\r\n".encode(), b"Malformed query\r\n"),
     "no host": (b"surak@\r\n", b"Malformed query\r\n"),
-    "blank in a host": (b"surak@a b\r\n", b"Malformed query\r\n"),
+    "space in a host": (b"surak@a b\r\n", b"Malformed query\r\n"),
     "too long": (b"x" * 1100 + b"\r\n", b"Query too long\r\n"),
     "much too long": (b"x" * 300_000, b"Query too long\r\n"),
     "TLS": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(range(11, 200)) + b"\r\n", b"Malformed query\r\n"),
@@ -41,27 +41,27 @@ esac
 """
 
 
-def test_r42_a_volley_of_garbage_changes_nothing(colony: Daemon) -> None:
-    before = colony.ask(b"surak\r\n")
+def test_r42_a_volley_of_garbage_changes_nothing(rfc_daemon: Daemon) -> None:
+    before = rfc_daemon.ask(b"surak\r\n")
     for number in range(60):
-        assert ask(colony.address, os.urandom(1 + number * 20) + b"\n").endswith(b"\r\n")
-    assert colony.ask(b"surak\r\n") == before
-    assert colony.process.poll() is None
+        assert ask(rfc_daemon.address, os.urandom(1 + number * 20) + b"\n").endswith(b"\r\n")
+    assert rfc_daemon.ask(b"surak\r\n") == before
+    assert rfc_daemon.process.poll() is None
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_r43_malformed_input_gets_fixed_words(colony: Daemon, what: str) -> None:
+def test_r43_malformed_input_gets_fixed_words(rfc_daemon: Daemon, what: str) -> None:
     query, answer = MALFORMED[what]
-    assert colony.ask(query) == answer
-    assert b"Ron Surak" in colony.ask(b"surak\r\n")
+    assert rfc_daemon.ask(query) == answer
+    assert b"Ron Surak" in rfc_daemon.ask(b"surak\r\n")
 
 
-def test_r43_who_is_slow_or_silent_is_closed_while_others_are_answered(colony: Daemon) -> None:
+def test_r43_who_is_slow_or_silent_is_closed_while_others_are_answered(rfc_daemon: Daemon) -> None:
     started = time.monotonic()
-    with colony.connect() as silent, colony.connect() as dripping:
+    with rfc_daemon.connect() as silent, rfc_daemon.connect() as dripping:
         while time.monotonic() - started < 1:
             dripping.sendall(b"x")
-            assert b"Ron Surak" in colony.ask(b"surak\r\n")
+            assert b"Ron Surak" in rfc_daemon.ask(b"surak\r\n")
             time.sleep(0.2)
         silent.settimeout(TIMEOUT)
         assert hear(silent) == b""  # after read_seconds, 2 here
@@ -87,9 +87,9 @@ def test_r44_the_administrator_sees_beforehand_what_each_client_would_be_told(st
             assert shown == daemon.ask(line.encode() + b"\r\n", source=source)
 
 
-def test_r45_atoms_are_told_one_by_one_as_the_three_administrators_of_the_rfc_want(colony: Daemon) -> None:
-    a, b, c = (colony.ask(b"/W pirmann\r\n", source=source) for source in (OFFICE_A, OFFICE_B, MINIMAL))
-    for atom, who in (
+def test_r45_atoms_are_told_one_by_one_as_the_three_administrators_of_the_rfc_want(rfc_daemon: Daemon) -> None:
+    a, b, c = (rfc_daemon.ask(b"/W pirmann\r\n", source=source) for source in (OFFICE_A, OFFICE_B, MINIMAL))
+    for atom, answers in (
         (b"David Pirmann", (a, b, c)),
         (b"016 Hill", (a, b)),
         (b"x2443", (a, b)),
@@ -100,7 +100,7 @@ def test_r45_atoms_are_told_one_by_one_as_the_three_administrators_of_the_rfc_wa
         (b"Work Schedule", ()),
         (b"larf", ()),
     ):
-        assert [atom in answer for answer in (a, b, c)] == [answer in who for answer in (a, b, c)], atom
+        assert [atom in answer for answer in (a, b, c)] == [answer in answers for answer in (a, b, c)], atom
     assert c == b"In real life: David Pirmann\r\n"
 
 
@@ -140,7 +140,7 @@ def test_r47_a_program_cannot_be_turned_against_the_system(start: Start, tmp_pat
     )
     for name in (f"zoe; touch {ran}", f"$(touch {ran})", f"`touch {ran}`", f"| touch {ran}", "a  b *"):
         answer = daemon.ask(name.encode() + b"\r\n")
-        assert answer.startswith(f"1,{name},\r\n".encode())  # one argument, as it was
+        assert answer.startswith(f"1,{name},\r\n".encode())  # one argument, unchanged
         assert b"SECRET" not in answer
     assert not ran.exists()
     assert daemon.ask(b"--help\r\n") == b"No such user\r\n"
@@ -159,11 +159,11 @@ def test_r47_a_program_is_not_run_as_root(start: Start, tmp_path: Path) -> None:
     assert daemon.ask(b"zoe\r\n") == b"65534\r\n"
 
 
-def test_r48_names_cannot_be_guessed_where_the_list_is_refused(colony: Daemon, tmp_path: Path) -> None:
+def test_r48_names_cannot_be_guessed_where_the_list_is_refused(rfc_daemon: Daemon, tmp_path: Path) -> None:
     for word in (b"ron", b"Ron", b"r", b"spin", b"*", b"spinne?", b"%", b"RON SPINNER"):
-        assert colony.ask(word + b"\r\n", source=SHIPPED) == b"No such user\r\n"
-        assert colony.ask(word + b"\r\n", source=EXACT) == b"No such user\r\n"
-    assert b"Ron Spinner" in colony.ask(b"ron\r\n", source=OPEN)
+        assert rfc_daemon.ask(word + b"\r\n", source=SHIPPED) == b"No such user\r\n"
+        assert rfc_daemon.ask(word + b"\r\n", source=EXACT) == b"No such user\r\n"
+    assert b"Ron Spinner" in rfc_daemon.ask(b"ron\r\n", source=OPEN)
     path = tmp_path / "guess.yaml"
     path.write_text("backend: {type: static, users: {}}\npolicy: [{from: any, match: name}]\n")
     assert "RFC 1288 3.2.6" in check(path)
@@ -185,8 +185,8 @@ def test_r49_every_query_is_logged_refusals_too(start: Start) -> None:
         assert (line["client"], line["query"], line["outcome"]) == ("127.0.0.1", query, outcome)
 
 
-def test_r53_the_server_does_not_filter_a_query_into_another_one(colony: Daemon) -> None:
-    with socket.create_connection(colony.address, TIMEOUT) as client:
+def test_r53_the_server_does_not_filter_a_query_into_another_one(rfc_daemon: Daemon) -> None:
+    with socket.create_connection(rfc_daemon.address, TIMEOUT) as client:
         client.sendall(b"sur\0ak\r\n")
         assert hear(client) == b"Malformed query\r\n"
-    assert colony.ask("surak\u200b\r\n".encode()) == b"No such user\r\n"
+    assert rfc_daemon.ask("surak\u200b\r\n".encode()) == b"No such user\r\n"

@@ -1,4 +1,4 @@
-"""RFC 1288 4: the answers of its examples, in their shapes."""
+"""RFC 1288 4: the answers of its examples, in the same format."""
 
 import re
 
@@ -6,21 +6,21 @@ from tests.helpers.daemons import Daemon
 from tests.rfc1288.conftest import OPEN
 
 
-def told(daemon: Daemon, query: str) -> list[str]:
+def ask_lines(daemon: Daemon, query: str) -> list[str]:
     """The lines of an answer."""
     return daemon.ask(query.encode() + b"\r\n", source=OPEN).decode().split("\r\n")[:-1]
 
 
-def test_r54_the_example_of_a_list(colony: Daemon) -> None:
-    head, *rows = told(colony, "")
+def test_r54_the_example_of_a_list(rfc_daemon: Daemon) -> None:
+    head, *rows = ask_lines(rfc_daemon, "")
     assert re.match(r"Login       Name  +TTY +Idle    When .*Office", head)
     idle = {row.split()[0]: row[head.index("TTY") + 3 : head.index("Idle") + 4].strip() for row in rows}
     assert idle == {"rinehart": "1:11", "greenfie": "", "rapatel": "4d", "cherniss": "5"}
     assert re.match(r"rinehart Mark J\. Rinehart +p0  1:11 [A-Z][a-z]{2} \d\d:\d\d .*019 Hill +x3166", rows[0])
 
 
-def test_r55_the_example_of_a_user(colony: Daemon) -> None:
-    lines = told(colony, "/W pirmann")
+def test_r55_the_example_of_a_user(rfc_daemon: Daemon) -> None:
+    lines = ask_lines(rfc_daemon, "/W pirmann")
     assert lines[0] == "Login name: pirmann                     In real life: David Pirmann"
     assert lines[1] == "Office: 016 Hill, x2443                 Home phone: 989-8482"
     assert lines[2] == "Directory: /dimacs/u1/pirmann           Shell: /bin/tcsh"
@@ -28,8 +28,8 @@ def test_r55_the_example_of_a_user(colony: Daemon) -> None:
     assert lines[4:] == ["Project: larf", "Plan:", "Work Schedule, Summer 1990", "    Monday    5pm - 12am"]
 
 
-def test_r56_the_example_of_an_ambiguous_name(colony: Daemon) -> None:
-    records = [record.splitlines() for record in "\n".join(told(colony, "ron")).split("\n\n")]
+def test_r56_the_example_of_an_ambiguous_name(rfc_daemon: Daemon) -> None:
+    records = [record.splitlines() for record in "\n".join(ask_lines(rfc_daemon, "ron")).split("\n\n")]
     assert [record[0].split() for record in records] == [
         f"Login name: {login} In real life: Ron {login.capitalize()}".split() for login in ("spinner", "surak", "etter")
     ]
