@@ -1,17 +1,17 @@
-"""Coming and going: over Debian's own fingerd, without systemd, removed and purged."""
+"""Replacing Debian's fingerd, running without systemd, removing and purging."""
 
 import re
 
-from tests.deb.machine import ROOT, Machine, Saw
+from tests.deb.machine import ROOT, Machine, Report
 
 EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
-INIT = "SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/fingerd"  # lest it asks systemd to do it
+INIT = "SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/fingerd"  # else it delegates to systemd
 
-# What other programs remember of a package that was there.
+# Files of other programs, which change with every installation.
 OTHERS = r"^/(run/(systemd|log)|tmp|var/(log/(journal|apt|dpkg\.log)|lib/(apt|dpkg|systemd)|cache|tmp))(/|$)"
 
 
-def check_it_takes_the_place_of_debians_fingerd(bare: Machine, saw: Saw) -> None:
+def check_it_replaces_debians_fingerd(bare: Machine, report: Report) -> None:
     bare.run("sh", "-c", "apt-get install -q -y /root/old/*.deb")
     try:
         assert bare.status("systemctl", "is-active", "inetd.service") == 0
@@ -25,26 +25,26 @@ def check_it_takes_the_place_of_debians_fingerd(bare: Machine, saw: Saw) -> None
         line = bare.run("grep", "finger", "/etc/inetd.conf")
         assert line.startswith("#<off># finger")
         assert "fingerd" in bare.run("ss", "--listening", "--tcp", "--processes", "sport = :79")
-        saw(f"{version} answered for inetd; now ours does, and inetd.conf has:", line.split("\t")[0].strip())
+        report(f"{version} answered for inetd; now ours does, and inetd.conf has:", line.split("\t")[0].strip())
     finally:
         bare.run("apt-get", "purge", "-q", "-y", "--autoremove", "openbsd-inetd")
 
 
-def check_the_init_script_starts_reloads_and_stops_it(service: Machine, saw: Saw) -> None:
+def check_the_init_script_starts_reloads_and_stops_it(service: Machine, report: Report) -> None:
     service.run("systemctl", "stop", "fingerd.service")
-    said = [service.run("sh", "-c", f"{INIT} start")]
+    output = [service.run("sh", "-c", f"{INIT} start")]
     pid = service.read("/run/fingerd.pid").strip()
     uid = service.run("id", "--user", "fingerd").strip()
     assert int(pid) in service.processes("fingerd")
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in service.read(f"/proc/{pid}/status")
     assert "CapEff:\t0000000000000000\n" in service.read(f"/proc/{pid}/status")
     assert EXAMPLE in service.run("finger", "example@localhost")
-    said.append(service.run("sh", "-c", f"{INIT} status"))
+    output.append(service.run("sh", "-c", f"{INIT} status"))
     service.run("sh", "-c", f"{INIT} start")
     assert service.read("/run/fingerd.pid").strip() == pid
 
     service.write("/etc/fingerd.yaml", service.read("/etc/fingerd.yaml").replace("This is fingerd", "This is more"))
-    said.append(service.run("sh", "-c", f"{INIT} reload"))
+    output.append(service.run("sh", "-c", f"{INIT} reload"))
     service.wait("sh", "-c", "finger example@localhost | grep -q 'This is more'")
     service.write("/etc/fingerd.yaml", "no such option: 1\n")
     refused = service.run("sh", "-c", f"! {INIT} reload 2>&1")
@@ -54,26 +54,26 @@ def check_the_init_script_starts_reloads_and_stops_it(service: Machine, saw: Saw
 
     service.run("sh", "-c", f"{INIT} restart")
     assert service.read("/run/fingerd.pid").strip() != pid
-    said.append(service.run("sh", "-c", f"{INIT} stop"))
+    output.append(service.run("sh", "-c", f"{INIT} stop"))
     assert service.status("sh", "-c", f"{INIT} status") == 3
     assert not service.exists("/run/fingerd.pid")
     assert service.processes("fingerd") == []
-    saw(*(line.strip() for line in "".join(said).splitlines()), f"as uid {uid}, without any capability")
+    report(*(line.strip() for line in "".join(output).splitlines()), f"as uid {uid}, without any capability")
 
 
-def check_autopkgtest_passes(service: Machine, saw: Saw) -> None:
-    said = service.run(
+def check_autopkgtest_passes(service: Machine, report: Report) -> None:
+    output = service.run(
         "sh",
         "-c",
         "cd /root/deb && exec autopkgtest --ignore-restrictions=isolation-container *_all.deb *.dsc -- null 2>&1",
         seconds=120,
     )
-    results = re.findall(r"^(\w+) +(PASS|FAIL|SKIP|FLAKY)\b", said.rpartition(" summary\n")[2], re.MULTILINE)
-    saw(results)
+    results = re.findall(r"^(\w+) +(PASS|FAIL|SKIP|FLAKY)\b", output.rpartition(" summary\n")[2], re.MULTILINE)
+    report(results)
     assert results == [("service", "PASS"), ("library", "PASS")]
 
 
-def check_remove_and_purge_leave_nothing(bare: Machine, saw: Saw) -> None:
+def check_remove_and_purge_leave_nothing(bare: Machine, report: Report) -> None:
     before = files(bare)
     bare.install()
     use = """
@@ -91,17 +91,17 @@ def check_remove_and_purge_leave_nothing(bare: Machine, saw: Saw) -> None:
     assert bare.run("ss", "--no-header", "--listening", "--tcp", "sport = :79") == ""
     assert bare.run("systemctl", "list-units", "--no-legend", "--state=active,failed", "fingerd*") == ""
     left = files(bare) - before
-    saw("removed: no process, no socket, no active unit; left:", *sorted(left))
+    report("removed: no process, no socket, no active unit; left:", *sorted(left))
     assert "/etc/fingerd.yaml" in left
 
     bare.run("apt-get", "purge", "-q", "-y", "fingerd")
     assert bare.run("systemctl", "list-units", "--all", "--no-legend", "fingerd*") == ""
     assert bare.run("systemctl", "list-unit-files", "--no-legend", "fingerd*", check=False) == ""
     left = files(bare) - before
-    saw("purged: no unit; left:", *(sorted(left) or ["nothing"]))
+    report("purged: no unit; left:", *(sorted(left) or ["nothing"]))
     assert left == set()
 
 
 def files(machine: Machine) -> set[str]:
-    """Everything in the file system but what other programs remember."""
+    """All files, except those of other programs."""
     return set(machine.run("sh", "-c", f"find / /run -xdev | grep -Ev '{OTHERS}'").splitlines())

@@ -1,4 +1,4 @@
-"""Installed: a service that answers, runs as nobody else, and can do nothing else."""
+"""After the installation: the service answers, runs as its own user, and is confined by its sandbox."""
 
 import json
 import re
@@ -6,14 +6,14 @@ import textwrap
 
 import pytest
 
-from tests.deb.machine import ROOT, Machine, Saw
+from tests.deb.machine import ROOT, Machine, Report
 
 EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
 
-OWN = ["/run/fingerd", "/tmp", "/var/log/fingerd", "/var/tmp"]  # folders; /tmp and /var/tmp are not everybody's
+OWN = ["/run/fingerd", "/tmp", "/var/log/fingerd", "/var/tmp"]  # directories; /tmp and /var/tmp are private
 
 
-def check_the_service_answers_debians_finger(service: Machine, saw: Saw) -> None:
+def check_the_service_answers_debians_finger(service: Machine, report: Report) -> None:
     assert service.run("systemctl", "is-enabled", "fingerd.service") == "enabled\n"
     assert service.run("systemctl", "is-active", "fingerd.service") == "active\n"
     assert service.status("systemctl", "is-enabled", "fingerd.socket") != 0
@@ -24,18 +24,18 @@ def check_the_service_answers_debians_finger(service: Machine, saw: Saw) -> None
     assert "No such user" in service.run("finger", "stranger@localhost")
     over_ipv6 = "import socket; c = socket.create_connection(('::1', 79)); c.send(b'example\\n'); print(c.recv(99))"
     assert EXAMPLE in service.run("python3", "-c", over_ipv6)
-    saw("active, enabled, no failed unit; finger example@localhost:", EXAMPLE)
+    report("active, enabled, no failed unit; finger example@localhost:", EXAMPLE)
 
 
-def check_pyfinger_is_there_for_everybody_and_asks_the_service(service: Machine, saw: Saw) -> None:
+def check_pyfinger_works_for_any_user(service: Machine, report: Report) -> None:
     asked = ("setpriv", "--reuid=nobody", "--clear-groups", "/usr/bin/pyfinger")
     assert service.run(*asked, "example@localhost") == f"{EXAMPLE}\n"
-    said = service.run(*asked, "@localhost", "example@[::1]")
-    assert said == f"[localhost]\nFinger online user list denied\n\n[::1]\n{EXAMPLE}\n"
-    saw("pyfinger @localhost example@[::1], as nobody:", *said.splitlines())
+    output = service.run(*asked, "@localhost", "example@[::1]")
+    assert output == f"[localhost]\nFinger online user list denied\n\n[::1]\n{EXAMPLE}\n"
+    report("pyfinger @localhost example@[::1], as nobody:", *output.splitlines())
 
 
-def check_the_process_is_fingerd_with_one_capability(service: Machine, saw: Saw) -> None:
+def check_the_process_is_fingerd_with_one_capability(service: Machine, report: Report) -> None:
     pid = service.show("fingerd.service", "MainPID")
     status = dict(line.split(":\t", 1) for line in service.read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
     uid, gid = service.run("id", "--user", "fingerd").strip(), service.run("id", "--group", "fingerd").strip()
@@ -47,10 +47,10 @@ def check_the_process_is_fingerd_with_one_capability(service: Machine, saw: Saw)
         assert int(status[name], 16) == bind, name
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
-    saw(f"uid {uid} four times, CapPrm CapEff CapBnd", status["CapBnd"], "NoNewPrivs 1, Seccomp 2")
+    report(f"uid {uid} four times, CapPrm CapEff CapBnd", status["CapBnd"], "NoNewPrivs 1, Seccomp 2")
 
 
-def check_root_cannot_be_had_back_and_nothing_but_its_own_be_written(service: Machine, saw: Saw) -> None:
+def check_root_cannot_be_regained_and_only_its_own_files_be_written(service: Machine, report: Report) -> None:
     service.copy(ROOT / "tests/deb/probe.py", "/usr/local/bin/probe")
     service.run("sh", "-c", "chmod 755 /usr/local/bin/probe; install -m 4755 /usr/bin/id /usr/local/bin/set-user-id")
     service.drop_in("fingerd.service", ROOT / "examples/systemd/command.conf")
@@ -61,33 +61,33 @@ def check_root_cannot_be_had_back_and_nothing_but_its_own_be_written(service: Ma
     assert found["set-user-ID"] == f"{uid}\n"
     assert found["namespace"] != 0
     assert "nothing" not in found["attempts"].values()
-    saw("the program of a set-user-ID root file is uid", found["set-user-ID"].strip())
-    saw("tried, and refused:", *(f"{name} ({why})," for name, why in found["attempts"].items()))
+    report("the program of a set-user-ID root file is uid", found["set-user-ID"].strip())
+    report("tried, and refused:", *(f"{name} ({why})," for name, why in found["attempts"].items()))
     assert sorted(found["writable"]) == OWN
-    saw("writable:", *found["writable"], "(/tmp and /var/tmp are its own)")
+    report("writable:", *found["writable"], "(/tmp and /var/tmp are private)")
     assert not service.exists("/tmp/set-id")
 
 
-def check_nothing_that_it_can_write_can_be_executed(service: Machine, saw: Saw) -> None:
+def check_nothing_writable_is_executable(service: Machine, report: Report) -> None:
     pid = service.show("fingerd.service", "MainPID")
     mounts = [line.split() for line in service.read(f"/proc/{pid}/mountinfo").splitlines()]
-    options = {mount[4]: mount[5].split(",") for mount in mounts}  # the last one of a place is the one that is seen
-    saw(*(f"{place} {','.join(options[place])};" for place in OWN))
+    options = {mount[4]: mount[5].split(",") for mount in mounts}  # the last mount at a path is the visible one
+    report(*(f"{place} {','.join(options[place])};" for place in OWN))
     assert all("noexec" in options[place] for place in OWN)
 
 
-def check_the_exposure_is_at_most_1_5(service: Machine, saw: Saw) -> None:
-    said = service.run("systemd-analyze", "security", "--no-pager", "--threshold=15", "fingerd.service")
-    saw(said.splitlines()[-1].strip())
+def check_the_exposure_is_at_most_1_5(service: Machine, report: Report) -> None:
+    output = service.run("systemd-analyze", "security", "--no-pager", "--threshold=15", "fingerd.service")
+    report(output.splitlines()[-1].strip())
 
 
-def check_the_units_are_sound(service: Machine, saw: Saw) -> None:
+def check_the_units_are_sound(service: Machine, report: Report) -> None:
     units = ["fingerd.service", "fingerd.socket", "fingerd@.service"]
     assert service.run("systemd-analyze", "verify", "--man=no", *units) == ""
-    saw("systemd-analyze verify says nothing of", *units)
+    report("systemd-analyze verify says nothing of", *units)
 
 
-def check_the_apparmor_profile_can_be_parsed(service: Machine, saw: Saw) -> None:
+def check_the_apparmor_profile_can_be_parsed(service: Machine, report: Report) -> None:
     addition = (ROOT / "examples/apparmor/command").read_text()
     profile = "/etc/apparmor.d/usr.sbin.fingerd"
     service.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
@@ -96,10 +96,10 @@ def check_the_apparmor_profile_can_be_parsed(service: Machine, saw: Saw) -> None
         service.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
     finally:
         service.write("/etc/apparmor.d/local/usr.sbin.fingerd", "")
-    saw("apparmor_parser takes the profile, with and without the addition for `command`")
+    report("apparmor_parser accepts the profile, with and without the addition for `command`")
 
 
-def check_the_documentation_is_there(service: Machine, saw: Saw) -> None:
+def check_the_documentation_is_installed(service: Machine, report: Report) -> None:
     listed = service.run("dpkg", "--listfiles", "fingerd").splitlines()
     doc = "/usr/share/doc/fingerd"
     for name in (
@@ -115,7 +115,7 @@ def check_the_documentation_is_there(service: Machine, saw: Saw) -> None:
     assert "/etc/fingerd.yaml" in service.read("/var/lib/dpkg/info/fingerd.conffiles").splitlines()
     for name in re.findall(r"/usr/share/doc/fingerd/\S+?(?=[\s.:,]|$)", service.read(f"{doc}/README.Debian")):
         assert service.exists(name), name
-    saw("man pages, README.Debian, NEWS, examples, completion for bash and zsh; /etc/fingerd.yaml is a conffile")
+    report("man pages, README.Debian, NEWS, examples, completion for bash and zsh; /etc/fingerd.yaml is a conffile")
 
 
 NO_RESTART = {
@@ -126,8 +126,8 @@ NO_RESTART = {
 
 
 @pytest.mark.parametrize(("code", "unit", "config"), NO_RESTART.values(), ids=NO_RESTART)
-def check_what_trying_again_cannot_help_is_not_tried_again(
-    service: Machine, saw: Saw, code: int, unit: str, config: str
+def check_permanent_failures_are_not_restarted(
+    service: Machine, report: Report, code: int, unit: str, config: str
 ) -> None:
     if unit:
         service.drop_in("fingerd.service", unit)
@@ -137,5 +137,5 @@ def check_what_trying_again_cannot_help_is_not_tried_again(
     assert service.show("fingerd.service", "ExecMainStatus") == str(code)
     assert service.show("fingerd.service", "ActiveState") == "failed"
     assert service.show("fingerd.service", "NRestarts") == "0"
-    said = [line for line in service.journal(lines=12).splitlines() if " fingerd[" in line]
-    saw(f"exit {code}, no restart;", textwrap.shorten(said[-1].partition("]: ")[2], 100))
+    output = [line for line in service.journal(lines=12).splitlines() if " fingerd[" in line]
+    report(f"exit {code}, no restart;", textwrap.shorten(output[-1].partition("]: ")[2], 100))

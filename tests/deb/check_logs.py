@@ -1,15 +1,15 @@
-"""Where the log goes: to the journal, or to a file that is rotated."""
+"""The log in the journal, and in a file that is rotated."""
 
 import re
 import time
 
-from tests.deb.machine import ROOT, Machine, Saw
+from tests.deb.machine import ROOT, Machine, Report
 
 DEFAULT = (ROOT / "etc/fingerd.yaml").read_text()
 LOG = "/var/log/fingerd/fingerd.log"
 
 
-def check_the_journal_has_one_line_for_each_connection(service: Machine, saw: Saw) -> None:
+def check_the_journal_has_one_line_for_each_connection(service: Machine, report: Report) -> None:
     cursor = service.cursor()
     service.run("finger", "example@localhost")
     lines = service.wait_for_lines(cursor, "client=")
@@ -17,10 +17,10 @@ def check_the_journal_has_one_line_for_each_connection(service: Machine, saw: Sa
     unit, line = lines[0]
     assert unit == "fingerd.service"
     assert re.fullmatch(r'client=\S+ query="example" outcome=answered bytes=\d+ ms=[\d.]+', line)
-    saw(line)
+    report(line)
 
 
-def check_a_log_file_is_rotated_and_no_line_is_lost(service: Machine, saw: Saw) -> None:
+def check_a_log_file_is_rotated_and_no_line_is_lost(service: Machine, report: Report) -> None:
     rotate = ("logrotate", "--force", "/etc/logrotate.d/fingerd")
     service.run(*rotate)
     assert list((service.root / "var/log/fingerd").iterdir()) == []
@@ -31,12 +31,12 @@ def check_a_log_file_is_rotated_and_no_line_is_lost(service: Machine, saw: Saw) 
         service.run(*rotate)
     service.run("systemctl", "stop", "fingerd.service")
     files = service.run("sh", "-c", f"ls -l {LOG}* | awk '{{print $1, $3, $4, $9}}'").splitlines()
-    saw("rotated twice:", load, *(f"\n        {file}" for file in files))
+    report("rotated twice:", load, *(f"\n        {file}" for file in files))
     assert load.lost == []
     assert len(files) == 3
     assert files[0] == f"-rw-r----- fingerd fingerd {LOG}"
     lines = service.run("sh", "-c", f"zcat --force {LOG}*").splitlines()
     answered = [line for line in lines if "outcome=answered" in line]
-    assert len(answered) == load.asked
+    assert len(answered) == load.queries
     assert "outcome=answered" in service.read(LOG)
-    saw(f"{len(answered)} answers in the three files; {answered[0]}")
+    report(f"{len(answered)} answers in the three files; {answered[0]}")

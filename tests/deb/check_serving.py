@@ -1,26 +1,26 @@
-"""Running: reloads, crashes, hangs, and a port that is busy."""
+"""Reloads, crashes, hangs, and a busy port."""
 
 import time
 
-from tests.deb.machine import ROOT, Machine, Saw
+from tests.deb.machine import ROOT, Machine, Report
 
 DEFAULT = (ROOT / "etc/fingerd.yaml").read_text()
 EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
 
 
-def check_a_reload_with_a_good_file_loses_no_query(service: Machine, saw: Saw) -> None:
+def check_a_reload_with_a_good_file_loses_no_query(service: Machine, report: Report) -> None:
     with service.load() as load:
         for number in range(1, 4):
             service.configure(DEFAULT.replace(EXAMPLE, f"Text {number}"), restart=False)
             service.run("systemctl", "reload", "fingerd.service")
             time.sleep(0.2)
-    saw("three reloads:", load)
+    report("three reloads:", load)
     assert load.lost == []
     assert load.answers
     assert {f"{text}\r\n" for text in (EXAMPLE, "Text 1", "Text 2", "Text 3")} == set(load.answers)
 
 
-def check_a_reload_with_a_bad_file_is_reported_and_loses_no_query(service: Machine, saw: Saw) -> None:
+def check_a_reload_with_a_bad_file_is_reported_and_loses_no_query(service: Machine, report: Report) -> None:
     service.configure(DEFAULT.replace("policy:", "polity:"), restart=False)
     cursor = service.cursor()
     with service.load() as load:
@@ -28,18 +28,18 @@ def check_a_reload_with_a_bad_file_is_reported_and_loses_no_query(service: Machi
         refused = service.wait_for_lines(cursor, "polity")
         time.sleep(0.2)
         service.run("systemctl", "kill", "--signal=HUP", "--kill-who=main", "fingerd.service")
-    saw("a reload and a SIGHUP:", load)
+    report("a reload and a SIGHUP:", load)
     assert load.lost == []
     assert load.answers
     assert set(load.answers) == {f"{EXAMPLE}\r\n"}
     hung_up = service.wait_for_lines(cursor, "not reloaded: ")
-    saw("at systemctl reload:", refused[0][1])
-    saw("at SIGHUP:", hung_up[0][1])
+    report("at systemctl reload:", refused[0][1])
+    report("at SIGHUP:", hung_up[0][1])
     assert service.show("fingerd.service", "ActiveState") == "active"
     assert service.show("fingerd.service", "NRestarts") == "0"
 
 
-def check_a_reload_ends_no_other_process_of_the_user(service: Machine, saw: Saw) -> None:
+def check_a_reload_ends_no_other_process_of_the_user(service: Machine, report: Report) -> None:
     service.run("systemd-run", "--quiet", "--unit=sleeper", "--uid=fingerd", "sleep", "600")
     try:
         pid = service.show("sleeper.service", "MainPID")
@@ -50,18 +50,18 @@ def check_a_reload_ends_no_other_process_of_the_user(service: Machine, saw: Saw)
         assert service.show("sleeper.service", "MainPID") == pid
     finally:
         service.run("systemctl", "stop", "sleeper.service")
-    saw("the sandbox shows what the signal would do:", refused[0][1])
+    report("the sandbox shows what the signal would do:", refused[0][1])
 
 
-def check_a_killed_daemon_is_back_within_3_seconds(service: Machine, saw: Saw) -> None:
+def check_a_killed_daemon_is_restarted_within_3_seconds(service: Machine, report: Report) -> None:
     service.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "fingerd.service")
     start = time.monotonic()
     service.wait("sh", "-c", f"finger example@localhost | grep -q '{EXAMPLE}'", seconds=3)
-    saw(f"back after {time.monotonic() - start:.1f} s")
+    report(f"back after {time.monotonic() - start:.1f} s")
     assert service.show("fingerd.service", "NRestarts") == "1"
 
 
-def check_a_daemon_that_hangs_is_started_anew_by_the_watchdog(service: Machine, saw: Saw) -> None:
+def check_the_watchdog_restarts_a_daemon_that_hangs(service: Machine, report: Report) -> None:
     assert service.show("fingerd.service", "WatchdogUSec") == "30s"
     service.drop_in("fingerd.service", "[Service]\nWatchdogSec=1\n")
     service.run("systemctl", "restart", "fingerd.service")
@@ -71,7 +71,7 @@ def check_a_daemon_that_hangs_is_started_anew_by_the_watchdog(service: Machine, 
     start = time.monotonic()
     service.wait_until(lambda: service.show("fingerd.service", "NRestarts") == "1", "a restart")
     service.wait("sh", "-c", f"finger example@localhost | grep -q '{EXAMPLE}'")
-    saw(f"with WatchdogSec=1: fed for 1.5 s, stopped, answers again after {time.monotonic() - start:.1f} s")
+    report(f"with WatchdogSec=1: alive for 1.5 s, stopped, answers again after {time.monotonic() - start:.1f} s")
 
 
 HOLDER = """
@@ -83,7 +83,7 @@ time.sleep(60)
 """
 
 
-def check_a_busy_port_is_told_and_the_package_is_configured_all_the_same(bare: Machine, saw: Saw) -> None:
+def check_a_busy_port_is_logged_and_the_package_is_configured(bare: Machine, report: Report) -> None:
     bare.write("/root/holder.py", HOLDER)
     bare.run("systemd-run", "--quiet", "--unit=holder", "python3", "/root/holder.py")
     bare.wait("sh", "-c", "ss --listening --tcp --numeric | grep -q ':79 '")
@@ -92,28 +92,28 @@ def check_a_busy_port_is_told_and_the_package_is_configured_all_the_same(bare: M
         bare.install()
         status = bare.run("dpkg-query", "--show", "--showformat=${Status}", "fingerd")
         assert status == "install ok installed"
-        said = bare.wait_for_lines(cursor, "cannot listen on")
-        assert "Address already in use" in said[0][1]
-        saw(f"{status}; the journal says: {said[0][1]}")
+        output = bare.wait_for_lines(cursor, "cannot listen on")
+        assert "Address already in use" in output[0][1]
+        report(f"{status}; the journal says: {output[0][1]}")
         assert bare.show("fingerd.service", "SubState") in ("auto-restart", "start")
     finally:
         bare.run("systemctl", "stop", "holder")
     took = bare.wait("systemctl", "is-active", "--quiet", "fingerd.service", seconds=5)
     assert EXAMPLE in bare.run("finger", "example@localhost")
-    saw(f"the port let go, the service answers after {took:.1f} s")
+    report(f"the port released, the service answers after {took:.1f} s")
 
 
-def check_the_process_leaves_at_once_and_the_running_answer_is_given(service: Machine, saw: Saw) -> None:
+def check_the_service_stops_and_the_running_answer_is_given(service: Machine, report: Report) -> None:
     service.write("/usr/local/bin/slow", "#!/bin/sh\nsleep 1\necho slowly\n", 0o755)
     service.drop_in("fingerd.service", ROOT / "examples/systemd/command.conf")
     service.configure("backend: {type: command, argv: [/usr/local/bin/slow, '{user}']}\n")
-    said = service.run("sh", "-c", "finger x@localhost & sleep 0.4; systemctl stop fingerd; wait; echo stopped")
-    assert "slowly" in said
+    output = service.run("sh", "-c", "finger x@localhost & sleep 0.4; systemctl stop fingerd; wait; echo stopped")
+    assert "slowly" in output
     assert service.show("fingerd.service", "Result") == "success"
-    saw("stopped while a program ran: the client got its answer, the service ended with success")
+    report("stopped while a program ran: the client got its answer, the service ended with success")
 
 
-def check_a_unix_socket_can_be_listened_at(service: Machine, saw: Saw) -> None:
+def check_the_service_can_listen_on_a_unix_socket(service: Machine, report: Report) -> None:
     service.configure(f'listen: [":79", "unix:/run/fingerd/socket"]\n{DEFAULT.replace("listen:", "# listen:")}')
     ask = "import socket; c = socket.socket(socket.AF_UNIX); c.connect('/run/fingerd/socket'); c.send(b'example\\n')"
     assert EXAMPLE in service.run(
@@ -121,4 +121,4 @@ def check_a_unix_socket_can_be_listened_at(service: Machine, saw: Saw) -> None:
     )
     service.run("systemctl", "stop", "fingerd.service")
     assert not service.exists("/run/fingerd/socket")
-    saw("unix:/run/fingerd/socket answers nobody, and is gone with the service")
+    report("unix:/run/fingerd/socket answers the user nobody, and is removed with the service")

@@ -1,13 +1,13 @@
-"""The host's accounts: what the service tells of them is what finger(1) tells on the host itself."""
+"""The host's accounts: the service shows the same facts as finger(1) on the host."""
 
-from tests.deb.machine import ROOT, Machine, Saw
+from tests.deb.machine import ROOT, Machine, Report
 from tests.helpers.finger_facts import compare
 
 CONFIG = """\
 backend: {{type: system{options}}}
 policy: [{{from: any, list: true, show: {show}, match: name}}]
 """
-# Logs somebody in on a new terminal, for as long as it runs.
+# Logs a user in on a new terminal while it runs.
 LOGIN = """\
 import os, pty, sys
 pid, terminal = pty.fork()
@@ -19,7 +19,7 @@ while os.read(terminal, 4096):
 PLANS = "/var/lib/fingerd/plans"
 
 
-def check_the_accounts_of_the_host_as_finger_tells_of_them(service: Machine, saw: Saw) -> None:
+def check_the_accounts_of_the_host_are_shown_as_by_finger(service: Machine, report: Report) -> None:
     _populate(service)
     service.configure(CONFIG.format(options="", show="everything"))
     service.drop_in("fingerd.service", ROOT / "examples/systemd/system.conf")
@@ -33,16 +33,16 @@ def check_the_accounts_of_the_host_as_finger_tells_of_them(service: Machine, saw
             assert [line for line in short.splitlines()[1:] if line not in there] == []
         rows = service.run("finger", "@localhost").splitlines()
         assert sum("Ann Example" in row for row in rows) == service.run("finger").count("Ann Example") == 1
-        saw("with utmp:", _session(service))
-        _check_who_is_hidden(service)
+        report("with utmp:", _session(service))
+        _check_hidden_people(service)
         service.run("rm", "/run/utmp")  # as on Debian 13
         service.run("systemctl", "restart", "fingerd.service")
-        told = _session(service)
-        assert " on pts/" in told
-        assert "client.example.org" in told
+        session = _session(service)
+        assert " on pts/" in session
+        assert "client.example.org" in session
         assert "ann " in service.run("finger", "@localhost")
-        saw("without, from systemd-logind:", told)
-        _check_who_is_hidden(service)
+        report("without, from systemd-logind:", session)
+        _check_hidden_people(service)
         service.configure(CONFIG.format(options="", show="standard"))
         standard = service.run("finger", "-l", "ann@localhost")
         assert "On since" in standard
@@ -56,7 +56,7 @@ def check_the_accounts_of_the_host_as_finger_tells_of_them(service: Machine, saw
             service.run("userdel", "--remove", "--force", login, check=False)
 
 
-def check_people_with_closed_homes_publish_their_plans(service: Machine, saw: Saw) -> None:
+def check_people_with_closed_homes_publish_their_plans(service: Machine, report: Report) -> None:
     service.run("useradd", "--create-home", "--comment", "Zoe Example", "--key", "HOME_MODE=0700", "zoe")
     for name in ("make-plan-folders", "publish-plan"):
         service.copy(ROOT / "examples/plans" / name, f"/usr/local/bin/{name}")
@@ -67,10 +67,11 @@ def check_people_with_closed_homes_publish_their_plans(service: Machine, saw: Sa
         service.run(
             "su", "zoe", "-c", f"umask 077; echo 'To be published' > ~/.plan; /usr/local/bin/publish-plan {PLANS}"
         )
-        said = service.run("finger", "zoe@localhost")
-        assert "Zoe Example" in said
-        assert "To be published" in said
-        saw("the sandbox as it comes, homes closed:", said.splitlines()[-1])
+        service.wait("sh", "-c", "finger zoe@localhost | grep -q 'To be published'", seconds=3)  # answers last a second
+        output = service.run("finger", "zoe@localhost")
+        assert "Zoe Example" in output
+        assert "To be published" in output
+        report("the sandbox as shipped, homes closed:", output.splitlines()[-1])
     finally:
         service.run("userdel", "--remove", "--force", "zoe", check=False)
         service.run("rm", "-rf", PLANS)
@@ -93,11 +94,11 @@ def _populate(service: Machine) -> None:
 
 
 def _session(service: Machine) -> str:
-    said = service.run("finger", "-l", "ann@localhost")
-    return next(line for line in said.splitlines() if line.startswith("On since")).strip()
+    output = service.run("finger", "-l", "ann@localhost")
+    return next(line for line in output.splitlines() if line.startswith("On since")).strip()
 
 
-def _check_who_is_hidden(service: Machine) -> None:
+def _check_hidden_people(service: Machine) -> None:
     absent = service.run("finger", "absent@localhost")
     assert "No such user" in absent
     for login in ("shy", "closed", "root", "nobody", "daemon"):

@@ -1,10 +1,10 @@
-"""One machine for all checks; a check that asks for ``service`` finds the package as it is after its installation."""
+"""One machine for all checks. The fixture ``service`` restores the package to its state after the installation."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.deb.machine import DIST, ROOT, Machine, Saw, lacks
+from tests.deb.machine import DIST, ROOT, Machine, Report, missing_requirements
 
 _booted: list[Machine] = []
 
@@ -25,10 +25,10 @@ systemctl reset-failed
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
     """A booted machine, with or without the package."""
-    if missing := lacks("mmdebstrap", "systemd-nspawn", "nsenter"):
+    if missing := missing_requirements("mmdebstrap", "systemd-nspawn", "nsenter"):
         pytest.exit(f"booting a machine {missing}", 1)
     if not list(DIST.glob("fingerd_*_all.deb")):
-        pytest.exit("there is no package in dist/: make deb", 1)
+        pytest.exit("no package in dist/: run make deb", 1)
     try:
         machine = Machine()
     except AssertionError as error:
@@ -40,14 +40,14 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture
 def bare(machine: Machine) -> Machine:
-    """The machine without the package, and with nothing of it."""
+    """The machine without the package and its files."""
     machine.run("sh", "-c", PURGE)
     return machine
 
 
 @pytest.fixture
 def service(machine: Machine) -> Machine:
-    """The machine with the package as it comes: installed, running, configured by nobody."""
+    """The machine with the package installed and running, in its default configuration."""
     version = next(DIST.glob("fingerd_*_all.deb")).name.split("_")[1]
     status = machine.run("dpkg-query", "--show", "--showformat=${Status} ${Version}", "fingerd", check=False)
     if status != f"install ok installed {version}":
@@ -61,18 +61,18 @@ def service(machine: Machine) -> Machine:
 
 
 @pytest.fixture
-def saw() -> Saw:
-    """Tells on the terminal what a check has seen."""
+def report() -> Report:
+    """Prints what a check has observed."""
 
-    def tell(*what: object) -> None:
-        print(f"\n    {' '.join(map(str, what))}", end="", flush=True)
+    def print_items(*items: object) -> None:
+        print(f"\n    {' '.join(map(str, items))}", end="", flush=True)
 
-    return tell
+    return print_items
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """With a failure comes what the machine has logged."""
+    """Add the machine's journal to the report of a failure."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.when == "call":

@@ -1,7 +1,7 @@
-"""Runs ``make test`` in a minimal Debian 12 with nothing but the packages that README.md names for it.
+"""Runs ``make test`` in a minimal Debian 12 with only the packages that README.md names for it.
 
-It runs as root, as an ordinary user, and as root with the capabilities that a container has by default. Processes that
-the tests leave behind are a failure too.
+It runs as root, as an ordinary user, and as root with the default capabilities
+of a container. A process that is left after the tests is a failure too.
 """
 
 import os
@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.deb.machine import lacks, made_once
+from tests.deb.machine import cached_root, missing_requirements
 
-# What README.md names for `make test`.
+# The packages that README.md names for `make test`.
 PACKAGES = ("make", "python3", "python3-venv")
 
-# What Docker and Podman leave to root: no namespaces, no mounts, no network configuration.
+# The capabilities of root in Docker and Podman: no namespaces, no mounts, no network configuration.
 CONTAINER = (
     *("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "setfcap"),
     *("net_bind_service", "sys_chroot"),
@@ -33,7 +33,7 @@ WAYS = {
     ),
 }
 
-# Device files that every container has, and no /dev/log. The root is a mount of its own, as unshare(1) requires.
+# The device files of every container, and no /dev/log. The root is a mount of its own, as unshare(1) requires.
 MOUNT = """
 set -e
 mount --bind "$1" "$1"
@@ -62,7 +62,7 @@ exit $status
 
 
 def pip_files() -> Iterator[Path]:
-    """The configuration of pip here, and the files and folders that it names."""
+    """The configuration files of pip, and the files and directories that they name."""
     home = Path.home()
     own = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"
     for path in (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", own):
@@ -73,14 +73,16 @@ def pip_files() -> Iterator[Path]:
 
 
 def pip_variables() -> dict[str, str]:
-    """The environment variables that tell pip here where and how to fetch packages."""
+    """The environment variables that configure where and how pip downloads packages."""
     pattern = re.compile(r"PIP_\w+|\w+_proxy|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE", re.IGNORECASE)
     return {name: value for name, value in os.environ.items() if pattern.fullmatch(name)}
 
 
 def _named(text: str) -> Iterator[Path]:
     for scheme, name in re.findall(r"(^|[\s=]|file://)(/[^\s:,]+)", text, re.MULTILINE):
-        path = Path(name).parent if scheme == "file://" else Path(name)  # an index refers to files beside it
+        path = (
+            Path(name).parent if scheme == "file://" else Path(name)
+        )  # an index refers to other files in its directory
         if path.exists():
             yield path
 
@@ -91,13 +93,13 @@ def make_system(archive: Path, source: Path, home: str, root: Path) -> list[Path
     subprocess.run(["chroot", root, "useradd", "--create-home", "--key", "HOME_MODE=0700", USER], check=True)
     for name in ("resolv.conf", "hosts"):
         shutil.copy(f"/etc/{name}", root / "etc")
-    folder = root / home.lstrip("/") / "fingerd"
-    folder.mkdir()
-    subprocess.run(["tar", "-x", "--file", source, "--directory", folder, "--no-same-owner"], check=True)
+    directory = root / home.lstrip("/") / "fingerd"
+    directory.mkdir()
+    subprocess.run(["tar", "-x", "--file", source, "--directory", directory, "--no-same-owner"], check=True)
     subprocess.run(["chroot", root, "chown", "-R", "--reference", home, f"{home}/fingerd"], check=True)
     mounts = []
     for path in sorted(set(pip_files())):
-        if path.is_relative_to(Path.home()):  # the user's own settings hold for all users there
+        if path.is_relative_to(Path.home()):  # the settings of this user apply to all users there
             for to in {"/root", f"/home/{USER}"}:
                 copy = root / to.lstrip("/") / ".config/pip" / path.name
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +116,10 @@ def make_system(archive: Path, source: Path, home: str, root: Path) -> list[Path
 
 
 def run(way: str, archive: Path, source: Path) -> bool:
-    """Run ``make test`` in one way; whether it has passed."""
+    """Run ``make test`` in one way; whether it passes."""
     home, become = WAYS[way]
-    with tempfile.TemporaryDirectory(prefix="fingerd-fresh-") as folder:
-        root = Path(folder, "root")
+    with tempfile.TemporaryDirectory(prefix="fingerd-fresh-") as directory:
+        root = Path(directory, "root")
         root.mkdir()
         mounts = make_system(archive, source, home, root)
         environment = {"HOME": home, "LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **pip_variables()}
@@ -132,11 +134,11 @@ def run(way: str, archive: Path, source: Path) -> bool:
 
 
 def main(source: Path, ways: list[str]) -> int:
-    """Run the tests in these ways, or in all; the exit status."""
-    if missing := lacks("mmdebstrap", "unshare", "setpriv"):
+    """Run the tests in these ways, or in all; returns the exit status."""
+    if missing := missing_requirements("mmdebstrap", "unshare", "setpriv"):
         print(f"a fresh Debian {missing}", file=sys.stderr)
         return 1
-    archive = made_once("fresh.tar", PACKAGES, variant="minbase")
+    archive = cached_root("fresh.tar", PACKAGES, variant="minbase")
     passed = {}
     for way in ways or list(WAYS):
         print(f"make test in a fresh Debian: {way}", flush=True)

@@ -1,7 +1,7 @@
 """A machine to install the package on: Debian 12 with systemd as its first process, booted in a container.
 
-The root file system is made once, and kept in a folder outside of the tree;
-a booted machine writes to memory, so it is as new at each start.
+The root file system is made once, and cached outside of the source tree. A
+booted machine writes to memory only, so each start begins with the same state.
 """
 
 import contextlib
@@ -20,11 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fingerd"
 SUITE = "bookworm"
-# Of these, the first that is for this suite tells which mirrors to use.
+# The first of these that is for this suite gives the mirrors.
 SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
-DIST = ROOT / "dist"  # where the package lies
+DIST = ROOT / "dist"  # the directory of the package
 
-# The machine has no network: what the package depends on must be there already.
+# The machine has no network, so the dependencies of the package are installed beforehand.
 PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
     *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
@@ -36,7 +36,7 @@ PACKAGES = (
 # procps, which has kill(1) and ps(1), is not essential, so the package must work without it. autopkgtest depends on
 # procps but does not use it here, so it is unpacked without its dependencies.
 UNPACKED = "autopkgtest"
-OLD = ("fingerd", "openbsd-inetd")  # Debian's own, to be replaced by ours; they lie in /root/old, with what they need
+OLD = ("fingerd", "openbsd-inetd")  # Debian's fingerd, which ours replaces; in /root/old, with their dependencies
 
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -47,7 +47,7 @@ ENVIRONMENT = {
 
 
 def root_file_system() -> Path:
-    """The folder with the machine's root file system, which takes a minute to be made for the first time."""
+    """The directory of the machine's root file system; making it the first time takes a minute."""
     fetch = "apt-get -q -y -o APT::Sandbox::User=root -o Dir::Cache::archives=/root/old --download-only install"
     unpack = f"cd /tmp; apt-get -q download {UNPACKED}; dpkg-deb --extract {UNPACKED}_*.deb /; rm {UNPACKED}_*"
     hooks = (
@@ -55,11 +55,11 @@ def root_file_system() -> Path:
         f"mkdir -p $1/root/old/partial && chroot $1 {fetch} {' '.join(OLD)}",
         f"chroot $1 sh -ec '{unpack}'",
     )
-    return made_once("machine", PACKAGES, hooks)
+    return cached_root("machine", PACKAGES, hooks)
 
 
-def made_once(name: str, packages: Sequence[str], hooks: Sequence[str] = (), variant: str = "apt") -> Path:
-    """A root file system with these packages, made by mmdebstrap: a folder, or an archive where the name says so."""
+def cached_root(name: str, packages: Sequence[str], hooks: Sequence[str] = (), variant: str = "apt") -> Path:
+    """A root file system with these packages, made by mmdebstrap: a directory, or an archive by the name's suffix."""
     sources = next((path for path in map(Path, SOURCES) if path.exists() and SUITE in path.read_text()), None)
     recipe = repr((SUITE, variant, packages, hooks, sources and sources.read_text()))
     stem, dot, suffix = name.partition(".")
@@ -68,8 +68,8 @@ def made_once(name: str, packages: Sequence[str], hooks: Sequence[str] = (), var
         CACHE.mkdir(parents=True, exist_ok=True)
         for old in CACHE.glob(f"{stem}-*"):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            new = Path(folder, f"root{dot}{suffix}")
+        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+            new = Path(directory, f"root{dot}{suffix}")
             print(f"making {path}", flush=True)
             command = [
                 *("mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}"),
@@ -88,13 +88,13 @@ class Machine:
     """A booted machine; its commands run as root."""
 
     def __init__(self, packages: Path = DIST) -> None:
-        """Boot; the folder with the package is to be found at /root/deb."""
+        """Boot; the directory of the package is mounted at /root/deb."""
         self._log = tempfile.TemporaryFile("w+")
         self._nspawn = subprocess.Popen(
             [
                 *("systemd-nspawn", "--quiet", f"--directory={root_file_system()}", "--volatile=overlay"),
                 *("--boot", f"--machine=fingerd-{os.getpid()}", "--private-network", "--console=pipe"),
-                *("--register=no", "--keep-unit"),  # the host may have no systemd to be told of it
+                *("--register=no", "--keep-unit"),  # the host may have no systemd
                 *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),  # nothing is shared with the host
                 f"--bind-ro={packages}:/root/deb",
             ],
@@ -110,7 +110,7 @@ class Machine:
             self._nspawn.kill()
             self._nspawn.wait()
             raise
-        self.root = Path(f"/proc/{self._init}/root")  # its files, as they are seen from here
+        self.root = Path(f"/proc/{self._init}/root")  # its file system, seen from outside
 
     def _wait_for_init(self) -> int:
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
@@ -134,12 +134,12 @@ class Machine:
         self._log.close()
 
     def command(self, *command: str) -> list[str]:
-        """The command line here that runs this one there."""
+        """The command line that runs a command in the machine."""
         inside = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         return [*inside, "--", "env", "-i", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), *command]
 
     def run(self, *command: str, check: bool = True, seconds: float = 60) -> str:
-        """What the command says on both its outputs; AssertionError where it fails."""
+        """The standard output and error of a command; raises AssertionError if it fails."""
         done = subprocess.run(
             self.command(*command),
             stdin=subprocess.DEVNULL,
@@ -153,15 +153,15 @@ class Machine:
         return done.stdout
 
     def status(self, *command: str) -> int:
-        """The command's exit status."""
+        """The exit status of a command."""
         return subprocess.run(self.command(*command), capture_output=True, timeout=60, check=False).returncode
 
     def wait(self, *command: str, seconds: float = 20) -> float:
-        """Run the command until it succeeds; how many seconds that took."""
+        """Run a command until it succeeds; returns the seconds that it took."""
         return self.wait_until(lambda: self.status(*command) == 0, " ".join(command), seconds)
 
     def wait_until(self, condition: Callable[[], object], what: str, seconds: float = 20) -> float:
-        """Wait for the condition; how many seconds that took."""
+        """Wait for a condition; returns the seconds that it took."""
         start = time.monotonic()
         while not condition():
             assert time.monotonic() < start + seconds, f"not within {seconds} seconds: {what}\n{self.journal()}"
@@ -169,45 +169,45 @@ class Machine:
         return time.monotonic() - start
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Put a file there, as root's."""
+        """Write a file of root's."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
 
     def read(self, path: str) -> str:
-        """What is in a file there."""
+        """The text of a file."""
         return (self.root / path.lstrip("/")).read_text()
 
     def processes(self, name: str) -> list[int]:
-        """The pids there of the processes with this name."""
+        """The pids, in the machine, of the processes with this name."""
         found = []
         for comm in (self.root / "proc").glob("[0-9]*/comm"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended in the meantime
                 if comm.read_text() == f"{name}\n":
                     found.append(int(comm.parent.name))
         return found
 
     def exists(self, path: str) -> bool:
-        """Whether there is something of this name there."""
+        """Whether a path exists."""
         return os.path.lexists(self.root / path.lstrip("/"))
 
     def copy(self, path: Path, to: str) -> None:
-        """Put a file of the source tree there."""
+        """Copy a file of the source tree into the machine."""
         self.write(to, path.read_text(), path.stat().st_mode & 0o777)
 
     def install(self, package: str = "/root/deb/fingerd_*_all.deb", *options: str) -> None:
-        """Install a package with apt, as an administrator would."""
+        """Install a package with apt."""
         self.run("sh", "-c", f"exec apt-get install -q -y {' '.join(options)} {package}")
 
     def drop_in(self, unit: str, source: str | Path) -> None:
-        """Give a unit a drop-in: one of the examples, or some lines of one's own."""
+        """Add a drop-in to a unit: an example file, or a text."""
         name, text = (source.name, source.read_text()) if isinstance(source, Path) else ("check.conf", source)
         self.write(f"/etc/systemd/system/{unit}.d/{name}", text)
         self.run("systemctl", "daemon-reload")
 
     def configure(self, text: str, restart: bool = True) -> None:
-        """Give the service another configuration."""
+        """Write the configuration of the service."""
         self.write("/etc/fingerd.yaml", text)
         if restart:
             self.run("systemctl", "restart", "fingerd.service")
@@ -217,34 +217,34 @@ class Machine:
         return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
 
     def journal(self, unit: str = "fingerd*", lines: int = 60) -> str:
-        """The end of what the unit has logged since the boot."""
+        """The last lines that a unit has logged since the boot."""
         return self.run("journalctl", "--quiet", "--no-pager", f"--lines={lines}", "--unit", unit, check=False)
 
     def cursor(self) -> str:
-        """Where the journal ends now, for ``wait_for_lines``."""
+        """The present end of the journal, for ``wait_for_lines``."""
         self.run("journalctl", "--sync")
-        said = self.run("journalctl", "--quiet", "--lines=0", "--show-cursor")
-        return said.strip().removeprefix("-- cursor: ")
+        output = self.run("journalctl", "--quiet", "--lines=0", "--show-cursor")
+        return output.strip().removeprefix("-- cursor: ")
 
-    def wait_for_lines(self, cursor: str, text: str, least: int = 1) -> list[tuple[str, str]]:
-        """What units of fingerd have logged from there on and holds the text, once that is enough: (unit, message)."""
+    def wait_for_lines(self, cursor: str, text: str, minimum: int = 1) -> list[tuple[str, str]]:
+        """Wait for so many lines of fingerd's units with the text after the cursor; the unit and message of each."""
         found: list[tuple[str, str]] = []
 
-        def are_there() -> bool:
+        def are_logged() -> bool:
             self.run("journalctl", "--sync")
-            # All of the journal: where journalctl picks a unit, it may pass over the first line after the cursor.
-            said = self.run("journalctl", "--quiet", "--output=json", f"--after-cursor={cursor}", check=False)
-            entries = map(json.loads, said.splitlines())
+            # The whole journal: with --unit, journalctl may skip the first line after the cursor.
+            output = self.run("journalctl", "--quiet", "--output=json", f"--after-cursor={cursor}", check=False)
+            entries = map(json.loads, output.splitlines())
             lines = [(entry.get("_SYSTEMD_UNIT", ""), str(entry.get("MESSAGE"))) for entry in entries]
             found[:] = [(unit, line) for unit, line in lines if unit.startswith("fingerd") and text in line]
-            return len(found) >= least
+            return len(found) >= minimum
 
-        self.wait_until(are_there, f"{least} times {text!r} in the journal")
+        self.wait_until(are_logged, f"{minimum} times {text!r} in the journal")
         return found
 
     @contextlib.contextmanager
     def load(self) -> Iterator["Load"]:
-        """Clients that ask as long as this lasts; what they saw is known afterwards."""
+        """Clients that send queries within the block; their results are set after it."""
         self.copy(Path(__file__).parent / "clients.py", "/root/clients.py")
         clients = subprocess.Popen(
             self.command("python3", "/root/clients.py"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -255,28 +255,28 @@ class Machine:
             yield load
             time.sleep(0.4)
         finally:
-            said, _ = clients.communicate(timeout=60)
-        load.asked, load.answers, load.lost, load.slowest = json.loads(said)
+            output, _ = clients.communicate(timeout=60)
+        load.queries, load.answers, load.lost, load.slowest = json.loads(output)
 
 
-Saw = Callable[..., None]  # tells what a check has seen
+Report = Callable[..., None]  # prints what a check has observed
 
 
 @dataclass
 class Load:
-    """What clients saw."""
+    """The results of the clients."""
 
-    asked: int = 0
-    answers: dict[str, int] | None = None  # an answer to how often it came
-    lost: list[str] | None = None  # why there was none
+    queries: int = 0
+    answers: dict[str, int] | None = None  # each answer, and how often it was received
+    lost: list[str] | None = None  # the reasons of queries without an answer
     slowest: float = 0  # seconds
 
     def __str__(self) -> str:
-        return f"{self.asked} asked, {len(self.lost or ())} lost, the slowest took {self.slowest:.2f} s"
+        return f"{self.queries} queries, {len(self.lost or ())} lost, the slowest took {self.slowest:.2f} s"
 
 
-def lacks(*tools: str) -> str:
-    """What is missing here; empty for nothing."""
+def missing_requirements(*tools: str) -> str:
+    """The requirements that are missing here; empty if none is."""
     if os.geteuid() != 0:
         return "needs root"
     missing = [tool for tool in tools if not shutil.which(tool)]

@@ -1,20 +1,20 @@
-"""Runs piuparts over the package: it is installed, upgraded to, removed and purged in a bare system."""
+"""Runs piuparts on the package: installs, upgrades, removes and purges it in a minimal system."""
 
 import subprocess
 import sys
 
-from tests.deb.machine import DIST, SUITE, lacks, made_once
+from tests.deb.machine import DIST, SUITE, cached_root, missing_requirements
 
 
 def main() -> int:
-    """The exit status: piuparts' own."""
-    if missing := lacks("mmdebstrap", "piuparts"):
+    """Returns the exit status of piuparts."""
+    if missing := missing_requirements("mmdebstrap", "piuparts"):
         print(f"piuparts {missing}", file=sys.stderr)
         return 1
-    # systemd is there before, so that what it leaves behind when it goes is not taken for ours.
-    base = made_once("piuparts.tar.gz", ("systemd", "systemd-sysv"))
+    # systemd is installed beforehand, so that its own leftovers are not attributed to the package.
+    base = cached_root("piuparts.tar.gz", ("systemd", "systemd-sysv"))
     packages = map(str, DIST.glob("fingerd_*_all.deb"))
-    # Nothing is worth being slow for the sake of a disk that is thrown away; the mirrors are those of this machine.
+    # The disk is temporary, so nothing needs fsync; the mirrors are those of this machine.
     options = ("--no-eatmydata", "--keep-sources-list", f"--distribution={SUITE}", "--log-level=info")
     done = subprocess.run(
         ["piuparts", f"--basetgz={base}", *options, *packages],

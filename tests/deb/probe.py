@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""Run by the daemon in its own sandbox, this tries what an intruder would, and prints as JSON how far it came."""
+"""Runs in the sandbox of the daemon, attempts what an intruder would, and prints the results as JSON."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 
 def attempt(action: Callable[[], object]) -> str:
-    """What stops the action; "nothing" where it is done."""
+    """The error that stops the action; "nothing" if it succeeds."""
     try:
         done = action()
     except OSError as error:
@@ -21,12 +21,12 @@ def attempt(action: Callable[[], object]) -> str:
 
 
 def writable() -> list[str]:
-    """Every folder and file that can be written to, but not sockets and devices."""
+    """All writable directories and regular files."""
     found = []
-    for folder, folders, files in os.walk("/"):
-        if folder == "/":
-            folders.remove("proc")  # but for its own processes it is empty here, as an attempt tells
-        for path in (folder, *(os.path.join(folder, name) for name in files)):
+    for directory, subdirectories, files in os.walk("/"):
+        if directory == "/":
+            subdirectories.remove("proc")  # it has only the sandbox's own processes, as an attempt shows
+        for path in (directory, *(os.path.join(directory, name) for name in files)):
             if os.access(path, os.W_OK):
                 mode = os.stat(path).st_mode
                 if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
