@@ -82,18 +82,12 @@ def _environment(name: str, *packages: str) -> Path:
     directory = CACHE / "peers" / name
     python, stamp = directory / "bin" / "python", directory / "installed"
     wanted = f"{sys.version}\n{packages}"
-    """A directory with the files of Debian packages, and the first one's version. Raises UnavailableError offline."""
-    directory = CACHE / "peers" / name
     with _locked(name):
-        if not (directory / "version").exists():
+        if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir(parents=True)
-            _run("apt-get", "download", *packages, directory=directory)
-            for package in directory.glob("*.deb"):
-                _run("dpkg-deb", "-x", str(package), str(directory))
-            version = _run("dpkg-deb", "-f", str(next(directory.glob(f"{packages[0]}_*.deb"))), "Version")
-            (directory / "version").write_text(version)
-    return directory, (directory / "version").read_text().strip()
+            _run(sys.executable, "-m", "venv", str(directory))
+            _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+            stamp.write_text(wanted)
     return python
 
 

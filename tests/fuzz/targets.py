@@ -127,7 +127,9 @@ def _known_answers(charset: str, listed: bool) -> frozenset[tuple[str, bytes]]:
     people = list(_PEOPLE.list_users(Lookup("", False, _CONTEXT.client, _CONTEXT.deadline)))
     texts = {*_MESSAGES.items(), ("refused", words.FORWARDING_DENIED)}
     texts |= {("answered", format_people([person], _CONTEXT.now, False, _REPLY_BYTES)) for person in people}
-    texts.add(("answered", format_list(people, _CONTEXT.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED))
+    texts.add(
+        ("answered", format_list(people, _CONTEXT.now, _REPLY_BYTES)) if listed else ("refused", words.LIST_DENIED)
+    )
     return frozenset((outcome, cut_reply(encode_reply(text, charset), _REPLY_BYTES)) for outcome, text in texts)
 
 

@@ -150,8 +150,8 @@ def test_a_failing_backend_is_logged_once_and_its_cause_not_told(
 
 def test_a_backend_that_may_not_be_asked_is_not_asked() -> None:
     backend = Waiting()
-    for asker, line in ((DENIED, b"bob"), (STRANGER, b""), (STRANGER, b"bob@here"), (STRANGER, b"\0")):
-        ruip(backend).answer_line(line, asker)
+    for context, line in ((DENIED, b"bob"), (STRANGER, b""), (STRANGER, b"bob@here"), (STRANGER, b"\0")):
+        ruip(backend).answer_line(line, context)
     assert backend.asked == []
 
 
