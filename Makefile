@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
-# Tests wait more than they compute, so there are more of them at a time than processors. A file's tests share servers.
-WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
+# Tests wait more than they compute: two workers for each processor, each with one file at a time, whose tests share servers.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n * 2 : 16)))
 PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
 WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
     backends/system/test_sessions.py unit/ruip/test_report.py fuzz)
