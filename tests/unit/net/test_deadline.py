@@ -9,6 +9,7 @@ from fingerd.net.deadline import DEADLINE_PASSED, remaining, split_deadline
 
 def test_the_remaining_time_is_positive() -> None:
     assert 9 < remaining(time.monotonic() + 10) <= 10
+    assert 0 < remaining(time.monotonic() + 0.9) <= 0.9
 
 
 def test_a_deadline_that_has_passed_raises_timeout_error() -> None:
