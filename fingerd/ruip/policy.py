@@ -5,20 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
 
-from fingerd.config.values import Integer, Scalar, did_you_mean, to_text
+from fingerd.config.values import Integer, Scalar, to_text
 from fingerd.errors import OptionError
 from fingerd.net.addresses import Source, covers, matches, parse_source
-from fingerd.people import ATOMS
+from fingerd.ruip.presets import expand, read_show
 from fingerd.ruip.targets import HostPattern, is_unbounded, parse_host_pattern
-
-# The presets of ``show``. The first three are roughly the examples C, B and A of RFC 1288 3.2.3.
-_OFFICE = ("name", "login", "office", "office_phone")
-PRESETS = {
-    "minimal": ("name",),
-    "office": _OFFICE,
-    "standard": (*_OFFICE, "project", "plan", "pronouns", "pgpkey", "sessions", "last_login"),
-    "everything": ATOMS,
-}
 
 
 def read_source(scalar: Scalar) -> Source:
@@ -31,15 +22,6 @@ def read_target(scalar: Scalar) -> HostPattern:
     if scalar.kind == "true or false" and not scalar.quoted:
         raise ValueError("must be false, or the hosts to which queries may be forwarded")
     return parse_host_pattern(to_text(scalar))
-
-
-def read_show(scalar: Scalar) -> str:
-    """One entry of ``show``; ValueError if it is not a preset or an atom."""
-    word = to_text(scalar)
-    if word not in PRESETS and word not in ATOMS:
-        words = tuple(dict.fromkeys((*PRESETS, *ATOMS)))
-        raise ValueError(f"there is no atom {word}" + (did_you_mean(word, words) or f" (there are {', '.join(words)})"))
-    return word
 
 
 @dataclass(frozen=True)
@@ -70,9 +52,7 @@ class Rule:
     @cached_property
     def atoms(self) -> frozenset[str]:
         """The atoms that ``show`` names, with its presets expanded."""
-        if len(self.show) == 1 and self.show[0] in PRESETS:  # ``office`` alone is the preset, else it is the atom
-            return frozenset(PRESETS[self.show[0]])
-        return frozenset(atom for word in self.show for atom in ((word,) if word in ATOMS else PRESETS[word]))
+        return expand(self.show)
 
 
 DEFAULT_RULE = Rule(from_=("any",))

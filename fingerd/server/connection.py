@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fingerd.server.active_config import ActiveConfig
     from fingerd.server.answer_memory import Key
 
+FIN_GRACE_SECONDS = 0.005  # in which nearly every client sends its FIN after ours; to be woken by each costs more
+LINGER_SECONDS = 2.0  # for the FIN of all others
 DRAIN_BYTES = 1 << 20  # read and ignored at most, after the request or in place of one
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_MORE
 
 from fingerd.server.active_config import ActiveConfig
-from fingerd.server.connection import ANSWERING, HALF_CLOSED, HELD, LINGERING, NEW, READING, WRITING, Connection, State
+from fingerd.server.connection import ANSWERING, FIN_GRACE_SECONDS, HALF_CLOSED, LINGER_SECONDS, NEW, Connection, State
 from fingerd.server.expiry import TIMER_SECONDS, Expiry
 from fingerd.server.framing import Framing
 from fingerd.server.loop import EventLoop
@@ -25,8 +25,6 @@ READ_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
 CHUNK_EVENTS = select.EPOLLOUT | select.EPOLLONESHOT
 WRITE_EVENTS = select.EPOLLIN | select.EPOLLOUT
 READ_BYTES = 1 << 16
-FIN_GRACE_SECONDS = 0.005  # in which nearly every client sends its FIN after ours; to be woken by each costs more
-LINGER_SECONDS = 2.0  # for the FIN of all others
 
 # As plain numbers: joining two flags of an enumeration takes longer than the rest of a send.
 _RECEIVE = int(MSG_DONTWAIT)
@@ -76,12 +74,12 @@ class Transport:
             request.outcome = "dropped"
             self._server.shutdown_request(request)
         elif self._reads == "anything":
-            self._enter(request, HELD, self._limits.read_seconds)
+            self._enter(request, State.HELD, self._limits.read_seconds)
             self._watch(request, select.EPOLLIN)
         elif self._receive(request):
             self._dispatch(request)
         else:
-            self._enter(request, READING, self._limits.read_seconds)
+            self._enter(request, State.READING, self._limits.read_seconds)
             self.queues.by_last_read[request] = None
             self._watch(request, READ_EVENTS)
 
@@ -120,14 +118,14 @@ class Transport:
 
     def _on_event(self, descriptor: int, events: int) -> None:
         request = self._watched[descriptor]
-        if (state := request.state) is READING:
+        if (state := request.state) is State.READING:
             if self._receive(request):
                 self._leave(request)
                 self._dispatch(request)
             else:
                 self.queues.by_last_read[request] = self.queues.by_last_read.pop(request)
                 self._loop.modify_reader(descriptor, READ_EVENTS)
-        elif state is WRITING:
+        elif state is State.WRITING:
             self._on_writable(request, events)
         elif state is ANSWERING:
             self.flush_chunks(request)
@@ -138,7 +136,7 @@ class Transport:
         """Drop what a client sends that is not read any more, up to its FIN."""
         if _drain(request):
             return
-        if request.state is HELD:
+        if request.state is State.HELD:
             if request.drain_left <= 0 and events == select.EPOLLIN:  # it may go on sending, unread
                 return self._loop.modify_reader(request.descriptor, 0)
             request.outcome = "hung-up"
@@ -166,14 +164,14 @@ class Transport:
         if request.closing:
             return
         request.closing = True
-        was_watched = request.state is HELD
+        was_watched = request.state is State.HELD
         self._leave(request)
         if request.chunks:
             request.join_chunks()
         if request.out_buffer:
             self._send(request)
             if request.out_buffer:
-                self._enter(request, WRITING, self._limits.write_seconds)
+                self._enter(request, State.WRITING, self._limits.write_seconds)
                 return self._watch(request, WRITE_EVENTS)
         self._half_close(request, was_watched)
 
@@ -215,7 +213,7 @@ class Transport:
         self._uncount(request)
 
     def _linger(self, request: Connection) -> None:
-        self._enter(request, LINGERING, LINGER_SECONDS)
+        self._enter(request, State.LINGERING, LINGER_SECONDS)
         self._watch(request, select.EPOLLIN)
 
     def _on_grace_timer(self) -> None:
@@ -268,7 +266,7 @@ class Transport:
             self.answering -= 1
             return
         self.queues.of[state].pop(request, None)
-        if state is READING:
+        if state is State.READING:
             del self.queues.by_last_read[request]
 
     def _on_expiry_timer(self) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from fingerd.daemon.cli import main
 from fingerd.people import ATOMS
-from fingerd.ruip.policy import PRESETS
+from fingerd.ruip.presets import PRESETS
 from tests.conftest import Start
 from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, Machine, wait_until
 from tests.helpers.requirements import needs

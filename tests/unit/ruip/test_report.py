@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fingerd.backends import Backend, Lookup
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import CRLF, encode_reply
-from fingerd.ruip.policy import PRESETS, Policy, Rule
+from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.presets import PRESETS
 from fingerd.ruip.report import LIST_ATOMS, SHORT_PLAN_LINES, format_list, format_people, join_blocks
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
 from fingerd.ruip.times import date_text, idle_time, when_column
