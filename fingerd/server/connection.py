@@ -68,6 +68,7 @@ class Connection:
     drain_left: int = DRAIN_BYTES
     is_counted: bool = False  # by its limit key
     is_dispatched: bool = False  # left to a worker
+    is_working: bool = False  # a worker answers it now, and hands it back by itself
     is_leader: bool = False  # others wait for the answer to this one
     abortive: bool = False  # close without half-close and linger: there is no answer to lose
     watched: bool = False  # the loop has a reader for it

@@ -7,7 +7,6 @@ It keeps the requests whose answer is not there yet, and tells their clients
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 from fingerd.errors import QueryError
@@ -21,6 +20,7 @@ from fingerd.server.limits import ClientCounter
 from fingerd.server.loop import EventLoop
 from fingerd.server.queues import DeadlineQueue
 from fingerd.server.steps import ServerSteps
+from fingerd.server.transport import Transport
 from fingerd.server.workers import WorkerPool
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
@@ -28,20 +28,15 @@ TIMER_SECONDS = 0.25  # between two looks at the deadlines
 
 
 class Dispatcher:
-    """Has requests answered, for one server. ``flush_chunks`` sends parts of an answer, on the loop's thread."""
+    """Has requests answered, for one server."""
 
     def __init__(
-        self,
-        server: ServerSteps,
-        loop: EventLoop,
-        clients: ClientCounter,
-        pool: WorkerPool,
-        flush_chunks: Callable[[Connection], None],
+        self, server: ServerSteps, loop: EventLoop, transport: Transport, clients: ClientCounter, pool: WorkerPool
     ) -> None:
         self._server = server
         self._loop = loop
+        self._transport = transport
         self._clients = clients
-        self._flush_chunks = flush_chunks
         self._pool = pool
         self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
         self._followers: dict[tuple[int, Key | None], list[Connection]] = {}  # wait for the same look-up in the pool
@@ -92,7 +87,8 @@ class Dispatcher:
         request.config.acquire()
         request.is_dispatched = True
         self._in_flight[request] = None
-        self._expiry_timer.start(TIMER_SECONDS)
+        if self._expiry_timer.when == math.inf:
+            self._expiry_timer.start(TIMER_SECONDS)
         self._enqueue(request)
 
     def _enqueue(self, request: Connection) -> None:
@@ -104,10 +100,12 @@ class Dispatcher:
         if request.key and is_queued:  # a look-up that is deferred for its client's sake is not waited for
             self._followers[flight] = []
             request.is_leader = True
-        self._pool_timer.start(POOL_CHECK_SECONDS)
+        if self._pool_timer.when == math.inf:
+            self._pool_timer.start(POOL_CHECK_SECONDS)
 
     def _work(self, request: Connection) -> None:
         """On a worker's thread: answer, unless the client was told already that there is no answer."""
+        request.is_working = True
         try:
             if time.monotonic() >= request.deadline:  # it waited too long for a thread
                 self._answer_busy(request)
@@ -117,7 +115,9 @@ class Dispatcher:
             self._loop.call_soon_threadsafe(self._on_worked, request)
 
     def _on_worked(self, request: Connection) -> None:
-        """Remember what a worker found out, and give it to those who wait for the same."""
+        """Send what a worker found out, remember it, and give it to those who wait for the same."""
+        request.is_working = False
+        self._transport.finish(request)
         self._in_flight.pop(request, None)  # a handler of another kind may have given no answer
         is_remembered = self._remember(request)
         if request.is_leader:
@@ -149,7 +149,7 @@ class Dispatcher:
         if request.chunks is None:
             request.chunks = deque()
         request.chunks.append(chunk)
-        self._loop.call_soon_threadsafe(self._flush_chunks, request)
+        self._loop.call_soon_threadsafe(self._transport.flush_chunks, request)
         return True
 
     def claim(self, request: Connection) -> bool:

@@ -70,7 +70,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self._connect = clients.connect
         self._transport = transport = Transport(self, self.loop, LineFraming(), clients.disconnect)
         self._acceptor = Acceptor(self, self.loop, self._admit, transport.evict)
-        self._dispatcher = Dispatcher(self, self.loop, clients, self.workers, transport.flush_chunks)
+        self._dispatcher = Dispatcher(self, self.loop, transport, clients, self.workers)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
@@ -275,7 +275,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """The answer is complete: leave the rest to the transport."""
         if threading.get_ident() == self._thread:
             self._transport.finish(request)
-        else:
+        elif not request.is_working:
             self.loop.call_soon_threadsafe(self._transport.finish, request)
 
     def close_request(self, request: Connection) -> None:  # type: ignore[override]
