@@ -12,8 +12,6 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-NO_DESCRIPTOR = -1  # has no reader: stands for the end of the events of one poll
-
 Reader = Callable[[int, int], object]  # is called with the descriptor and its epoll events
 
 
@@ -114,23 +112,30 @@ class EventLoop:
         self._stopping = False
 
     def _run(self, condition: Callable[[], object] | None, end: float) -> None:
-        """Timers are looked at after each event, so that many events at once do not delay them."""
-        timers, readers, monotonic = self._timers, self._readers, time.monotonic
+        """Timers are looked at after each event once one is due, so that many events at once do not delay them."""
+        readers, monotonic = self._readers, time.monotonic
         while (not self._stopping if condition is None else condition()) and (now := monotonic()) < end:
-            until = end
-            for timer in timers:
-                until = min(until, timer.when)
-            ready = self._epoll.poll(None if until == math.inf else max(until - now, 0))
-            ready.append((NO_DESCRIPTOR, 0))
-            for descriptor, events in ready:
+            due = end
+            for timer in self._timers:
+                due = min(due, timer.when)
+            for descriptor, events in self._epoll.poll(None if due == math.inf else max(due - now, 0)):
                 try:
                     if reader := readers.get(descriptor):  # none where a callback has just removed it
                         reader(descriptor, events)
-                    now = monotonic()
-                    for timer in timers:
-                        if timer.when <= now:
-                            timer.when = math.inf
-                            timer.callback()
+                except Exception:
+                    log.exception("internal error in a callback, please report")
+                if monotonic() >= due:
+                    self._run_timers()
+            if monotonic() >= due:
+                self._run_timers()
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        for timer in self._timers:
+            if timer.when <= now:
+                timer.when = math.inf
+                try:
+                    timer.callback()
                 except Exception:
                     log.exception("internal error in a callback, please report")
 
