@@ -22,8 +22,8 @@ class WorkerPool:
         self.resize(max_threads)
         self._jobs: SimpleQueue[tuple[str, Job] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._begun = 0  # jobs
-        self._last_adjust = (0, 0, 0.0, 0.0)  # jobs begun, jobs waiting, CPU seconds, seconds
+        self._submitted = self._begun = 0  # jobs, those that are deferred not counted
+        self._last_adjust = (0, 0, 0, 0.0, 0.0)  # jobs submitted, begun and waiting; CPU seconds, seconds
         self._threads = 0
         self._start_failing = False  # as the log was told
         self._in_progress: dict[str, int] = {}  # limit key -> jobs that are queued or worked on
@@ -42,6 +42,7 @@ class WorkerPool:
                 self._deferred.setdefault(limit_key, deque()).append(job)
                 return False
             self._in_progress[limit_key] = in_progress + 1
+            self._submitted += 1
         self._jobs.put((limit_key, job))
         return True
 
@@ -57,16 +58,20 @@ class WorkerPool:
     def adjust(self) -> None:
         """Start threads where they help; to be called every few milliseconds while jobs wait.
 
-        If no job was begun since the last call, all threads are stuck. If the
-        queue grows although the CPU is idle, threads wait more than they work.
+        Only a job that has waited since the last call counts: one that was
+        queued a moment ago may begin at once. If no job was begun meanwhile,
+        all threads are stuck. If the queue grows although the CPU is idle,
+        threads wait more than they work.
         """
-        begun, waiting, cpu, now = self._begun, self.waiting, time.process_time(), time.monotonic()
-        last_begun, last_waiting, last_cpu, last = self._last_adjust
-        if begun == last_begun:
-            self._grow(waiting)
-        elif waiting >= last_waiting and cpu - last_cpu < CPU_BUSY_FRACTION * (now - last):
-            self._grow(1)
-        self._last_adjust = begun, waiting, cpu, now
+        submitted, begun, waiting = self._submitted, self._begun, self.waiting
+        cpu, now = time.process_time(), time.monotonic()
+        last_submitted, last_begun, last_waiting, last_cpu, last = self._last_adjust
+        if begun < last_submitted or not self._threads:
+            if begun == last_begun or not self._threads:
+                self._grow(waiting)
+            elif waiting >= last_waiting and cpu - last_cpu < CPU_BUSY_FRACTION * (now - last):
+                self._grow(1)
+        self._last_adjust = submitted, begun, waiting, cpu, now
 
     def stop(self) -> None:
         """Let the threads end as they become free."""
@@ -104,6 +109,7 @@ class WorkerPool:
         with self._lock:
             deferred = self._deferred.get(limit_key)
             if deferred:
+                self._submitted += 1
                 self._jobs.put((limit_key, deferred.popleft()))
                 if not deferred:
                     del self._deferred[limit_key]
