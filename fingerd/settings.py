@@ -18,7 +18,7 @@ from fingerd.config.values import did_you_mean, read_scalar, to_text, unknown_pl
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
-from fingerd.ruip.ruip import REPLACED, ReplyOptions
+from fingerd.ruip.ruip import PLACEHOLDERS, ReplyOptions
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress, UnixAddress, parse_listen
 
@@ -166,5 +166,5 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
         node, path = origins.origin_of(settings.policy[number])
         yield node, join(path, option), what
     for option in ("header", "footer"):
-        for what in unknown_placeholders(getattr(settings.reply, option) or "", REPLACED):
+        for what in unknown_placeholders(getattr(settings.reply, option) or "", PLACEHOLDERS):
             yield *origins.origin_of(settings.reply, option), what

@@ -30,17 +30,14 @@ from fingerd.protocol.reply import (
 from fingerd.ruip.disclosure import Disclosure
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.report import LIST_ATOMS as LISTED
-from fingerd.ruip.report import format_list as table
-from fingerd.ruip.report import format_people as records
-from fingerd.ruip.report import join_blocks as separated
+from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks
 from fingerd.text import ANSWER_CUT
 
 log = logging.getLogger(__name__)
 
 _SPACES = re.compile(f"[{WHITESPACE}]+")
-REPLACED = ("user", "client", "time")  # in braces, in header and footer
-_PLACEHOLDER = re.compile(rf"\{{({'|'.join(REPLACED)})\}}")
+PLACEHOLDERS = ("user", "client", "time")  # in braces, in header and footer
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +173,21 @@ class Ruip:
                 outcomes.append(outcome)
                 texts.append(text)
                 budget -= len(text)
-        return "answered" if "answered" in outcomes else outcomes[0], separated(texts)
+        return "answered" if "answered" in outcomes else outcomes[0], join_blocks(texts)
 
     def _user(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """One {U}: RFC 1288 2.5.2."""
         outcome, people = self._disclosure.find(lookup, rule)
         if outcome != "answered":
             return outcome, AMBIGUOUS_NAME if outcome == "refused" else NO_SUCH_USER
-        return outcome, records(people, context.now, lookup.verbose, self._reply_bytes)
+        return outcome, format_people(people, context.now, lookup.verbose, self._reply_bytes)
 
     def _list(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """{C}: RFC 1288 2.5.1."""
-        people = self._disclosure.list_users(lookup, rule, LISTED)
+        people = self._disclosure.list_users(lookup, rule, LIST_ATOMS)
         if people is None:
             return "refused", LIST_DENIED
-        return "answered", table(people, context.now, self._reply_bytes)
+        return "answered", format_list(people, context.now, self._reply_bytes)
 
     def text_answer(self, outcome: str, text: str, context: AnswerContext, username: str = "") -> Answer:
         """The text between the header and the footer, cut to the size that an answer may have."""
