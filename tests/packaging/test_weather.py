@@ -53,7 +53,20 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_its_own_tests_pass(python: Path, tmp_path: Path) -> None:
     shutil.copytree(WEATHER / "tests", tmp_path / "tests")
     shutil.copy(WEATHER / "weather.json", tmp_path)
-    run(python, "-B", "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", folder=tmp_path)
+    run(
+        python,
+        "-B",
+        "-W",
+        "error",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path}/pytest",
+        "tests",
+        folder=tmp_path,
+    )
 
 
 def test_it_is_listed_with_its_options_and_its_package(python: Path, tmp_path: Path) -> None:
