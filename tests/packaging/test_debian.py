@@ -62,3 +62,7 @@ def test_nothing_may_be_executed_in_a_folder_that_can_be_written_to() -> None:
     own = {"/run/fingerd", "/var/log/fingerd", "/tmp", "/var/tmp"}
     (closed,) = (line.partition("=")[2].split() for line in service if line.startswith("NoExecPaths="))
     assert own <= set(closed)
+
+
+def test_the_readme_of_the_package_is_short_enough_to_be_installed_uncompressed() -> None:
+    assert (ROOT / "debian" / "README.Debian").stat().st_size <= 4096  # dh_compress takes what is longer
