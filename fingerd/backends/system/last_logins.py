@@ -96,10 +96,14 @@ class _Database:
         self.exists = current is not None
         if current is None:
             return None
-        with self._lock:
-            if self._signature != current and time.monotonic() >= self._valid_until:
-                self._read(path, current)
-            return self._logins.get(login)
+        if self._is_stale(current):
+            with self._lock:
+                if self._is_stale(current):
+                    self._read(path, current)
+        return self._logins.get(login)
+
+    def _is_stale(self, current: object) -> bool:
+        return self._signature != current and time.monotonic() >= self._valid_until
 
     def _read(self, path: str, current: object) -> None:
         try:

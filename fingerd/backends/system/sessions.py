@@ -53,8 +53,10 @@ class Sessions:
 
     def _current(self) -> Mapping[str, Sequence[Login]] | None:
         utmp = signature(self._utmp)
+        if self._is_fresh(utmp):
+            return self._by_login
         with self._lock:
-            if utmp != self._signature or time.monotonic() >= self._valid_until:
+            if not self._is_fresh(utmp):
                 found = self._read()
                 by_login: dict[str, list[Login]] = {}
                 for login in found or ():
@@ -63,6 +65,9 @@ class Sessions:
                 self._signature = utmp
                 self._valid_until = time.monotonic() + (RETRY_SECONDS if found is None else CACHE_SECONDS)
             return self._by_login
+
+    def _is_fresh(self, utmp: object) -> bool:
+        return utmp == self._signature and time.monotonic() < self._valid_until
 
     def _read(self) -> Sequence[Login] | None:
         try:
