@@ -1,7 +1,6 @@
 """The active configuration: everything by which queries are answered, and which a reload replaces in one step."""
 
 import logging
-import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -9,7 +8,8 @@ from fingerd.backends import Backend
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import ReplyOptions, Ruip
-from fingerd.server.answer_memory import AnswerMemory
+from fingerd.server.answer_memory import AnswerMemory, Key
+from fingerd.server.connection import Connection
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress
 
@@ -63,8 +63,8 @@ class ActiveConfig:
             forwarder=Forwarder(is_served=any(map(_is_finger_port, config.listen))),
         )
         self.rules: dict[str, NumberedRule] = {}  # of clients, the one that was added first goes first
-        self._lock = threading.Lock()
-        self._queries = 0  # that workers answer
+        self.flights: dict[Key, tuple[Connection, ...]] = {}  # look-ups under way, with the requests that wait for them
+        self.queries = 0  # that workers answer
         self._retired = False
         self.closed = False  # the backend is closed, or the replacement's
 
@@ -77,32 +77,22 @@ class ActiveConfig:
         self.rules[client] = found = NumberedRule(number, rule)
         return found
 
-    def acquire(self) -> None:
-        """A query is handed to a worker."""
-        with self._lock:
-            self._queries += 1
-
     def release(self) -> None:
-        """A worker is done with a query."""
-        with self._lock:
-            self._queries -= 1
-            is_last = self._retired and not self._queries
-        if is_last:
+        """A query that workers answered is done. ``queries`` is for the loop's thread only."""
+        self.queries -= 1
+        if self._retired and not self.queries:
             self.close()
 
     def retire(self, replacement: "ActiveConfig") -> None:
         """The replacement answers from now on: close the backend as soon as no query uses it."""
-        with self._lock:
-            self._retired = True
-            self.closed = self.closed or self.config.backend is replacement.config.backend
-            is_unused = not self._queries
-        if is_unused:
+        self._retired = True
+        self.closed = self.closed or self.config.backend is replacement.config.backend
+        if not self.queries:
             self.close()
 
     def close(self) -> None:
         """Close the backend, once, even where a query still uses it."""
-        with self._lock:
-            closed, self.closed = self.closed, True
+        closed, self.closed = self.closed, True
         if not closed:
             try:
                 self.config.backend.close()

@@ -1,25 +1,19 @@
 """The answer memory: whole answers that may be given again, in bounded memory. For the loop's thread only."""
 
 import math
-import sys
 from collections import OrderedDict
-from typing import NamedTuple
 
 from fingerd.ruip.ruip import Answer
 
 MEMORY_BYTES_MAX = 4 << 20  # beyond it the least recently used answers are dropped
 SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what many clients ask at the same time helps
-ENTRY_OVERHEAD = 600  # bytes that an entry takes beside its user name and its answer
+ENTRY_OVERHEAD = 650  # bytes that an entry takes beside its user name and its answer
 REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
 
 Key = tuple[int, str, bool]  # the number of the rule, and the query as it was understood: its user name, and {W}
 
 
-class Entry(NamedTuple):
-    """An answer, and until when it may be given again (``time.monotonic()``)."""
-
-    answer: Answer
-    expires: float
+Entry = tuple[Answer, float]  # an answer, and until when it may be given again (``time.monotonic()``)
 
 
 class AnswerMemory(OrderedDict[Key, Entry]):
@@ -38,14 +32,14 @@ class AnswerMemory(OrderedDict[Key, Entry]):
         if answer.outcome not in REPEATABLE_OUTCOMES:
             return False
         if old := self.pop(key, None):
-            self._room += _size(key, old.answer)
-        self[key] = Entry(answer, now + self.seconds)
+            self._room += _size(key, old[0])
+        self[key] = answer, now + self.seconds
         self._room -= _size(key, answer)
         while self._room < 0:
             oldest, entry = self.popitem(last=False)
-            self._room += _size(oldest, entry.answer)
+            self._room += _size(oldest, entry[0])
         return True
 
 
 def _size(key: Key, answer: Answer) -> int:
-    return ENTRY_OVERHEAD + sys.getsizeof(key[1]) + len(answer.reply)
+    return ENTRY_OVERHEAD + 4 * len(key[1]) + len(answer.reply)

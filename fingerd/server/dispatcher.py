@@ -14,7 +14,6 @@ from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_
 from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
 from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import AnswerContext
-from fingerd.server.answer_memory import Key
 from fingerd.server.connection import Connection
 from fingerd.server.limits import ClientCounter
 from fingerd.server.loop import EventLoop
@@ -39,7 +38,6 @@ class Dispatcher:
         self._clients = clients
         self._pool = pool
         self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
-        self._followers: dict[tuple[int, Key | None], list[Connection]] = {}  # wait for the same look-up in the pool
         self._expiry_timer = loop.add_timer(self._on_expiry_timer)
         self._pool_timer = loop.add_timer(self._check_pool)
 
@@ -75,16 +73,16 @@ class Dispatcher:
         if active.remembers:
             key = number, query.username, query.verbose
             entry = active.memory.get(key)
-            if entry and request.received_at < entry.expires:
+            if entry and request.received_at < entry[1]:
                 active.memory.move_to_end(key)
-                request.answer = entry.answer
+                request.answer = entry[0]
                 return False
             request.key = key
         return active.blocking
 
     def _submit(self, request: Connection) -> None:
         """Leave the request to a worker, or to one that looks up the same already."""
-        request.config.acquire()
+        request.config.queries += 1
         request.is_dispatched = True
         self._in_flight[request] = None
         if self._expiry_timer.when == math.inf:
@@ -92,13 +90,13 @@ class Dispatcher:
         self._enqueue(request)
 
     def _enqueue(self, request: Connection) -> None:
-        flight = id(request.config), request.key
-        if request.key and flight in self._followers:
-            self._followers[flight].append(request)
+        key, flights = request.key, request.config.flights
+        if key is not None and key in flights:
+            flights[key] = *flights[key], request
             return
         is_queued = self._pool.submit(request.limit_key, partial(self._work, request))
-        if request.key and is_queued:  # a look-up that is deferred for its client's sake is not waited for
-            self._followers[flight] = []
+        if key is not None and is_queued:  # a look-up that is deferred for its client's sake is not waited for
+            flights[key] = ()
             request.is_leader = True
         if self._pool_timer.when == math.inf:
             self._pool_timer.start(POOL_CHECK_SECONDS)
@@ -118,18 +116,18 @@ class Dispatcher:
         """Send what a worker found out, remember it, and give it to those who wait for the same."""
         request.is_working = False
         self._transport.finish(request)
-        self._in_flight.pop(request, None)  # a handler of another kind may have given no answer
-        is_remembered = self._remember(request)
-        if request.is_leader:
-            for follower in self._followers.pop((id(request.config), request.key)):
-                if follower not in self._in_flight:  # it was told "busy" meanwhile
-                    follower.config.release()
-                elif is_remembered:
+        if not request.outcome:
+            self._in_flight.pop(request, None)  # a handler of another kind gave no answer
+        is_remembered = request.key is not None and self._remember(request)
+        if request.is_leader and request.key is not None:
+            for follower in request.config.flights.pop(request.key):
+                if follower in self._in_flight and not is_remembered:
+                    self._enqueue(follower)
+                    continue
+                if follower in self._in_flight:  # else it was told "busy" meanwhile
                     follower.answer, follower.key = request.answer, None
                     self._server.process_request_thread(follower, follower.address)
-                    follower.config.release()
-                else:
-                    self._enqueue(follower)
+                follower.config.release()
         request.config.release()
 
     def _remember(self, request: Connection) -> bool:
@@ -139,7 +137,8 @@ class Dispatcher:
 
     def context_of(self, request: Connection) -> AnswerContext:
         """Who asks, until when there is time to answer, and how to send a part of the answer."""
-        send_chunk = partial(self.send_chunk, request) if request.is_dispatched else None
+        in_parts = request.is_dispatched and isinstance(request.query, Query) and request.query.hosts
+        send_chunk = partial(self.send_chunk, request) if in_parts else None
         return AnswerContext(request.client, request.deadline, time.time(), send_chunk)
 
     def send_chunk(self, request: Connection, chunk: bytes) -> bool:

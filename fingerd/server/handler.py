@@ -35,12 +35,9 @@ class FingerHandler(socketserver.StreamRequestHandler):
     def answer(self, line: bytes) -> Answer:
         """The answer to the line, and the log's word for it; after an internal error it says nothing of the cause."""
         request = self.request
-        if request.answer is None:
-            request.answer = self._work_out(line)
-        return request.answer
-
-    def _work_out(self, line: bytes) -> Answer:
-        request, context = self.request, self.server.context_of(self.request)
+        if request.answer is not None:
+            return request.answer
+        context = self.server.context_of(request)
         ruip, query, rule = request.config.ruip, request.query, request.rule
         try:
             if query is None or rule is None or line != request.line:  # not a query, or not the one that was parsed
@@ -50,8 +47,9 @@ class FingerHandler(socketserver.StreamRequestHandler):
             else:
                 answer = ruip.answer_query(query, rule, context)
             if answer.outcome == "error" and time.monotonic() >= context.deadline:  # it failed for want of time
-                return ruip.text_answer("busy", SERVICE_BUSY, context)
-            return answer
+                answer = ruip.text_answer("busy", SERVICE_BUSY, context)
         except (Exception, SystemExit):
             log.exception("internal error while answering %.200r, please report", line)
-            return ruip.text_answer("error", INTERNAL_ERROR, context)
+            answer = ruip.text_answer("error", INTERNAL_ERROR, context)
+        request.answer = answer
+        return answer
