@@ -117,7 +117,8 @@ class EventLoop:
         while (not self._stopping if condition is None else condition()) and (now := monotonic()) < end:
             due = end
             for timer in self._timers:
-                due = min(due, timer.when)
+                if timer.when < due:  # noqa: PLR1730 - this costs each turn a third of what min() costs
+                    due = timer.when
             for descriptor, events in self._epoll.poll(None if due == math.inf else max(due - now, 0)):
                 try:
                     if reader := readers.get(descriptor):  # none where a callback has just removed it
