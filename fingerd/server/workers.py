@@ -10,7 +10,7 @@ from queue import SimpleQueue
 log = logging.getLogger(__name__)
 
 CPU_BUSY_FRACTION = 0.7  # of wall time; below it another thread helps, above it threads would fight for the interpreter
-MIN_THREADS = 2  # that are always there
+MIN_THREADS = 4  # that are always there: fewer leave a second core idle while look-ups wait for files
 
 Job = Callable[[], None]
 
