@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fingerd.backends import Backend
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import ReplyOptions, Ruip
 from fingerd.server.answer_memory import AnswerMemory, Key
-from fingerd.server.connection import Connection
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress
 
@@ -63,7 +62,7 @@ class ActiveConfig:
             forwarder=Forwarder(is_served=any(map(_is_finger_port, config.listen))),
         )
         self.rules: dict[str, NumberedRule] = {}  # of clients, the one that was added first goes first
-        self.flights: dict[Key, tuple[Connection, ...]] = {}  # look-ups under way, with the requests that wait for them
+        self.flights: dict[Key, tuple[Any, ...]] = {}  # look-ups under way, with the connections that wait for them
         self.queries = 0  # that workers answer
         self._retired = False
         self.closed = False  # the backend is closed, or the replacement's
