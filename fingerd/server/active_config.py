@@ -52,7 +52,8 @@ class ActiveConfig:
         self.forwards = self.reads == "query" and any(rule.forward for rule in config.policy)
         self.needs_workers = self.forwards or self.blocking
         self.memory = AnswerMemory(config.backend.repeatable_seconds)
-        self.remembers = self.memory.seconds > 0 and config.reply.is_repeatable
+        is_shared = config.reply.is_repeatable and not config.backend.depends_on_client
+        self.remembers = self.memory.seconds > 0 and is_shared
         self.ruip = Ruip(
             config.backend,
             self.policy,

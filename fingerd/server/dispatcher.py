@@ -17,13 +17,12 @@ from fingerd.ruip.ruip import AnswerContext
 from fingerd.server.connection import Connection
 from fingerd.server.limits import ClientCounter
 from fingerd.server.loop import EventLoop
-from fingerd.server.queues import DeadlineQueue
+from fingerd.server.queues import DEADLINE_CHECK_SECONDS, DeadlineQueue
 from fingerd.server.steps import ServerSteps
 from fingerd.server.transport import Transport
 from fingerd.server.workers import WorkerPool
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
-TIMER_SECONDS = 0.25  # between two looks at the deadlines
 
 
 class Dispatcher:
@@ -86,7 +85,7 @@ class Dispatcher:
         request.is_dispatched = True
         self._in_flight[request] = None
         if self._expiry_timer.when == math.inf:
-            self._expiry_timer.start(TIMER_SECONDS)
+            self._expiry_timer.start(DEADLINE_CHECK_SECONDS)
         self._enqueue(request)
 
     def _enqueue(self, request: Connection) -> None:
@@ -157,8 +156,10 @@ class Dispatcher:
 
     def expire(self, now: float = math.inf) -> None:
         """Answer "busy" to the clients whose deadline has passed by ``now``."""
-        for request in [request for request in self._in_flight if request.deadline <= now]:
-            self._answer_busy(request)
+        # A copy: workers take requests out meanwhile, and list() copies a dictionary in one step.
+        for request in list(self._in_flight):
+            if request.deadline <= now:
+                self._answer_busy(request)
 
     def _answer_busy(self, request: Connection) -> None:
         """There is no answer in time; where a part of it was sent, it ends here."""
@@ -173,7 +174,7 @@ class Dispatcher:
     def _on_expiry_timer(self) -> None:
         self.expire(time.monotonic())
         if self._in_flight:
-            self._expiry_timer.start(TIMER_SECONDS)
+            self._expiry_timer.start(DEADLINE_CHECK_SECONDS)
 
     def _check_pool(self) -> None:
         """Let the pool grow while it has a backlog."""

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from fingerd.server.connection import Connection, State
 from fingerd.server.queues import Queues
 
-TIMER_SECONDS = 0.25  # between two looks at the deadlines
-
 
 class Expiry:
     """Closes connections of the queues, by ``finish`` where they still get an answer, by ``close`` where not."""

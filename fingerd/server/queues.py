@@ -6,6 +6,7 @@ from itertools import chain, islice, takewhile
 from fingerd.server.connection import Connection, State
 from fingerd.server.limits import Limits
 
+DEADLINE_CHECK_SECONDS = 0.25  # between two looks at deadlines
 EXPIRE_BATCH = 500  # connections of one state that are closed in one go
 
 

@@ -14,10 +14,10 @@ from socket import MSG_DONTWAIT, MSG_MORE
 
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import ANSWERING, FIN_GRACE_SECONDS, HALF_CLOSED, LINGER_SECONDS, NEW, Connection, State
-from fingerd.server.expiry import TIMER_SECONDS, Expiry
+from fingerd.server.expiry import Expiry
 from fingerd.server.framing import Framing
 from fingerd.server.loop import EventLoop
-from fingerd.server.queues import Queues
+from fingerd.server.queues import DEADLINE_CHECK_SECONDS, Queues
 from fingerd.server.steps import ServerSteps
 
 # One-shot: a connection is not watched while its request is answered.
@@ -257,7 +257,7 @@ class Transport:
         request.deadline = time.monotonic() + seconds
         self.queues.of[state][request] = None
         if self._expiry_timer.when == math.inf:
-            self._expiry_timer.when = request.deadline - seconds + TIMER_SECONDS
+            self._expiry_timer.when = request.deadline - seconds + DEADLINE_CHECK_SECONDS
 
     def _leave(self, request: Connection) -> None:
         """Take it out of what its state has it in."""
@@ -272,7 +272,7 @@ class Transport:
     def _on_expiry_timer(self) -> None:
         more = self.expiry.close_expired(time.monotonic())
         if self.queues:
-            self._expiry_timer.start(0 if more else TIMER_SECONDS)
+            self._expiry_timer.start(0 if more else DEADLINE_CHECK_SECONDS)
 
     def _watch(self, request: Connection, events: int) -> None:
         if request.watched:

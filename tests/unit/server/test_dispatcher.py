@@ -3,6 +3,7 @@
 import contextlib
 import math
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError
 from fingerd.people import Person
 from fingerd.protocol.reply import INTERNAL_ERROR
+from fingerd.server.connection import State
 from tests.helpers.daemons import TIMEOUT, ask, hear, running, wait_until
-from tests.unit.server.support import BUSY, Config, Gate, connect_from
+from tests.unit.server.support import BUSY, Config, Gate, connect_from, make_connection
 
 
 def test_one_client_has_at_most_a_quarter_of_the_workers() -> None:
@@ -51,6 +53,24 @@ def test_clients_of_blocked_queries_are_answered_busy_and_late_answers_are_dropp
         assert ask(server.socket.getsockname(), b"quick\r\n") == b"at last\r\n"
         assert gate.waiting == 4
     assert "Traceback" not in caplog.text
+
+
+def test_deadlines_are_checked_while_workers_take_requests_out() -> None:
+    server = FingerServer(Config(Gate()))
+    dispatcher, before = server._dispatcher, sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(50):
+            requests = [make_connection(State.ANSWERING, math.inf) for _ in range(2000)]
+            dispatcher._in_flight.update(dict.fromkeys(requests))
+            worker = threading.Thread(target=lambda taken=requests: [dispatcher.claim(request) for request in taken])
+            worker.start()
+            while worker.is_alive():
+                dispatcher.expire(0)  # RuntimeError where it iterates over a dictionary that changes
+            worker.join()
+    finally:
+        sys.setswitchinterval(before)
+        server.server_close()
 
 
 class Slow(Backend):
@@ -181,3 +201,24 @@ def test_a_look_up_is_not_shared_beyond_a_reload() -> None:
         assert new.asked == ["slow"]
         old.open.set()
         assert hear(first) == b"call 1\r\n"
+
+
+class ForClient(Slow):
+    """Answers by the client's address."""
+
+    depends_on_client = True
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """The person, whose text is the client."""
+        self.asked.append(lookup.client)
+        return (Person(lookup.username, lookup.client),)
+
+
+def test_an_answer_that_depends_on_the_client_is_given_to_no_other_client() -> None:
+    backend = ForClient()
+    with running(FingerServer(Config(backend))) as server, contextlib.ExitStack() as clients:
+        for address in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+            client = connect_from(address, server, clients)
+            client.sendall(b"alice\r\n")
+            assert hear(client) == f"{address}\r\n".encode()
+    assert backend.asked == ["127.0.0.2", "127.0.0.3", "127.0.0.2"]
