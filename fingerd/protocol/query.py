@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.protocol.reply import CRLF
-from fingerd.text import decode_line
+from fingerd.text import decode_line, strip_line_end
 
 SHORT_QUERY_BYTES = 64  # of a line that is remembered when it was parsed
 SHORT_QUERIES_MAX = 1024  # lines, some 400 bytes each
@@ -53,7 +53,7 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     line end not counted. More than RFC 1288 2.3 is accepted where it is harmless: ``/w``, a trailing ``/W`` (RFC 1196),
     spaces and tabs at either end, telnet sequences.
     """
-    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    line = strip_line_end(line)
     if len(line) > max_bytes:
         raise QueryTooLongError(f"more than {max_bytes} bytes")
     if IAC in line:

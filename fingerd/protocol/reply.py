@@ -17,6 +17,7 @@ TOO_MANY_QUERIES = "Too many queries, try again later"
 SERVICE_BUSY = "Finger service is busy, try again later"
 
 CRLF = b"\r\n"
+CUT_LINE = ANSWER_CUT.encode() + CRLF  # the last line of a truncated reply
 
 
 def encode_reply(text: str, charset: str = "utf-8") -> bytes:
@@ -35,12 +36,11 @@ def cut_reply(reply: bytes, limit: int) -> bytes:
     """Truncate a reply to ``limit`` bytes, at the end of a line, and append the line ``[answer cut]``."""
     if len(reply) <= limit:
         return reply
-    closing = ANSWER_CUT.encode() + CRLF
-    budget = max(limit - len(closing), 0)
+    budget = max(limit - len(CUT_LINE), 0)
     end = reply.rfind(CRLF, 0, budget)
     if end >= 0:
-        return reply[: end + len(CRLF)] + closing
+        return reply[: end + len(CRLF)] + CUT_LINE
     budget = max(budget - len(CRLF), 0)  # the first line is too long: it is cut between two UTF-8 characters
     for _ in range(3):  # a UTF-8 character has at most three continuation bytes
         budget -= budget > 0 and reply[budget] & 0xC0 == 0x80
-    return reply[:budget] + CRLF + closing if budget else closing
+    return reply[:budget] + CRLF + CUT_LINE if budget else CUT_LINE

@@ -3,10 +3,9 @@
 import codecs
 from functools import partial
 
-from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
-from fingerd.text import ANSWER_CUT, read_text
+from fingerd.protocol.reply import CRLF, CUT_LINE, cut_reply, encode_reply
+from fingerd.text import read_text
 
-_CUT_LINE = ANSWER_CUT.encode() + CRLF
 _MAX_CHARACTER_BYTES = 4  # of UTF-8, which may become one "?"
 
 
@@ -14,7 +13,7 @@ class Relay:
     """One answer, of at most ``limit`` bytes. The output adds up to ``cut_reply`` of the whole answer.
 
     A line is sent once it is complete and there is room for it and for
-    ANSWER_CUT. Each line is decoded as UTF-8, or else as Latin-1.
+    CUT_LINE. Each line is decoded as UTF-8, or else as Latin-1.
     """
 
     def __init__(self, charset: str, limit: int) -> None:
@@ -39,19 +38,19 @@ class Relay:
         return self._take_lines()
 
     def finish(self, is_cut: bool = False) -> bytes:
-        """The rest of the answer, which ends in ANSWER_CUT if ``is_cut`` or if it exceeds the limit."""
+        """The rest of the answer, which ends in CUT_LINE if ``is_cut`` or if it exceeds the limit."""
         if self._partial:
             partial = bytes(self._partial)
             self._pending += self._encode(_decode_partial(partial) if is_cut else _decode_lines(partial))
         if is_cut:
-            self._pending += _CUT_LINE
+            self._pending += CUT_LINE
         if self._sent + len(self._pending) <= self._limit:
             return self._pending
-        return self._take_lines() + _CUT_LINE if self._sent else cut_reply(self._pending, self._limit)
+        return self._take_lines() + CUT_LINE if self._sent else cut_reply(self._pending, self._limit)
 
     def _take_lines(self) -> bytes:
-        """Remove from the pending lines those for which there is room before ANSWER_CUT."""
-        room = max(self._limit - len(_CUT_LINE) - self._sent, 0)
+        """Remove from the pending lines those for which there is room before CUT_LINE."""
+        room = max(self._limit - len(CUT_LINE) - self._sent, 0)
         end = self._pending.rfind(CRLF, 0, room) + len(CRLF)
         if end < len(CRLF):
             return b""

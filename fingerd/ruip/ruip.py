@@ -17,6 +17,7 @@ from fingerd.errors import BackendError, ForwardError, QueryError, QueryTooLongE
 from fingerd.protocol.query import WHITESPACE, Query, parse_query
 from fingerd.protocol.reply import (
     AMBIGUOUS_NAME,
+    CUT_LINE,
     FORWARDING_DENIED,
     INTERNAL_ERROR,
     LIST_DENIED,
@@ -31,7 +32,6 @@ from fingerd.ruip.disclosure import Disclosure
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks
-from fingerd.text import ANSWER_CUT
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Ruip:
     def truncated_ending(self, query: Query, context: AnswerContext) -> Answer:
         """The end of an answer to this query of which a part was sent, and whose rest does not come."""
         _, footer = self._header_footer(context, query.username)
-        return Answer("answered", encode_reply(ANSWER_CUT, self._options.charset) + footer)
+        return Answer("answered", CUT_LINE + footer)
 
     def _users(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """{U}, or several users where the rule allows that."""

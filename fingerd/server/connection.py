@@ -5,15 +5,13 @@ import io
 import socket
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fingerd.errors import QueryError
-    from fingerd.protocol.query import Query
-    from fingerd.ruip.policy import Rule
-    from fingerd.ruip.ruip import Answer
-    from fingerd.server.active_config import ActiveConfig
-    from fingerd.server.answer_memory import Key
+from fingerd.errors import QueryError
+from fingerd.protocol.query import Query
+from fingerd.ruip.policy import Rule
+from fingerd.ruip.ruip import Answer
+from fingerd.server.active_config import ActiveConfig
+from fingerd.server.answer_memory import Key
 
 FIN_GRACE_SECONDS = 0.005  # in which nearly every client sends its FIN after ours; to be woken by each costs more
 LINGER_SECONDS = 2.0  # for the FIN of all others
@@ -50,15 +48,15 @@ class Connection:
     address: tuple[str, int]  # the client's and its port; ("unix", 0) for a unix socket
     client: str  # its address in one spelling, or "unix"
     limit_key: str  # what the client is counted by
-    config: "ActiveConfig"  # by which it is answered: the active one when its request is complete
+    config: ActiveConfig  # by which it is answered: the active one when its request is complete
     state: State = NEW
     deadline: float = 0.0  # of its state
     received: bytes = b""  # as far as it is there
     line: bytes = b""  # the request, with its line end
-    rule: "Rule | None" = None  # of the policy, that holds for the client
-    query: "Query | QueryError | None" = None  # what the line asks, or why it is no query; None before it is parsed
-    key: "Key | None" = None  # by which its answer may be remembered
-    answer: "Answer | None" = None  # that FingerHandler worked out, or that was remembered
+    rule: Rule | None = None  # of the policy, that holds for the client
+    query: Query | QueryError | None = None  # what the line asks, or why it is no query; None before it is parsed
+    key: Key | None = None  # by which its answer may be remembered
+    answer: Answer | None = None  # that FingerHandler worked out, or that was remembered
     received_at: float = 0.0  # when the request was complete
     elapsed: float = 0.0  # seconds from then to the answer
     outcome: str = ""  # the log's word for how it went, empty before that is known
