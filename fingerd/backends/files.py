@@ -31,7 +31,7 @@ _MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their l
 class Files(Backend):
     """A directory of people: NAME.txt with a plan, or NAME/ with name, office, project, plan and so on.
 
-    A file ``nofinger`` in NAME/ hides the person. The files are read for each query, so the next one sees a change.
+    A file ``nofinger`` in NAME/ hides the person. A change is visible after at most one second, without a reload.
     """
 
     repeatable_seconds: ClassVar[float] = 1.0

@@ -19,7 +19,7 @@ exit codes:
   0 no clause fails; 1 a clause fails; 64 usage; 69 the connection fails, or there is no answer at all
 
 A clause fails if a MUST or a SHOULD is broken. Level d is what the RFC only describes: a server that differs gets a
-note. "cannot be told": the answer has several explanations.
+note. "cannot be told" means that a server may give this answer whether it keeps the clause or not.
 
 It opens about thirty connections, one after another, the silent one last, reads at most 64 KiB on each, and sends at
 most about 8 KiB. Test only your own servers, or with their owners' consent.

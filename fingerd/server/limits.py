@@ -20,7 +20,7 @@ class Limits:
     read_seconds: Annotated[float, Seconds(0.1)] = 10  # for the whole query line, however it drips
     write_seconds: Annotated[float, Seconds(0.1)] = 30  # for the whole answer
     answer_seconds: Annotated[float, Seconds(0.1)] = 20  # from query to answer, queueing included
-    connections: Annotated[int, Integer(1)] = 10_000  # each costs a descriptor and about 600 bytes
+    connections: Annotated[int, Integer(1)] = 10_000  # each costs a descriptor and about 800 bytes
     per_client: Annotated[int, Integer(1)] = 50
     rate: Annotated[int, Integer(0)] = 0  # queries a minute from one client; 0 for no limit
     threads: Annotated[int, Integer(1, 10_000)] = 32

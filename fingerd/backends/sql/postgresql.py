@@ -96,7 +96,7 @@ class Postgresql(Driver):
                 yield f"there is no file {root / file.lstrip('/')} ({name})"
         mode = str(query.get("sslmode", ""))
         if mode.startswith("verify-") and "sslrootcert" not in query and root != Path("/"):
-            yield f"sslmode={mode} needs an sslrootcert in {root}, where there is no home directory with root.crt"
+            yield f"sslmode={mode} needs sslrootcert: ~/.postgresql/root.crt is not visible in {root}"
 
 
 def _use_transactions(raw: Any, enabled: bool) -> None:

@@ -49,7 +49,7 @@ class System(Backend):
 
     def __post_init__(self) -> None:
         if "nobody" in self.also:
-            raise OptionError("the account nobody is never shown", "also")
+            raise OptionError("the account 'nobody' is never shown", "also")
         warn_once.cache_clear()  # after a reload, missing sources are logged again
         _ = self._sources  # made here, before threads start
 

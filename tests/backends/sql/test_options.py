@@ -152,7 +152,7 @@ def test_requirements_that_a_chroot_lacks_are_reported(tmp_path: Path) -> None:
     assert missing("postgresql:///db") == missing("postgresql:///db?host=/run/postgresql") == [socket]
     (tmp_path / "run" / "postgresql").mkdir(parents=True)
     assert missing("postgresql:///db") == []
-    unknown = "sslmode=verify-full needs an sslrootcert in ROOT, where there is no home directory with root.crt"
+    unknown = "sslmode=verify-full needs sslrootcert: ~/.postgresql/root.crt is not visible in ROOT"
     assert missing("postgresql://127.0.0.1/db?sslmode=verify-full") == [unknown]
     for name in ("sslrootcert", "sslcert", "sslkey", "passfile"):
         path = f"postgresql://127.0.0.1/db?sslmode=verify-ca&sslrootcert=/people.db&{name}=/etc/a"

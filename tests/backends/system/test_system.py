@@ -406,7 +406,7 @@ def test_a_chroot_must_contain_the_enabled_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("also: [nobody]", "backend.also: the account nobody is never shown"),
+        ("also: [nobody]", "backend.also: the account 'nobody' is never shown"),
         ("min_uid: -1", "backend.min_uid: must be from 0 to"),
         ("plans: no", "backend.plans: YAML reads no as"),
         ("homes: maybe", "backend.homes: must be true or false"),
