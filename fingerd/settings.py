@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import yaml
 
 from fingerd.backends import Backend, UnknownTypeError, backend_names, distribution_of, load_type
+from fingerd.bugs import bugs_in
 from fingerd.config.document import join, override_options, read_document, remove_options
 from fingerd.config.schema import INVALID, REQUIRED, Reader, unsupported_types
 from fingerd.config.system_options import User, read_directory, read_file, read_group, read_mode, read_path, read_user
@@ -109,7 +110,8 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         return fail(f"the backend {name} is not a dataclass, so it has no options")
     if unsupported := next(unsupported_types(kind, custom=(Backend,)), ""):
         return fail(f"the backend {name} cannot be used: {unsupported}")
-    return reader.read_fields(node, kind, path, extra_keys=("type",))
+    with bugs_in(kind, ValueError):
+        return reader.read_fields(node, kind, path, extra_keys=("type",))
 
 
 def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
@@ -135,7 +137,9 @@ def _conflicts(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node,
     if inherited == InheritedSocket("inetd") and settings.process.pidfile:
         yield *origins.origin_of(settings.process, "pidfile"), "inetd starts a process for each client"
     for backend in origins.values_of(Backend):
-        if backend is not settings.backend and backend.reads != "query":
+        with bugs_in(type(backend)):
+            reads = backend.reads
+        if backend is not settings.backend and reads != "query":
             yield *origins.origin_of(backend), "answers no queries, so it cannot be part of another backend"
 
 
@@ -143,11 +147,8 @@ def _missing_requirements(settings: Settings, origins: Reader) -> Iterator[tuple
     """Files of the system, or of the chroot, that backends and forwarding need and that are missing."""
     root = Path(settings.process.chroot or "/")
     for backend in origins.values_of(Backend):
-        try:
-            for what in backend.missing_requirements(root):
-                yield *origins.origin_of(backend), what
-        except OSError as error:  # a directory that this user may not search
-            yield *origins.origin_of(backend), f"{error.filename}: {error.strerror}"
+        for what in _missing_for(backend, root):
+            yield *origins.origin_of(backend), what
     for rule in settings.policy:
         if any(isinstance(target, str) for target in rule.forward or ()):
             node, path = origins.origin_of(rule)
@@ -155,10 +156,23 @@ def _missing_requirements(settings: Settings, origins: Reader) -> Iterator[tuple
                 yield node, join(path, "forward"), what
 
 
+def _missing_for(backend: Backend, root: Path) -> list[str]:
+    """What one backend needs; last, the directory that this user may not search."""
+    missing: list[str] = []
+    try:
+        with bugs_in(type(backend), OSError):
+            missing.extend(map(str, backend.missing_requirements(root)))
+    except OSError as error:
+        missing.append(f"{error.filename}: {error.strerror}")
+    return missing
+
+
 def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
     """Options that are valid, but may not do what is intended."""
     for backend in origins.values_of(Backend):
-        for what in backend.warnings():
+        with bugs_in(type(backend)):
+            found = tuple(map(str, backend.warnings()))
+        for what in found:
             yield *origins.origin_of(backend), what
     if not settings.policy:
         yield *origins.origin_of(settings, "policy"), "there is no rule: every client is denied"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from fingerd.bugs import report_bug
 from fingerd.config.system_options import Secret, SecretFile, read_path
 from fingerd.config.values import Integer, Seconds, Size
 from fingerd.errors import BackendError, OptionError, option_errors
@@ -141,7 +142,15 @@ class Composite(Backend, Protocol):
 
     def close(self) -> None:
         for member in self.members:
-            member.close()
+            close_backend(member)
+
+
+def close_backend(backend: Backend) -> None:
+    """Close the backend; whatever it raises is logged."""
+    try:
+        backend.close()
+    except BaseException as error:
+        report_bug(error, f"while closing the backend {type(backend).__name__}")
 
 
 class UnknownTypeError(LookupError):
@@ -169,7 +178,7 @@ def load_type(name: str) -> type[Any]:
         loaded: type[Any] = point.load()
     except ImportError:
         raise
-    except Exception as error:  # importing another package's module may raise anything; only this backend is lost
+    except BaseException as error:  # importing another package's module may raise anything, as SystemExit
         raise ImportError(f"{point.value}: {error!r}") from error
     return loaded
 

@@ -35,7 +35,7 @@ def unsupported_types(kind: Any, custom: Collection[Any] = ()) -> Iterator[str]:
         supported.append(holder)
         try:
             hints = get_type_hints(holder, include_extras=True)
-        except Exception as error:  # evaluating a hint can raise anything, as NameError for a TYPE_CHECKING import
+        except BaseException as error:  # evaluating a hint can raise anything, as NameError for a TYPE_CHECKING import
             yield f"the types of its options cannot be read: {error}"
             continue
         for field in dataclasses.fields(holder):

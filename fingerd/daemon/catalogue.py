@@ -19,20 +19,29 @@ def catalogue() -> Iterator[str]:
         package = distribution_of(name)
         yield f"{name} ({package})"
         try:
-            kind = load_type(name)
-        except ImportError as error:
-            yield f"{INDENT}not usable: {error}"
-            if isinstance(error, ModuleNotFoundError):
-                yield f"{INDENT}install the package with the Python module {error.name}, which {package} needs"
-            continue
-        if not dataclasses.is_dataclass(kind):
-            yield f"{INDENT}not usable: it is not a dataclass, so it has no options"
-            continue
-        if unsupported := list(unsupported_types(kind, custom=(Backend,))):
-            yield from (f"{INDENT}not usable: {problem}" for problem in unsupported)
-            continue
-        yield from _description(kind)
-        yield from _options(kind, INDENT)
+            lines = tuple(_entry(name, package))
+        except BaseException as error:  # code of another package, as the default of an option
+            lines = (f"{INDENT}not usable: {type(error).__name__}: {error}",)
+        yield from lines
+
+
+def _entry(name: str, package: str) -> Iterator[str]:
+    """The lines of one backend after the first."""
+    try:
+        kind = load_type(name)
+    except ImportError as error:
+        yield f"{INDENT}not usable: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            yield f"{INDENT}install the package with the Python module {error.name}, which {package} needs"
+        return
+    if not dataclasses.is_dataclass(kind):
+        yield f"{INDENT}not usable: it is not a dataclass, so it has no options"
+        return
+    if unsupported := list(unsupported_types(kind, custom=(Backend,))):
+        yield from (f"{INDENT}not usable: {problem}" for problem in unsupported)
+        return
+    yield from _description(kind)
+    yield from _options(kind, INDENT)
 
 
 def _description(kind: Any) -> Iterator[str]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fingerd import __version__
+from fingerd.backends import close_backend
+from fingerd.bugs import BackendBugError, bugs_in
 from fingerd.config.system_options import remember_cwd, resolve_path
 from fingerd.daemon.catalogue import catalogue
 from fingerd.daemon.descriptors import ensure_standard_fds
@@ -116,6 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"fingerd: {escape_controls(str(error))}", file=sys.stderr)
         return error.exit_code
+    except BackendBugError as error:
+        log.exception("%s, please report", error)
+        return os.EX_SOFTWARE
     except Exception:
         log.exception("internal error, please report")
         return os.EX_SOFTWARE
@@ -189,9 +194,11 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
         drop_privileges(Identity.of(settings.process))
     context = AnswerContext(client, time.monotonic() + settings.limits.answer_seconds, time.time())
     first = os.fsencode(line).partition(b"\n")[0]  # the server ignores what follows, too
-    sys.stdout.buffer.write(ActiveConfig(settings).ruip.answer_line(first + b"\n", context).reply)
+    with bugs_in(type(settings.backend)):
+        reply = ActiveConfig(settings).ruip.answer_line(first + b"\n", context).reply
+    sys.stdout.buffer.write(reply)
     sys.stdout.flush()
-    settings.backend.close()
+    close_backend(settings.backend)
     return os.EX_OK
 
 

@@ -1,5 +1,6 @@
 """Reloading the configuration: sending SIGHUP to a fingerd, and what the daemon does on SIGHUP."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -10,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
+from fingerd.backends import close_backend
+from fingerd.bugs import BackendBugError, report_bug
 from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.systemd import Notifier
 from fingerd.errors import ConfigError, StartError
+from fingerd.log.sinks import Sink
 from fingerd.log.writer import Writer, open_sink
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings, read_config
@@ -75,16 +79,26 @@ class Reloader:
                 self._requests.get()
             if self.server.is_stopping:
                 continue
-            self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
-                self._reload()
-            except (ConfigError, StartError) as error:
-                for problem in str(error).splitlines():
-                    log.error("not reloaded: %s", problem)
-                self._keep_old()
-            except Exception:
-                log.exception("internal error while reloading, please report: keeping the old configuration")
-            self.notifier.send("READY=1")  # whether it succeeded or not
+                self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                self._reload_or_keep()
+            except BaseException as error:
+                report_bug(error, "while reloading")
+            finally:
+                self.notifier.send("READY=1")  # whether it succeeded or not
+
+    def _reload_or_keep(self) -> None:
+        """Reload; if that fails, log why, and keep the old configuration."""
+        try:
+            return self._reload()
+        except (ConfigError, StartError) as error:
+            problems = str(error).splitlines()
+        except BaseException as error:
+            report_bug(error, "while reloading")
+            problems = [str(error) if isinstance(error, BackendBugError) else "internal error"]
+        for problem in problems:
+            log.error("not reloaded: %s", problem)
+        self._keep_old()
 
     def _reload(self) -> None:
         """Read and open everything before anything changes."""
@@ -98,24 +112,27 @@ class Reloader:
         changed = [name for name in ("listen", "process") if getattr(settings, name) != getattr(self.settings, name)]
         for warning in (*warnings, *limit_warnings, *(f"{name} has changed: a restart is needed" for name in changed)):
             log.warning("%s", warning)
-        try:
-            self._reopen_log(settings)
-        except StartError:
-            settings.backend.close()
-            raise
-        self.server.reload(settings)
+        with contextlib.ExitStack() as undo:
+            undo.callback(close_backend, settings.backend)
+            if sink := self._open_log(settings):
+                undo.callback(sink.close)
+            self.server.reload(settings)
+            undo.pop_all()
+        if sink:
+            self.writer.switch(sink, settings.log)
         self.settings = dataclasses.replace(settings, listen=self.settings.listen, process=self.settings.process)
         log.info("configuration reloaded")
 
     def _keep_old(self) -> None:
         """Keep the active settings, but reopen the log file: it may have been rotated."""
         try:
-            self._reopen_log(self.settings)
+            if sink := self._open_log(self.settings):
+                self.writer.switch(sink, self.settings.log)
         except StartError as error:
             log.error("%s: keeping the open log file", error)
 
-    def _reopen_log(self, settings: Settings) -> None:
-        """Open the configured log and switch to it. Raises StartError if it cannot be opened."""
+    def _open_log(self, settings: Settings) -> Sink | None:
+        """Open the configured log; None in a chroot, which hides it. Raises StartError if it cannot be opened."""
         if self.settings.process.chroot:
-            return
-        self.writer.switch(open_sink(settings.log, self.stderr_by_default, None), settings.log)
+            return None
+        return open_sink(settings.log, self.stderr_by_default, None)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from fingerd.bugs import report_bug
 from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.detach import ParentPipe, become_daemon
 from fingerd.daemon.pidfile import PidFile
@@ -65,13 +66,13 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
             if pidfile:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
             install(writer, settings.log.level)
-            writer.start()
             try:
+                writer.start()
                 for warning in warnings:
                     log.warning("%s", warning)
                 _serve(start, server, writer, reloader, parent)
-            except Exception:
-                log.exception("internal error, please report")
+            except BaseException as error:
+                report_bug(error, "while serving")
                 return os.EX_SOFTWARE
             finally:
                 writer.close()

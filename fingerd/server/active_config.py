@@ -1,18 +1,16 @@
 """The active configuration: everything by which queries are answered, and which a reload replaces in one step."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from fingerd.backends import Backend
+from fingerd.backends import Backend, close_backend
+from fingerd.bugs import bugs_in
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import ReplyOptions, Ruip
 from fingerd.server.answer_memory import AnswerMemory, Key
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress
-
-log = logging.getLogger(__name__)
 
 RULES_MAX = 4096  # clients whose rule is kept at hand, some 200 bytes each
 NO_NUMBER = -1  # of the rule for clients that no rule of the policy matches
@@ -47,12 +45,15 @@ class ActiveConfig:
         self.config = config
         self.limits = config.limits
         self.policy = Policy(config.policy)
-        self.reads = config.backend.reads
-        self.blocking = config.backend.blocking
+        with bugs_in(type(config.backend)):
+            self.reads = config.backend.reads
+            self.blocking = config.backend.blocking
+            repeatable_seconds = config.backend.repeatable_seconds
+            depends_on_client = config.backend.depends_on_client
         self.forwards = self.reads == "query" and any(rule.forward for rule in config.policy)
         self.needs_workers = self.forwards or self.blocking
-        self.memory = AnswerMemory(config.backend.repeatable_seconds)
-        is_shared = config.reply.is_repeatable and not config.backend.depends_on_client
+        self.memory = AnswerMemory(repeatable_seconds)
+        is_shared = config.reply.is_repeatable and not depends_on_client
         self.remembers = self.memory.seconds > 0 and is_shared
         self.ruip = Ruip(
             config.backend,
@@ -94,10 +95,7 @@ class ActiveConfig:
         """Close the backend, once, even where a query still uses it."""
         closed, self.closed = self.closed, True
         if not closed:
-            try:
-                self.config.backend.close()
-            except Exception:
-                log.exception("internal error while closing a backend, please report")
+            close_backend(self.config.backend)
 
 
 def _is_finger_port(address: ListenAddress) -> bool:

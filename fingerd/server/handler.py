@@ -1,17 +1,15 @@
 """The handler: answers one request in the steps of ``socketserver.StreamRequestHandler``."""
 
 import io
-import logging
 import socketserver
 import time
 from typing import Any
 
+from fingerd.bugs import report_bug
 from fingerd.errors import QueryError
 from fingerd.protocol.reply import INTERNAL_ERROR, SERVICE_BUSY
 from fingerd.ruip.ruip import Answer
 from fingerd.server.connection import Connection
-
-log = logging.getLogger(__name__)
 
 
 class FingerHandler(socketserver.StreamRequestHandler):
@@ -48,8 +46,8 @@ class FingerHandler(socketserver.StreamRequestHandler):
                 answer = ruip.answer_query(query, rule, context)
             if answer.outcome == "error" and time.monotonic() >= context.deadline:  # it failed for want of time
                 answer = ruip.text_answer("busy", SERVICE_BUSY, context)
-        except (Exception, SystemExit):
-            log.exception("internal error while answering %.200r, please report", line)
+        except BaseException as error:
+            report_bug(error, f"while answering {line!r:.200}")
             answer = ruip.text_answer("error", INTERNAL_ERROR, context)
         request.answer = answer
         return answer

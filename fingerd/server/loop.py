@@ -1,7 +1,6 @@
 """The event loop: descriptors to callbacks, timers, and calls from other threads. It knows no Finger."""
 
 import contextlib
-import logging
 import math
 import os
 import select
@@ -10,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-log = logging.getLogger(__name__)
+from fingerd.bugs import report_bug
 
 Reader = Callable[[int, int], object]  # is called with the descriptor and its epoll events
 
@@ -123,8 +122,8 @@ class EventLoop:
                 try:
                     if reader := readers.get(descriptor):  # none where a callback has just removed it
                         reader(descriptor, events)
-                except Exception:
-                    log.exception("internal error in a callback, please report")
+                except BaseException as error:
+                    report_bug(error, "in a callback")
                 if monotonic() >= due:
                     self._run_timers()
             if monotonic() >= due:
@@ -137,8 +136,8 @@ class EventLoop:
                 timer.when = math.inf
                 try:
                     timer.callback()
-                except Exception:
-                    log.exception("internal error in a callback, please report")
+                except BaseException as error:
+                    report_bug(error, "in a callback")
 
     def _drain_wakeup(self, *_: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -148,8 +147,8 @@ class EventLoop:
             callback, args = self._callbacks.popleft()
             try:
                 callback(*args)
-            except Exception:
-                log.exception("internal error in a callback, please report")
+            except BaseException as error:
+                report_bug(error, "in a callback")
 
     def close(self) -> None:
         """Release the descriptors; no callback is called any more."""

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from fingerd.bugs import report_bug
+
 log = logging.getLogger(__name__)
 
 CPU_BUSY_FRACTION = 0.7  # of wall time; below it another thread helps, above it threads would fight for the interpreter
@@ -83,9 +85,9 @@ class WorkerPool:
             for _ in range(min(wanted, self.max_threads - self._threads)):
                 try:
                     threading.Thread(target=self._run, name="worker", daemon=True).start()
-                except RuntimeError as error:  # the system gives no more threads: those that are there go on
+                except (RuntimeError, MemoryError) as error:  # the system gives no more: those that are there go on
                     if not self._start_failing:
-                        log.warning("%s: going on with %d threads", error, self._threads)
+                        log.warning("%s: going on with %d threads", str(error) or "out of memory", self._threads)
                     self._start_failing = True
                     return
                 self._start_failing = False
@@ -98,6 +100,8 @@ class WorkerPool:
                 self._begun += 1
                 try:
                     job()
+                except BaseException as error:
+                    report_bug(error, "in a worker")
                 finally:
                     self._release(limit_key)
         finally:
