@@ -109,6 +109,11 @@ def limit_key(client: str) -> str:
     return _network(client, 32, 64)
 
 
+def site_key(client: str) -> str:
+    """Return the key of the larger network under which a client is counted as well: its IPv6 /48, else empty."""
+    return _network(client, 48, 48) if ":" in client else ""
+
+
 def anonymized(client: str) -> str:
     """Return the client's network for a log without full addresses: an IPv4 /24, an IPv6 /48, or ``unix``."""
     return _network(client, 24, 48)

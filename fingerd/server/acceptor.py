@@ -7,31 +7,49 @@ import socket
 import time
 from collections.abc import Callable
 
+from fingerd.bugs import report_bug
 from fingerd.server.connection import Connection
+from fingerd.server.limits import Limits
 from fingerd.server.loop import EventLoop
-from fingerd.server.steps import ServerSteps
+from fingerd.server.socket_options import limit_client_silence
+from fingerd.server.steps import Connections, ServerSteps
 
 log = logging.getLogger(__name__)
 
 ACCEPT_BATCH = 64  # clients accepted in one go
 RETRY_SECONDS = 0.25  # between two looks while it is paused
+SILENCE_MARGIN_SECONDS = 2.0  # after write_seconds, until the kernel gives up a client that takes nothing
 RECOVERED_SECONDS = 5.0  # below the limit, after which the log says so
+
+# Of one client that is gone or cannot be reached any more, says accept(2); all other errors are ours.
+_CLIENT_ERRNOS = frozenset(
+    (
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    )
+)
 
 
 class Acceptor:
     """The listening sockets of one server. While it is paused, clients wait in the kernel's queue.
 
-    ``admit`` is called with every connection; ``evict`` closes one
-    to make room, or returns false.
+    ``admit`` is called with every connection. An unexpected error while one is
+    accepted closes that one, and no other.
     """
 
     def __init__(
-        self, server: ServerSteps, loop: EventLoop, admit: Callable[[Connection], None], evict: Callable[[], bool]
+        self, server: ServerSteps, loop: EventLoop, admit: Callable[[Connection], None], connections: Connections
     ) -> None:
         self._server = server
         self._loop = loop
         self._admit = admit
-        self._evict = evict
+        self._connections = connections
         self._listeners: dict[int, socket.socket] = {}  # by descriptor
         self._is_running = False
         self.resume_below = 0  # connections; paused until there are fewer, 0 for not paused by the limit
@@ -43,6 +61,12 @@ class Acceptor:
     def add_listener(self, listener: socket.socket) -> None:
         """Accept clients of this listening socket, too."""
         self._listeners[listener.fileno()] = listener
+        self.use_limits(self._server.active.limits)
+
+    def use_limits(self, limits: Limits) -> None:
+        """Let these limits hold for the clients that are accepted from now on."""
+        for listener in self._listeners.values():
+            limit_client_silence(listener, limits.write_seconds + SILENCE_MARGIN_SECONDS)
 
     def start(self) -> None:
         """Begin to accept."""
@@ -70,7 +94,7 @@ class Acceptor:
                 if number:  # clients waited at first, but perhaps none does any more
                     return
                 self._warn_at_limit()
-                if not self._evict():
+                if not self._connections.evict():
                     return self._pause(below=server.connected)
             server.socket = self._listeners[descriptor]
             try:
@@ -78,14 +102,20 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno == errno.ECONNABORTED:  # gone before it was accepted
+                if error.errno in _CLIENT_ERRNOS:
                     continue
                 self._warn_accept_failing(error)
                 return self._pause()
+            except BaseException as error:  # of this client; its socket is closed with the last reference to it
+                report_bug(error, "while accepting a client")
+                continue
             if self._accept_failing:
                 self._accept_failing = False
                 log.warning("accepting again")
-            self._admit(request)
+            try:
+                self._admit(request)
+            except BaseException:
+                self._connections.fail(request)
 
     def _pause(self, below: int = 0) -> None:
         """Accept no client until fewer than ``below`` are connected, or for RETRY_SECONDS."""

@@ -13,8 +13,6 @@ from fingerd.ruip.ruip import Answer
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.answer_memory import Key
 
-FIN_GRACE_SECONDS = 0.005  # in which nearly every client sends its FIN after ours; to be woken by each costs more
-LINGER_SECONDS = 2.0  # for the FIN of all others
 DRAIN_BYTES = 1 << 20  # read and ignored at most, after the request or in place of one
 
 
@@ -26,13 +24,14 @@ class State(enum.IntEnum):
     HELD = 2  # what it sends is ignored
     ANSWERING = 3  # its request is complete, the answer is not; parts of it may be sent already
     WRITING = 4  # the answer is complete, the kernel has not taken all of it
-    HALF_CLOSED = 5  # our FIN is sent; not watched
-    LINGERING = 6  # its own FIN is late; watched
-    CLOSED = 7
+    HALF_CLOSED = 5  # our FIN is queued; looked at after a moment
+    FLUSHING = 6  # the kernel has not sent all of the answer; looked at again and again
+    LINGERING = 7  # the answer is sent, the client's own FIN is late; watched
+    CLOSED = 8
 
 
 # Python 3.11 takes longer to find an attribute of an enumeration than a name.
-NEW, READING, HELD, ANSWERING, WRITING, HALF_CLOSED, LINGERING, CLOSED = State
+NEW, READING, HELD, ANSWERING, WRITING, HALF_CLOSED, FLUSHING, LINGERING, CLOSED = State
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +47,7 @@ class Connection:
     address: tuple[str, int]  # the client's and its port; ("unix", 0) for a unix socket
     client: str  # its address in one spelling, or "unix"
     limit_key: str  # what the client is counted by
+    site_key: str  # of the larger network that it is counted by as well, or empty
     config: ActiveConfig  # by which it is answered: the active one when its request is complete
     state: State = NEW
     deadline: float = 0.0  # of its state
@@ -63,6 +63,7 @@ class Connection:
     chunks: deque[bytes] | None = None  # parts of an answer that is still coming; None if there were none
     out_buffer: bytes | memoryview = b""  # what the kernel has not taken yet
     sent: int = 0  # bytes that the kernel has taken
+    unsent: int = 0  # bytes of a large answer that the client had not taken when last looked at
     drain_left: int = DRAIN_BYTES
     is_counted: bool = False  # by its limit key
     is_dispatched: bool = False  # left to a worker
@@ -86,6 +87,16 @@ class Connection:
             self.out_buffer = bytes(self.out_buffer) + data if self.out_buffer else data
 
     sendall = write
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes of the answer wait here for the kernel."""
+        return sum(map(len, self.chunks or ())) + len(self.out_buffer)
+
+    def drop_chunks(self) -> None:
+        """Forget what is left of the chunks."""
+        if self.chunks:
+            self.chunks.clear()
 
     def join_chunks(self) -> None:
         """Put what is left of the chunks before the rest of the answer."""

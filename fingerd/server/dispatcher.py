@@ -15,11 +15,11 @@ from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
 from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import AnswerContext
 from fingerd.server.connection import Connection
+from fingerd.server.delivery import Delivery
 from fingerd.server.limits import ClientCounter
 from fingerd.server.loop import EventLoop
 from fingerd.server.queues import DEADLINE_CHECK_SECONDS, DeadlineQueue
 from fingerd.server.steps import ServerSteps
-from fingerd.server.transport import Transport
 from fingerd.server.workers import WorkerPool
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
@@ -29,11 +29,11 @@ class Dispatcher:
     """Has requests answered, for one server."""
 
     def __init__(
-        self, server: ServerSteps, loop: EventLoop, transport: Transport, clients: ClientCounter, pool: WorkerPool
+        self, server: ServerSteps, loop: EventLoop, delivery: Delivery, clients: ClientCounter, pool: WorkerPool
     ) -> None:
         self._server = server
         self._loop = loop
-        self._transport = transport
+        self._delivery = delivery
         self._clients = clients
         self._pool = pool
         self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
@@ -114,7 +114,7 @@ class Dispatcher:
     def _on_worked(self, request: Connection) -> None:
         """Send what a worker found out, remember it, and give it to those who wait for the same."""
         request.is_working = False
-        self._transport.finish(request)
+        self._delivery.finish(request)
         if not request.outcome:
             self._in_flight.pop(request, None)  # a handler of another kind gave no answer
         is_remembered = request.key is not None and self._remember(request)
@@ -147,7 +147,7 @@ class Dispatcher:
         if request.chunks is None:
             request.chunks = deque()
         request.chunks.append(chunk)
-        self._loop.call_soon_threadsafe(self._transport.flush_chunks, request)
+        self._loop.call_soon_threadsafe(self._delivery.flush_chunks, request)
         return True
 
     def claim(self, request: Connection) -> bool:

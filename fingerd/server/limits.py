@@ -5,9 +5,10 @@ from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from fingerd.config.values import Integer, Seconds, Size
-from fingerd.net.addresses import UNIX, limit_key, parse_address
+from fingerd.net.addresses import UNIX, limit_key, parse_address, site_key
 
 PEERS_MAX = 4096  # clients whose spelling and limit key are kept at hand, some 300 bytes each
+SITE_FACTOR = 4  # times per_client connections come from one IPv6 /48 at most: one host is given a whole one
 BUCKETS_MAX = 10_000  # clients whose rate is kept; the one that asked longest ago is forgotten first
 
 
@@ -21,8 +22,9 @@ class Limits:
     write_seconds: Annotated[float, Seconds(0.1)] = 30  # for the whole answer
     answer_seconds: Annotated[float, Seconds(0.1)] = 20  # from query to answer, queueing included
     connections: Annotated[int, Integer(1)] = 10_000  # each costs a descriptor and about 800 bytes
-    per_client: Annotated[int, Integer(1)] = 50
+    per_client: Annotated[int, Integer(1)] = 50  # of one limit key; SITE_FACTOR times as many of an IPv6 /48
     rate: Annotated[int, Integer(0)] = 0  # queries a minute from one client; 0 for no limit
+    unsent_bytes: Annotated[int, Size(4096)] = 64 << 20  # of all answers that clients have not taken
     threads: Annotated[int, Integer(1, 10_000)] = 32
     drain_seconds: Annotated[float, Seconds(0)] = 10
 
@@ -32,41 +34,57 @@ class Peer(NamedTuple):
 
     client: str
     limit_key: str
+    site_key: str = ""  # of the larger network that holds it; empty if it is counted by its limit key alone
 
 
 @lru_cache(PEERS_MAX)
 def identify(host: str) -> Peer:
-    """The client at an address, as the socket module spells it, or ``unix``."""
-    client = host if host == UNIX else str(parse_address(host))
-    return Peer(client, limit_key(client))
+    """The client at an address, as the socket module spells it."""
+    client = str(parse_address(host))
+    return Peer(client, limit_key(client), site_key(client))
+
+
+@lru_cache(PEERS_MAX)
+def identify_user(uid: int) -> Peer:
+    """The client of a unix socket, whose process has this user id."""
+    return Peer(UNIX, f"uid {uid}")
 
 
 class ClientCounter:
-    """Counts connections and queries by limit key, for one thread. Clients of unix sockets are never refused."""
+    """Counts connections and queries by limit key, for one thread."""
 
     def __init__(self) -> None:
-        self._connected: dict[str, int] = {}
+        self._connected: dict[str, int] = {}  # by limit key and by site key
         self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, and when; the longest unused first
 
-    def connect(self, limit_key: str, per_client: int) -> bool:
-        """Count a connection; false, and not counted, where there are ``per_client`` of them."""
-        connected = self._connected.get(limit_key, 0)
-        if connected >= per_client and limit_key != UNIX:
+    def connect(self, limit_key: str, site_key: str, per_client: int) -> bool:
+        """Count a connection; false, and not counted, where its client or its site has too many."""
+        connected = self._connected
+        if (count := connected.get(limit_key, 0)) >= per_client:
             return False
-        self._connected[limit_key] = connected + 1
+        if site_key:
+            if (site_count := connected.get(site_key, 0)) >= per_client * SITE_FACTOR:
+                return False
+            connected[site_key] = site_count + 1
+        connected[limit_key] = count + 1
         return True
 
-    def disconnect(self, limit_key: str) -> None:
+    def disconnect(self, limit_key: str, site_key: str) -> None:
         """Forget one connection that was counted."""
-        connected = self._connected[limit_key] - 1
-        if connected:
-            self._connected[limit_key] = connected
+        self._forget_one(limit_key)
+        if site_key:
+            self._forget_one(site_key)
+
+    def _forget_one(self, key: str) -> None:
+        count = self._connected[key] - 1
+        if count:
+            self._connected[key] = count
         else:
-            del self._connected[limit_key]
+            del self._connected[key]
 
     def take_token(self, limit_key: str, rate: int, now: float) -> bool:
         """Take a token from the client's bucket, which holds ``rate`` and gains as many a minute; false if empty."""
-        if not rate or limit_key == UNIX:
+        if not rate:
             return True
         tokens, since = self._buckets.pop(limit_key, (float(rate), now))
         tokens = min(rate, tokens + (now - since) * rate / 60)

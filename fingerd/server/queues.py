@@ -7,7 +7,7 @@ from fingerd.server.connection import Connection, State
 from fingerd.server.limits import Limits
 
 DEADLINE_CHECK_SECONDS = 0.25  # between two looks at deadlines
-EXPIRE_BATCH = 500  # connections of one state that are closed in one go
+EXPIRE_BATCH = 100  # connections of one state that are closed in one go
 
 
 class DeadlineQueue(dict[Connection, None]):
@@ -29,12 +29,14 @@ class Queues:
     def __init__(self) -> None:
         self.reading, self.held, self.writing = DeadlineQueue(), DeadlineQueue(), DeadlineQueue()
         self.half_closed, self.lingering = DeadlineQueue(), DeadlineQueue()
+        self.flushing: dict[Connection, None] = {}  # UnsentAnswers looks at these, and at their deadlines
         self.of: list[dict[Connection, None]] = [{} for _ in State]  # by state
         for state, queue in (
             (State.READING, self.reading),
             (State.HELD, self.held),
             (State.WRITING, self.writing),
             (State.HALF_CLOSED, self.half_closed),
+            (State.FLUSHING, self.flushing),
             (State.LINGERING, self.lingering),
         ):
             self.of[state] = queue
@@ -50,8 +52,8 @@ class Queues:
             yield from ((connection, len(found) == EXPIRE_BATCH) for connection in found)
 
     def evictable(self) -> Connection | None:
-        """Which connection to close for a new one: the longest silent, a held one, one that has its answer."""
-        return next(chain(self.by_last_read, self.held, self.lingering), None)
+        """Which connection to close for a new one: one that has its answer, a held one, the longest silent."""
+        return next(chain(self.lingering, self.held, self.by_last_read), None)
 
     def shift_deadlines(self, old: Limits, new: Limits) -> None:
         """Give all connections the new time-outs; each queue keeps its order."""

@@ -19,7 +19,6 @@ from typing import Any
 
 from fingerd.log.format import Access
 from fingerd.log.writer import log_access
-from fingerd.net.addresses import UNIX
 from fingerd.protocol.reply import INTERNAL_ERROR
 from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.server.acceptor import Acceptor
@@ -28,9 +27,10 @@ from fingerd.server.connection import Connection
 from fingerd.server.dispatcher import Dispatcher
 from fingerd.server.framing import LineFraming
 from fingerd.server.handler import FingerHandler
-from fingerd.server.limits import ClientCounter, identify
+from fingerd.server.limits import ClientCounter, identify, identify_user
 from fingerd.server.listeners import BACKLOG, close_listener, open_listeners
 from fingerd.server.loop import EventLoop
+from fingerd.server.socket_options import peer_uid
 from fingerd.server.transport import Transport
 from fingerd.server.workers import WorkerPool
 
@@ -68,9 +68,10 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.workers = WorkerPool(config.limits.threads)
         clients = ClientCounter()
         self._connect = clients.connect
-        self._transport = transport = Transport(self, self.loop, LineFraming(), clients.disconnect)
-        self._acceptor = Acceptor(self, self.loop, self._admit, transport.evict)
-        self._dispatcher = Dispatcher(self, self.loop, transport, clients, self.workers)
+        self._transport = transport = Transport(self, self.loop, LineFraming(), clients)
+        self._delivery = delivery = transport.delivery
+        self._acceptor = Acceptor(self, self.loop, self._admit, delivery)
+        self._dispatcher = Dispatcher(self, self.loop, delivery, clients, self.workers)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
@@ -142,7 +143,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _serve(self, single: Connection | None) -> None:
         """Serve, and at the end let those who are being answered have their answers."""
-        transport, loop = self._transport, self.loop
+        transport, delivery, loop = self._transport, self._delivery, self.loop
         self._stopped.clear()
         self._thread = threading.get_ident()
         if self.active.needs_workers:
@@ -160,12 +161,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
                 self.on_draining()
                 if self.is_stopping:
                     self._close_listeners()
-            loop.run_while(lambda: transport.queues.reading, FINAL_READ_SECONDS)
-            transport.expiry.drop_unasked()
+            loop.run_while(lambda: delivery.queues.reading, FINAL_READ_SECONDS)
+            delivery.expiry.drop_unasked()
             loop.run_while(lambda: transport.is_occupied, self.active.limits.drain_seconds)
             self._dispatcher.expire()
-            loop.run_while(lambda: transport.answering, FINAL_ANSWER_SECONDS)
-            transport.expiry.close_all()
+            loop.run_while(lambda: delivery.answering, FINAL_ANSWER_SECONDS)
+            delivery.expiry.close_all()
             loop.reset()
         finally:
             self.workers.stop()
@@ -213,6 +214,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         old, self.active = self.active, active
         self._retired = [other for other in (*self._retired, old) if not other.closed]
         self._transport.use_config(active)
+        self._acceptor.use_limits(active.limits)
         self.workers.resize(active.limits.threads)
         if active.needs_workers:
             self.workers.start()
@@ -229,11 +231,10 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _make_request(self, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
         # Internet addresses are tuples. What a unix socket's client is bound to is text or bytes, of its own choice.
-        host, port = raw[:2] if isinstance(raw, tuple) else (UNIX, 0)
-        peer = identify(host)
+        client, limit_key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
+        address = client, raw[1] if isinstance(raw, tuple) else 0
         self.connected += 1
-        address = peer.client, port
-        return Connection(sock, sock.fileno(), address, peer.client, peer.limit_key, self.active), address
+        return Connection(sock, sock.fileno(), address, client, limit_key, site_key, self.active), address
 
     def _admit(self, request: Connection) -> None:
         if self.verify_request(request, request.address):
@@ -243,15 +244,17 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
         """Whether the client may ask: false where it has too many connections, or is denied silently."""
-        active = self.active
-        _, rule = active.rules.get(request.client) or active.find_rule(request.client)
-        if rule.deny == "silently":
-            request.outcome = "denied"
-        elif self._connect(request.limit_key, active.limits.per_client):
-            request.is_counted = True
-            return True
-        else:
-            request.outcome = "limited"
+        # Counted first: a client with too many connections costs nothing more, whatever the policy.
+        active, keys = self.active, (request.limit_key, request.site_key)
+        request.is_counted = self._connect(*keys, active.limits.per_client)
+        if not request.is_counted:
+            self._delivery.check_half_closed()  # it may have closed some already
+            request.is_counted = self._connect(*keys, active.limits.per_client)
+        if request.is_counted:
+            _, rule = active.rules.get(request.client) or active.find_rule(request.client)
+            if rule.deny != "silently":
+                return True
+        request.outcome = "denied" if request.is_counted else "limited"
         request.abortive = True
         return False
 
@@ -274,9 +277,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def shutdown_request(self, request: Connection) -> None:  # type: ignore[override]
         """The answer is complete: leave the rest to the transport."""
         if threading.get_ident() == self._thread:
-            self._transport.finish(request)
+            self._delivery.finish(request)
         elif not request.is_working:
-            self.loop.call_soon_threadsafe(self._transport.finish, request)
+            self.loop.call_soon_threadsafe(self._delivery.finish, request)
 
     def close_request(self, request: Connection) -> None:  # type: ignore[override]
         """Close the connection and log it; called once, by the transport."""

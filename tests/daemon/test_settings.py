@@ -529,7 +529,7 @@ def test_the_defaults() -> None:
     assert settings.policy == (Rule(from_=("any",)),)
     assert settings.process == Process(None, None, None, "/", 0o027, None)
     assert settings.log == Log(None, "fingerd", "info", "text", "full")
-    assert settings.limits == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 32, 10)
+    assert settings.limits == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 64 << 20, 32, 10)
     assert settings.reply == ReplyOptions("utf-8", None, None)
 
 

@@ -15,7 +15,7 @@ from fingerd.ruip.ruip import ReplyOptions
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection, State
 from fingerd.server.limits import Limits
-from fingerd.server.listeners import TcpAddress
+from fingerd.server.listeners import ListenAddress, TcpAddress
 from tests.helpers.daemons import TIMEOUT
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
@@ -41,7 +41,7 @@ class Config:
     """Settings made by hand."""
 
     def __init__(self, backend: Backend, **limits: Any) -> None:
-        self.listen = (TcpAddress("127.0.0.1", 0),)
+        self.listen: tuple[ListenAddress, ...] = (TcpAddress("127.0.0.1", 0),)
         self.backend = backend
         self.policy: tuple[Rule, ...] = (DEFAULT_RULE,)
         self.limits = Limits(**limits)
@@ -58,7 +58,7 @@ def connect_from(address: str, server: FingerServer, clients: contextlib.ExitSta
 def make_connection(state: State, deadline: float = 0.0) -> Connection:
     """A connection in this state, of a client that is gone."""
     with socket.socket() as closed:
-        return Connection(closed, -1, ("127.0.0.1", 0), "127.0.0.1", "127.0.0.1", ACTIVE, state, deadline)
+        return Connection(closed, -1, ("127.0.0.1", 0), "127.0.0.1", "127.0.0.1", "", ACTIVE, state, deadline)
 
 
 ACTIVE = ActiveConfig(Config(Gate()))

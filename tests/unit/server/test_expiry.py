@@ -1,5 +1,8 @@
 """Expiry: how connections are closed that did not end by themselves, and what the log says of them."""
 
+from functools import partialmethod
+from typing import Any, cast
+
 from fingerd.server.connection import Connection, State
 from fingerd.server.expiry import Expiry
 from fingerd.server.queues import EXPIRE_BATCH, Queues
@@ -7,7 +10,7 @@ from tests.unit.server.support import make_connection
 
 
 class Closing:
-    """An Expiry, and what it has done."""
+    """Connections, and what has been done to them."""
 
     def __init__(self, *connections: Connection) -> None:
         self.queues = Queues()
@@ -16,25 +19,63 @@ class Closing:
             if connection.state is State.READING:
                 self.queues.by_last_read[connection] = None
         self.done: list[tuple[str, Connection]] = []
-        self.expiry = Expiry(
-            self.queues,
-            finish=lambda connection: self._remove("finish", connection),
-            close=lambda connection: self._remove("close", connection),
-            drain=lambda connection: self.done.append(("drain", connection)),
-        )
+        self.prompt: set[Connection] = set()  # whose client has done its part meanwhile
+        self.expiry = Expiry(cast(Any, self))
 
     def _remove(self, how: str, connection: Connection) -> None:
         self.done.append((how, connection))
         self.queues.of[connection.state].pop(connection)
         self.queues.by_last_read.pop(connection, None)
 
+    finish = partialmethod(_remove, "finish")
+    close = partialmethod(_remove, "close")
+    reset = partialmethod(_remove, "reset")
+    fail = partialmethod(_remove, "fail")
+
+    def read_on(self, connection: Connection) -> bool:
+        if connection in self.prompt:
+            self._remove("read", connection)
+        return connection in self.prompt
+
+    def write_on(self, connection: Connection) -> bool:
+        if connection in self.prompt:
+            self._remove("write", connection)
+        return connection in self.prompt
+
+    def drain(self, connection: Connection) -> bool:
+        self.done.append(("drain", connection))
+        return True
+
 
 def test_a_client_that_is_late_is_closed_as_timed_out() -> None:
     reading, writing = make_connection(State.READING, 1.0), make_connection(State.WRITING, 1.0)
     closing = Closing(reading, writing, make_connection(State.READING, 3.0))
     assert not closing.expiry.close_expired(2.0)
-    assert closing.done == [("close", reading), ("close", writing)]
-    assert reading.outcome == writing.outcome == "timeout"
+    assert closing.done == [("close", reading), ("reset", writing)]
+    assert reading.outcome == "timeout"
+
+
+def test_a_client_that_has_done_its_part_while_this_process_was_stopped_is_not_late() -> None:
+    reading, writing = make_connection(State.READING, 1.0), make_connection(State.WRITING, 1.0)
+    late = make_connection(State.READING, 1.0)
+    closing = Closing(reading, late, writing)
+    closing.prompt = {reading, writing}
+    closing.expiry.close_expired(2.0)
+    assert closing.done == [("read", reading), ("close", late), ("write", writing)]
+    assert (reading.outcome, writing.outcome, late.outcome) == ("", "", "timeout")
+
+
+def test_an_error_at_one_connection_ends_that_one_only() -> None:
+    class Broken(Closing):
+        def read_on(self, connection: Connection) -> bool:
+            if connection is first:
+                raise LookupError("a bug")
+            return super().read_on(connection)
+
+    first, second = make_connection(State.READING, 1.0), make_connection(State.READING, 1.0)
+    closing = Broken(first, second)
+    closing.expiry.close_expired(2.0)
+    assert closing.done == [("fail", first), ("close", second)]
 
 
 def test_a_held_client_is_finished_and_one_that_has_its_answer_keeps_its_outcome() -> None:
@@ -59,7 +100,7 @@ def test_one_connection_is_evicted_and_none_where_all_are_being_answered() -> No
     lingering.outcome = "answered"
     closing = Closing(reading, lingering, make_connection(State.WRITING))
     assert [closing.expiry.evict() for _ in range(3)] == [True, True, False]
-    assert closing.done == [("close", reading), ("close", lingering)]
+    assert closing.done == [("close", lingering), ("close", reading)]
     assert (reading.outcome, lingering.outcome) == ("dropped", "answered")
 
 
@@ -72,7 +113,7 @@ def test_connections_without_a_complete_request_are_dropped() -> None:
 
 
 def test_at_the_end_only_those_whose_answer_is_not_taken_have_timed_out() -> None:
-    states = State.WRITING, State.HALF_CLOSED, State.LINGERING
+    states = State.WRITING, State.HALF_CLOSED, State.FLUSHING, State.LINGERING
     connections = [make_connection(state) for state in states]
     for connection in connections:
         connection.outcome = "answered"
@@ -80,4 +121,4 @@ def test_at_the_end_only_those_whose_answer_is_not_taken_have_timed_out() -> Non
     closing = Closing(*connections)
     closing.expiry.close_all()
     assert closing.done == [("close", connection) for connection in connections]
-    assert [connection.outcome for connection in connections] == ["timeout", "answered", "answered"]
+    assert [connection.outcome for connection in connections] == ["timeout", "answered", "answered", "answered"]

@@ -5,58 +5,82 @@ from pathlib import Path
 import pytest
 
 from fingerd.errors import ConfigError
-from fingerd.server.limits import BUCKETS_MAX, ClientCounter, Limits, Peer, identify
+from fingerd.server.limits import BUCKETS_MAX, ClientCounter, Limits, Peer, identify, identify_user
 from fingerd.settings import load_config
 
 
 def test_a_client_gets_as_many_connections_as_it_may_have() -> None:
     clients = ClientCounter()
-    assert [clients.connect("192.0.2.7", 2) for _ in range(4)] == [True, True, False, False]
+    assert [clients.connect("192.0.2.7", "", 2) for _ in range(4)] == [True, True, False, False]
 
 
 def test_a_client_that_disconnects_may_connect_again() -> None:
     clients = ClientCounter()
-    clients.connect("192.0.2.7", 1)
-    clients.disconnect("192.0.2.7")
-    assert clients.connect("192.0.2.7", 1)
+    clients.connect("192.0.2.7", "", 1)
+    clients.disconnect("192.0.2.7", "")
+    assert clients.connect("192.0.2.7", "", 1)
 
 
 def test_a_connection_that_was_refused_is_not_counted() -> None:
     clients = ClientCounter()
-    assert [clients.connect("192.0.2.7", 2) for _ in range(3)] == [True, True, False]
-    clients.disconnect("192.0.2.7")
-    assert clients.connect("192.0.2.7", 2)
-    assert not clients.connect("192.0.2.7", 2)
+    assert [clients.connect("192.0.2.7", "", 2) for _ in range(3)] == [True, True, False]
+    clients.disconnect("192.0.2.7", "")
+    assert clients.connect("192.0.2.7", "", 2)
+    assert not clients.connect("192.0.2.7", "", 2)
 
 
 def test_clients_do_not_count_for_each_other() -> None:
     clients = ClientCounter()
-    assert clients.connect("192.0.2.7", 1)
-    assert clients.connect("192.0.2.8", 1)
-    assert not clients.connect("192.0.2.7", 1)
+    assert clients.connect("192.0.2.7", "", 1)
+    assert clients.connect("192.0.2.8", "", 1)
+    assert not clients.connect("192.0.2.7", "", 1)
 
 
 def test_a_lower_limit_holds_for_the_next_connection() -> None:
     clients = ClientCounter()
-    assert clients.connect("192.0.2.7", 3)
-    assert clients.connect("192.0.2.7", 3)
-    assert not clients.connect("192.0.2.7", 1)
+    assert clients.connect("192.0.2.7", "", 3)
+    assert clients.connect("192.0.2.7", "", 3)
+    assert not clients.connect("192.0.2.7", "", 1)
 
 
-def test_clients_on_unix_sockets_have_no_limit() -> None:
+def test_a_site_gets_four_times_as_many_connections_as_one_of_its_clients() -> None:
     clients = ClientCounter()
-    assert all(clients.connect("unix", 1) for _ in range(5))
-    assert all(clients.take_token("unix", 1, 0.0) for _ in range(5))
-    for _ in range(5):
-        clients.disconnect("unix")
+    networks = [f"2001:db8:1:{number:x}::/64" for number in range(8)]
+    site = "2001:db8:1::/48"
+    assert sum(clients.connect(network, site, 3) for network in networks for _ in range(3)) == 4 * 3
+    assert not clients.connect(networks[-1], site, 3)
+    assert clients.connect("2001:db8:2::/64", "2001:db8:2::/48", 3)  # another site's
+    clients.disconnect(networks[0], site)
+    assert clients.connect(networks[-1], site, 3)
+    assert not clients.connect(networks[0], site, 3)
+
+
+def test_a_connection_that_its_site_may_not_have_does_not_count_for_its_client() -> None:
+    clients = ClientCounter()
+    site = "2001:db8:1::/48"
+    for number in range(4):
+        assert clients.connect(f"2001:db8:1:{number:x}::/64", site, 1)
+    refused = "2001:db8:1:ffff::/64"
+    assert not any(clients.connect(refused, site, 1) for _ in range(3))
+    clients.disconnect("2001:db8:1:0::/64", site)
+    assert clients.connect(refused, site, 1)
+
+
+def test_nothing_is_left_of_clients_that_are_gone() -> None:
+    clients = ClientCounter()
+    for _ in range(2):
+        clients.connect("2001:db8:1:2::/64", "2001:db8:1::/48", 5)
+    for _ in range(2):
+        clients.disconnect("2001:db8:1:2::/64", "2001:db8:1::/48")
+    assert not clients._connected
 
 
 def test_a_client_that_is_not_counted_cannot_disconnect() -> None:
     clients = ClientCounter()
-    clients.connect("192.0.2.7", 1)
-    clients.disconnect("192.0.2.7")
+    clients.connect("192.0.2.7", "", 1)
+    clients.disconnect("192.0.2.7", "")
     with pytest.raises(KeyError):
-        clients.disconnect("192.0.2.7")
+        clients.disconnect("192.0.2.7", "")
 
 
 def test_no_rate_is_no_limit() -> None:
@@ -123,12 +147,12 @@ def test_a_peer_has_one_spelling(host: str) -> None:
 
 
 def test_a_peer_is_counted_by_its_limit_key() -> None:
-    assert identify("2001:DB8:1:2::7") == Peer("2001:db8:1:2::7", "2001:db8:1:2::/64")
-    assert identify("unix") == Peer("unix", "unix")
+    assert identify("2001:DB8:1:2::7") == Peer("2001:db8:1:2::7", "2001:db8:1:2::/64", "2001:db8:1::/48")
+    assert identify_user(1000) == Peer("unix", "uid 1000")
 
 
 def test_the_default_limits() -> None:
-    assert Limits() == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 32, 10)
+    assert Limits() == Limits(1024, 262_144, 10, 30, 20, 10_000, 50, 0, 64 << 20, 32, 10)
 
 
 # Of each option: values that are too low, the lowest and the highest, and too high.
@@ -141,6 +165,7 @@ BOUNDS = {
     "connections": (["0"], "1", "1", []),
     "per_client": (["0"], "1", "1", []),
     "rate": (["-1"], "0", "0", []),
+    "unsent_bytes": (["0", "4095"], "4096", "1073741824", []),
     "threads": (["0"], "1", "10000", ["10001"]),
     "drain_seconds": (["-0.1"], "0", "0", []),
 }

@@ -68,18 +68,19 @@ def test_a_full_batch_is_reported() -> None:
     assert [is_full for _, is_full in found] == [True] * EXPIRE_BATCH + [False]
 
 
-def test_the_longest_silent_client_is_evicted_first_then_a_held_one_then_one_that_has_its_answer() -> None:
+def test_one_that_has_its_answer_is_evicted_first_then_a_held_one_then_the_longest_silent() -> None:
     queues = Queues()
-    waiting(queues, State.WRITING, 1.0)
+    for state in (State.WRITING, State.HALF_CLOSED, State.FLUSHING):
+        waiting(queues, state, 1.0)
     assert queues.evictable() is None
-    (lingering,) = waiting(queues, State.LINGERING, 1.0)
-    assert queues.evictable() is lingering
-    (held,) = waiting(queues, State.HELD, 1.0)
-    assert queues.evictable() is held
     first, second = waiting(queues, State.READING, 1.0, 2.0)
     assert queues.evictable() is first
     queues.by_last_read[first] = queues.by_last_read.pop(first)  # it has just sent something
     assert queues.evictable() is second
+    (held,) = waiting(queues, State.HELD, 1.0)
+    assert queues.evictable() is held
+    (lingering,) = waiting(queues, State.LINGERING, 1.0)
+    assert queues.evictable() is lingering
 
 
 @pytest.mark.parametrize(
