@@ -49,6 +49,7 @@ TESTS = {
     "ruip.targets": "ruip/test_targets.py",
     "ruip.relay": "ruip/test_relay.py",
     "people": "people/test_people.py",
+    "people.name_index": "people/test_name_index.py",
     "people.mapping": "people/test_mapping.py",
     "server.limits": "server/test_limits.py",
     "log.format": "log/test_format.py",

@@ -81,12 +81,11 @@ class Aliases(Composite):
         targets = self._targets.get(lookup.username)
         if targets is None:
             return self.backend.find(lookup)
-        people: list[Person] = []
+        people: dict[Person, None] = {}
         for target in targets:  # each is an exact login, never a word of a full name
             exact = replace(lookup, username=target, by_name=False)
-            found = _read_text(target) if _is_file(target) else self.backend.find(exact)
-            people += (person for person in found if person not in people)
-        return people
+            people |= dict.fromkeys(_read_text(target) if _is_file(target) else self.backend.find(exact))
+        return tuple(people)
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The list of the other backend, without aliases."""

@@ -13,7 +13,7 @@ from fingerd.people.mapping import LOGIN
 
 log = logging.getLogger(__name__)
 
-MAX_MATCHES = 10  # people found by name for whose logins all members are asked again
+MAX_ASKED_AGAIN = 10  # people found by name for whose logins all members are asked again
 MAX_MERGED = 10_000  # people of a list; those after them are listed as the first member has them
 
 
@@ -50,7 +50,7 @@ class Chain(Composite):
         people: list[Person] = []
         for backend in self.backends:
             _merge_into(people, self._find(backend, lookup), self.merge)
-        if self.merge and len(people) <= MAX_MATCHES:  # a member that does not search names may know the login
+        if self.merge and len(people) <= MAX_ASKED_AGAIN:  # a member that does not search names may know the login
             by_login = (self._merged(replace(lookup, username=person.login, by_name=False)) for person in people)
             people = [known[0] if known else person for person, known in zip(people, by_login, strict=True)]
         return sorted(people, key=lambda person: person.login != lookup.username)

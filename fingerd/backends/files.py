@@ -14,14 +14,13 @@ from fingerd.backends import Backend, Lookup
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Size
 from fingerd.errors import BackendError
-from fingerd.people import NOFINGER, TEXT_ATOMS, Person, Record
+from fingerd.people import MAX_MATCHES, NOFINGER, TEXT_ATOMS, Person, Record
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import UnsafeFileError, entry_exists, is_safe_name, open_directory, read_regular
 
 log = logging.getLogger(__name__)
 
 PLAN_SUFFIX = ".txt"
-MAX_MATCHES = 100  # people that one name search returns; bounds the memory for an answer
 
 _LIST_ATOMS = ("name", "office", "office_phone", "job")
 _MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their leading and trailing space

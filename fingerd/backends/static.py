@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 from fingerd.backends import Backend, Lookup
 from fingerd.errors import OptionError
-from fingerd.people import Person, Record
+from fingerd.people import MAX_MATCHES, Person, Record
+from fingerd.people.name_index import NameIndex
 from fingerd.protocol.query import is_queryable
 
 
@@ -26,18 +28,23 @@ class Static(Backend):
         for name in self._people:  # built here, not by the first query
             if not is_queryable(name):
                 raise OptionError(f"no query can ask for a user called {name!r}", "users", name)
+        _ = self._by_name
 
     @cached_property
     def _people(self) -> Mapping[str, tuple[Person]]:
         return {name: (_person(name, user),) for name, user in self.users.items()}
+
+    @cached_property
+    def _by_name(self) -> NameIndex[Person]:
+        return NameIndex((person.name, person) for (person,) in self._people.values())
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The user with this login; if the lookup is ``by_name``, then those whose full name matches."""
         found = self._people.get(lookup.username, ())
         if not lookup.by_name:
             return found
-        others = (person for (person,) in self._people.values() if person.matches_name(lookup.username))
-        return (*found, *(person for person in others if person not in found))
+        others = (person for person in self._by_name.find(lookup.username) if person.login != lookup.username)
+        return (*found, *islice(others, MAX_MATCHES))
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All users, in the order of the configuration."""

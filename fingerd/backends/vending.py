@@ -38,10 +38,19 @@ class Vending(Backend):
         for name in self._people:  # built here, not by the first query
             if not is_queryable(name):
                 raise OptionError(f"no query can ask for a slot called {name!r}", "slots", name)
+        _ = self._table
 
     @cached_property
     def _people(self) -> Mapping[str, tuple[Person]]:
         return {name: (Person(name, _describe(name, slot)),) for name, slot in self.slots.items()}
+
+    @cached_property
+    def _table(self) -> Person:
+        """The user list, which is one text: a table of all slots."""
+        width = max(map(len, self.slots), default=0)
+        lines = ["Items available:" if self.slots else "Nothing is for sale here."]
+        lines += [f"  {name:<{width}}  {_summary(slot)}" for name, slot in self.slots.items()]
+        return Person("", "\n".join(lines))
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The count, price and text of the slot with this name."""
@@ -49,10 +58,7 @@ class Vending(Backend):
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """One text: a table of all slots."""
-        width = max(map(len, self.slots), default=0)
-        lines = ["Items available:" if self.slots else "Nothing is for sale here."]
-        lines += [f"  {name:<{width}}  {_summary(slot)}" for name, slot in self.slots.items()]
-        return iter((Person("", "\n".join(lines)),))
+        return iter((self._table,))
 
 
 def _summary(slot: Slot) -> str:

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from fingerd.errors import BackendError, ConfigError, OptionError
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
+from fingerd.testing import make_lookup
 from tests.conftest import Start
+from tests.helpers.calls import count_calls
 from tests.helpers.daemons import Daemon
 
 USERS = Static({"ann": "I am ann", "bob": "I am bob", "help": "I am help"})
@@ -415,3 +418,11 @@ def test_an_alias_of_several_is_not_ambiguous() -> None:
     policy = Policy((Rule(from_=("any",), match="unique"),))
     ruip = Ruip(Aliases(USERS, {"both": ("ann", "bob")}), policy, ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"both\r\n", AnswerContext("192.0.2.1", 0.0, 0.0)).outcome == "answered"
+
+
+def test_an_alias_of_twice_as_many_users_costs_twice_as_much() -> None:
+    people = Static({f"user{number}": "x" for number in range(400)})
+    aliases = Aliases(people, {"half": tuple(people.users)[:200], "all": (*people.users, "half")})
+    assert [person.login for person in aliases.find(make_lookup("all"))] == list(people.users)
+    half, everyone = (count_calls(partial(aliases.find, make_lookup(name))) for name in ("half", "all"))
+    assert everyone < half * 2.2

@@ -9,7 +9,7 @@ import pytest
 
 from fingerd.backends import Backend, Lookup
 from fingerd.backends.aliases import Aliases
-from fingerd.backends.chain import MAX_MATCHES, MAX_MERGED, Chain
+from fingerd.backends.chain import MAX_ASKED_AGAIN, MAX_MERGED, Chain
 from fingerd.backends.command import Command
 from fingerd.backends.empty import Empty
 from fingerd.backends.static import Static
@@ -374,9 +374,9 @@ def test_people_found_by_name_are_merged_by_login_with_members_that_do_not_searc
         ("bob", ""),
     ]
     assert merged.find(ask("ann", by_name=True)) == list(merged.find(ask("ann")))
-    many = Static({f"user{number}": Record(name="Ann Archer") for number in range(MAX_MATCHES + 1)})
+    many = Static({f"user{number}": Record(name="Ann Archer") for number in range(MAX_ASKED_AGAIN + 1)})
     PLANS.asked.clear()
-    assert len(Chain((many, PLANS), merge=True).find(ask("archer", by_name=True))) == MAX_MATCHES + 1
+    assert len(Chain((many, PLANS), merge=True).find(ask("archer", by_name=True))) == MAX_ASKED_AGAIN + 1
     assert PLANS.asked == ["archer"]
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from fingerd.backends import Lookup
-from fingerd.backends.files import MAX_MATCHES, Files
+from fingerd.backends.files import Files
 from fingerd.errors import BackendError
-from fingerd.people import TEXT_ATOMS
+from fingerd.people import MAX_MATCHES, TEXT_ATOMS
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status, wait_until

@@ -9,7 +9,9 @@ from fingerd.errors import ConfigError
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config
+from fingerd.testing import make_lookup
 from tests.conftest import Start
+from tests.helpers.calls import count_calls
 
 MACHINE = """
 backend:
@@ -81,6 +83,11 @@ def test_a_query_buys_nothing_so_the_counts_stay_the_same(machine: Ruip) -> None
 def test_a_machine_without_slots_says_so() -> None:
     ruip = Ruip(Vending({}), Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 1 << 18)
     assert ruip.answer_line(b"\r\n", HERE) == Answer("answered", b"Nothing is for sale here.\r\n")
+
+
+def test_the_list_of_items_is_made_once() -> None:
+    machine = Vending({f"slot{number}": Slot(1) for number in range(200)})
+    assert count_calls(lambda: list(machine.list_users(make_lookup("")))) < 10
 
 
 def test_control_characters_in_a_price_cannot_start_a_new_line() -> None:

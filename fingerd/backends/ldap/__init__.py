@@ -24,11 +24,10 @@ from fingerd.config.values import Integer, Seconds
 from fingerd.errors import OptionError, option_errors
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
-from fingerd.people import Person
+from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN
 from fingerd.text import is_text
 
-MAX_MATCHES = 100  # people for one name; more would only fill memory
 PAGE_SIZE = 250  # entries of one page of a list; also how many entries a search by name examines
 MAX_NAME_LENGTH = 1024  # characters; no login is longer, and servers close the connection on very long requests
 

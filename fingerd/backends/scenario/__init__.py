@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Annotated, ClassVar
 
 from fingerd.backends import Backend, Lookup
@@ -13,7 +14,8 @@ from fingerd.backends.scenario.timeline import PersonState, TimedSession, Timeli
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Scalar, named
 from fingerd.errors import option_errors
-from fingerd.people import LastLogin, Person, Session
+from fingerd.people import MAX_MATCHES, LastLogin, Person, Session
+from fingerd.people.name_index import NameIndex
 from fingerd.protocol.query import is_queryable
 
 PROCESS_START = time.time()  # about: a reload does not restart a scenario
@@ -40,11 +42,16 @@ class Scenario(Backend):
 
     def __post_init__(self) -> None:
         with option_errors("file"):
-            _ = self._timeline  # read now: errors in the file are configuration errors
+            _ = self._logins_by_name  # read now: errors in the file are configuration errors
 
     @cached_property
     def _timeline(self) -> Timeline:
         return replay(read_actions(self.file))
+
+    @cached_property
+    def _logins_by_name(self) -> NameIndex[str]:
+        """Logins by the words of all names that a person ever has: whether they have them now, the timeline knows."""
+        return NameIndex(self._timeline.names())
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The person with this login now; if the lookup is ``by_name``, then those whose full name matches."""
@@ -56,8 +63,10 @@ class Scenario(Backend):
         found = [_person(state, now, position)] if state else []
         if not lookup.by_name:
             return found
-        others = (_person(other, now, position) for other in self._timeline.states(position) if other != state)
-        return [*found, *(person for person in others if person.matches_name(lookup.username))]
+        logins = (login for login in self._logins_by_name.find(lookup.username) if login != lookup.username)
+        states = filter(None, (self._timeline.state(login, position) for login in logins))
+        others = (_person(other, now, position) for other in states)
+        return [*found, *islice((other for other in others if other.matches_name(lookup.username)), MAX_MATCHES)]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """The people who are logged in now."""

@@ -1,7 +1,7 @@
 """The states of fictional people over time, made once by replaying the actions of a scenario."""
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fingerd.backends.scenario.actions import ENDINGS, Action, Ending
@@ -47,15 +47,21 @@ class Timeline:
             return elapsed
         return elapsed % self._end if self._ending == "repeat" else None
 
-    def logins(self) -> Iterable[str]:
+    def logins(self) -> Collection[str]:
         """The logins of all people, at any time."""
-        return self._changes
+        return self._changes.keys()
 
     def state(self, login: str, time: float) -> PersonState | None:
         """The person with this login at that time; None if there is none."""
         changes = self._changes.get(login, ())
         index = bisect(changes, time, key=lambda change: change[0])
         return changes[index - 1][1] if index else None
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """For each login, in the order of their creation: all full names that the person ever has, and the login."""
+        for login, changes in self._changes.items():
+            names = dict.fromkeys(state.texts.get("name", "") for _, state in changes if state)
+            yield " ".join(names), login
 
     def states(self, time: float) -> Iterator[PersonState]:
         """All people at that time, in the order of their creation."""

@@ -16,11 +16,9 @@ from fingerd.backends.sql.statement import check_statement
 from fingerd.config.system_options import SecretFile
 from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError, OptionError, option_errors
-from fingerd.people import Person
+from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, check_fields, person_of
 from fingerd.text import is_text
-
-MAX_ROWS = 100  # for one username
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Sql(Backend):
         """The person of each row, the exact login first; BackendError if the query fails or the deadline passes."""
         if "\0" in lookup.username or not is_text(lookup.username):  # no database can store it
             return ()
-        rows = self._database.select(self.query, lookup.username, lookup.deadline, MAX_ROWS)
+        rows = self._database.select(self.query, lookup.username, lookup.deadline, MAX_MATCHES)
         people = [person_of(lookup.username, values) for values in self._atoms(rows)]
         return sorted(people, key=lambda person: person.login != lookup.username)
 

@@ -21,9 +21,8 @@ from fingerd.backends.system.sessions import CACHE_SECONDS, Sessions, missing_se
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Integer, Size
 from fingerd.errors import BackendError, OptionError
-from fingerd.people import Person
+from fingerd.people import MAX_MATCHES, Person
 
-MAX_MATCHES = 100  # people that one name search returns; bounds the memory for an answer
 MAX_PADDED = 4  # hidden people of one name; more of them can be detected by the answer's time
 
 

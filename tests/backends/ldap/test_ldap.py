@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("ldap3", reason="needs ldap3 (pip install ldap3)")
 
-from fingerd.backends.ldap import MAX_MATCHES
 from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError
+from fingerd.people import MAX_MATCHES
 from tests.backends.ldap.conftest import BRINDLE, MEMBERS, Make, find, ldif, list_users, lookup
 from tests.helpers.slapd import PASSWORD, READER, SUFFIX, Slapd, make_authority, needs_slapd
 
