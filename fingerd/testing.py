@@ -23,8 +23,9 @@ def make_lookup(username: str, seconds: float = 10, by_name: bool = False, verbo
 def check_backend(backend: Backend, known: str = "") -> None:
     """Check that hostile names are unknown and, if ``known`` is given, that this user is found once and first.
 
-    That is checked in 32 threads at the same time too. The user list, if there is one, is read to its end. Raises
-    AssertionError with what is wrong, and whatever the backend raises.
+    That is checked in 32 threads at the same time too. The user list, if there is one, is read to its end; that of a
+    backend that does not block has no more people than ``people_count`` says. Raises AssertionError with what is
+    wrong, and whatever the backend raises.
     """
     hostile = (*HOSTILE_NAMES, f"../{known}", f"./{known}") if known else HOSTILE_NAMES
     for by_name in (False, True):
@@ -35,9 +36,14 @@ def check_backend(backend: Backend, known: str = "") -> None:
             logins = [person.login for person in backend.find(make_lookup(known, by_name=by_name))]
             _check(logins[:1] == [known], f"{known} must be found first, but the result is {logins}")
             _check(logins.count(known) == 1, f"{known} must be found once, but the result is {logins}")
+    listed = 0
     for person in backend.list_users(make_lookup("", TIMEOUT)) or ():
+        listed += 1
         _check(isinstance(person, Person), f"the list must consist of people, but has {person!r}")
         _check(bool(person.login) or person.text is not None, f"{person!r} in the list has neither a login nor a text")
+    count = backend.people_count
+    is_counted = bool(count) and not backend.blocking
+    _check(not is_counted or listed <= count, f"the list has {listed} people, but people_count is {count}")
     if known:
         _check_threads(backend, known)
 

@@ -66,6 +66,11 @@ class Backend(Protocol):
         return False
 
     @property
+    def people_count(self) -> int:
+        """How many people a list or a search by name goes through at most; 0 if unknown, or if there are none."""
+        return 0
+
+    @property
     def depends_on_client(self) -> bool:
         """Whether the answer depends on the client's address, so that it must not be given to other clients."""
         return False
@@ -131,6 +136,10 @@ class Composite(Backend, Protocol):
     @property
     def searches_names(self) -> bool:
         return any(member.searches_names for member in self.members)
+
+    @property
+    def people_count(self) -> int:
+        return sum(member.people_count for member in self.members)
 
     @property
     def depends_on_client(self) -> bool:

@@ -38,6 +38,10 @@ class Static(Backend):
     def _by_name(self) -> NameIndex[Person]:
         return NameIndex((person.name, person) for (person,) in self._people.values())
 
+    @property
+    def people_count(self) -> int:
+        return len(self._people)
+
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The user with this login; if the lookup is ``by_name``, then those whose full name matches."""
         found = self._people.get(lookup.username, ())

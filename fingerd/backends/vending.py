@@ -52,6 +52,10 @@ class Vending(Backend):
         lines += [f"  {name:<{width}}  {_summary(slot)}" for name, slot in self.slots.items()]
         return Person("", "\n".join(lines))
 
+    @property
+    def people_count(self) -> int:
+        return len(self.slots)
+
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The count, price and text of the slot with this name."""
         return self._people.get(lookup.username, ())

@@ -97,6 +97,26 @@ def test_a_backend_is_blocking_unless_it_and_its_parts_answer_from_memory(name: 
         assert make(name, FAILING[name][0], tmp_path).blocking is True
 
 
+COUNTED = {"aliases", "cache", "chain", "scenario", "static", "vending"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_backend_that_goes_through_people_in_memory_says_how_many(name: str, tmp_path: Path) -> None:
+    assert make(name, OPTIONS[name], tmp_path).people_count == (name in COUNTED)
+
+
+def test_a_backend_of_others_goes_through_the_people_of_them_all(tmp_path: Path) -> None:
+    three, slots = Static(dict.fromkeys(("ann", "bob", "zoe"), "x")), load_type("vending")({"tea": Slot(1)})
+    members = (ALICE, three, BROKEN, slots)
+    for backend in (
+        load_type("chain")(members),
+        load_type("chain")(members, merge=True),
+        load_type("cache")(load_type("chain")(members)),
+        load_type("aliases")(load_type("chain")(members), {"root": ("ann",), "staff": ("ann", "bob")}),
+    ):
+        assert backend.people_count == 5
+
+
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name not in NETWORK])
 def test_it_knows_no_hostile_name_and_finds_a_login_in_many_threads_at_once(name: str, tmp_path: Path) -> None:
     check_backend(make(name, OPTIONS[name], tmp_path), known="alice" if name in KNOW_ALICE else "")
@@ -134,7 +154,13 @@ class Wrong(Empty):
         return [] if self.how == "finds no one" else known
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
+        if self.how == "miscounted":
+            return iter([Person("alice"), Person("bob")])
         return iter([Person("alice"), Person("")]) if self.how == "nameless" else iter([Person("", "a text")])
+
+    @property
+    def people_count(self) -> int:
+        return 1
 
 
 @pytest.mark.parametrize(
@@ -144,6 +170,7 @@ class Wrong(Empty):
         "twice": "alice must be found once, but the result is ['alice', 'alice']",
         "in another folder": "'../alice' must be unknown, but is ",
         "nameless": "in the list has neither a login nor a text",
+        "miscounted": "the list has 2 people, but people_count is 1",
         "finds no one": "alice must be found first, but the result is []",
         "in threads only": "a thread raised KeyError('alice')",
         "not in threads": "a thread found [] for alice",

@@ -53,6 +53,10 @@ class Scenario(Backend):
         """Logins by the words of all names that a person ever has: whether they have them now, the timeline knows."""
         return NameIndex(self._timeline.names())
 
+    @property
+    def people_count(self) -> int:
+        return len(self._timeline.logins())
+
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The person with this login now; if the lookup is ``by_name``, then those whose full name matches."""
         now = time.time()
