@@ -42,6 +42,7 @@ TESTS = {
     "config.document": "config/test_document.py",
     "config.schema": "config/test_schema.py",
     "net.addresses": "net/test_addresses.py",
+    "net.sources": "net/test_sources.py",
     "net.deadline": "net/test_deadline.py",
     "ruip.policy": "ruip/test_policy.py",
     "ruip.report": "ruip/test_report.py",

@@ -1,10 +1,9 @@
-"""IP addresses and networks: their canonical spelling, and whether a client matches a policy rule's ``from``."""
+"""IP addresses, networks and host names: their canonical spelling, and what they mean."""
 
 import contextlib
 import encodings.idna  # noqa: F401 - imported by name on first use, which fails in a chroot
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Literal
 
 NAME_CHARACTERS = 253  # maximum length of a host name in its written form (RFC 1035 2.3.4)
 UNIX = "unix"  # the client address of a connection over a unix socket
@@ -12,7 +11,6 @@ UNIX = "unix"  # the client address of a connection over a unix socket
 IPAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Host = IPAddress | str  # a name is ASCII, lower case, without a trailing dot
-Source = Network | Literal["any", "local"]
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 UNICAST = IPv6Network("2000::/3")  # all other IPv6 addresses have site scope at most
@@ -56,15 +54,6 @@ def parse_host_name(text: str) -> str:
     raise ValueError("not a host name")
 
 
-def parse_source(text: str) -> Source:
-    """Return a rule's ``from``: ``any``, ``local``, or a network; raise ValueError for any other text."""
-    if text == "any":
-        return "any"
-    if text == "local":
-        return "local"
-    return parse_network(text, "an address, a network, any or local")
-
-
 def parse_network(text: str, expected: str = "an address or a network") -> Network:
     """Return a network, or an address as a network; IPv4-mapped ones as IPv4. Raise ValueError for any other text."""
     try:
@@ -76,27 +65,6 @@ def parse_network(text: str, expected: str = "an address or a network") -> Netwo
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return IPv4Network((str(network.network_address.ipv4_mapped), network.prefixlen - 96))
     return network
-
-
-def matches(client: str, source: Source) -> bool:
-    """Whether ``client``, an address or ``unix``, matches ``source``."""
-    if source == "any":
-        return True
-    if client == UNIX:
-        return source == "local"
-    address = parse_address(client)
-    return address.is_loopback if source == "local" else address in source
-
-
-def covers(inner: Source, outer: Source) -> bool:
-    """Whether ``outer`` matches every client that ``inner`` matches."""
-    if outer in ("any", inner):
-        return True
-    if isinstance(inner, str):
-        return False
-    if isinstance(outer, str):
-        return inner.is_loopback
-    return is_subnet(inner, outer)
 
 
 def is_subnet(inner: Network, outer: Network) -> bool:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from fingerd.config.values import Integer, Scalar, to_text
 from fingerd.errors import OptionError
-from fingerd.net.addresses import Source, covers, matches, parse_source
+from fingerd.net.sources import Source, SourceTable, parse_source
 from fingerd.ruip.presets import expand, read_show
 from fingerd.ruip.targets import HostPattern, is_unbounded, parse_host_pattern
 
@@ -59,22 +59,42 @@ DEFAULT_RULE = Rule(from_=("any",))
 DENY_ALL = Rule(from_=(), deny=True)
 
 
+NO_NUMBER = -1  # of the rule for clients that no rule of the policy matches
+
+
+class NumberedRule(NamedTuple):
+    """A rule, and its number in the policy."""
+
+    number: int
+    rule: Rule
+
+
 class Policy:
     """The rules in their order. All threads share one."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
+        self._sources = _table_of(self.rules)
+
+    def find(self, client: str) -> NumberedRule:
+        """The first rule that matches ``client``, an address or ``unix``; DENY_ALL if no rule does."""
+        number = self._sources.lowest(client)
+        return NumberedRule(NO_NUMBER, DENY_ALL) if number is None else NumberedRule(number, self.rules[number])
 
     def rule_for(self, client: str) -> Rule:
-        """The first rule that matches ``client``, an address or ``unix``; DENY_ALL if no rule does."""
-        return next((rule for rule in self.rules if any(matches(client, source) for source in rule.from_)), DENY_ALL)
+        """As ``find``, without the number."""
+        return self.find(client).rule
+
+
+def _table_of(rules: Sequence[Rule]) -> SourceTable:
+    return SourceTable((number, source) for number, rule in enumerate(rules) for source in rule.from_)
 
 
 def rule_warnings(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
     """Warnings about valid rules: the index of the rule, the option, and the message."""
+    sources = _table_of(rules)
     for number, rule in enumerate(rules):
-        earlier = [source for other in rules[:number] for source in other.from_]
-        if all(any(covers(source, other) for other in earlier) for source in rule.from_):
+        if all(sources.covers(source, number) for source in rule.from_):
             yield number, "from", "unreachable: earlier rules match all of these clients"
         for option, message in _ineffective_options(rule) if rule.deny else _privacy_warnings(rule):
             yield number, option, message

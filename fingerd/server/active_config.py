@@ -1,26 +1,18 @@
 """The active configuration: everything by which queries are answered, and which a reload replaces in one step."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from fingerd.backends import Backend, close_backend
 from fingerd.bugs import bugs_in
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
-from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.policy import NumberedRule, Policy, Rule
 from fingerd.ruip.ruip import ReplyOptions, Ruip
 from fingerd.server.answer_memory import AnswerMemory, Key
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress
 
 RULES_MAX = 4096  # clients whose rule is kept at hand, some 200 bytes each
-NO_NUMBER = -1  # of the rule for clients that no rule of the policy matches
-
-
-class NumberedRule(NamedTuple):
-    """A rule, and its number in the policy."""
-
-    number: int
-    rule: Rule
 
 
 class ServerConfig(Protocol):
@@ -71,11 +63,9 @@ class ActiveConfig:
 
     def find_rule(self, client: str) -> NumberedRule:
         """The rule for a client; ``rules`` has it afterwards."""
-        rule = self.policy.rule_for(client)
-        number = next((number for number, other in enumerate(self.policy.rules) if other is rule), NO_NUMBER)
         if len(self.rules) >= RULES_MAX:
             del self.rules[next(iter(self.rules))]
-        self.rules[client] = found = NumberedRule(number, rule)
+        self.rules[client] = found = self.policy.find(client)
         return found
 
     def release(self) -> None:

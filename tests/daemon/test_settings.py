@@ -12,7 +12,7 @@ from fingerd.backends.web import Web
 from fingerd.config.system_options import User
 from fingerd.errors import ConfigError
 from fingerd.log.writer import Log
-from fingerd.net.addresses import parse_source
+from fingerd.net.sources import parse_source
 from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import ReplyOptions
 from fingerd.server.limits import Limits

@@ -1,6 +1,7 @@
 """The access rules: which rule applies, what it shows and matches, and the warnings about it."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from fingerd.backends import Backend, Lookup
 from fingerd.config.values import Scalar
 from fingerd.errors import ConfigError
-from fingerd.net.addresses import parse_source
+from fingerd.net.sources import parse_source
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
 from fingerd.protocol.reply import AMBIGUOUS_NAME
-from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source
+from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source, rule_warnings
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 
@@ -60,6 +61,35 @@ def test_a_client_that_no_rule_matches_is_denied() -> None:
 def test_the_default_rule_allows_users_but_neither_the_list_nor_forwarding() -> None:
     rule = Policy((DEFAULT_RULE,)).rule_for("198.51.100.1")
     assert (rule.deny, rule.list, rule.forward) == (False, False, False)
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "10.7.200.9", "2001:db8::7", "2001:db8:8::7", "unix"])
+def test_a_rule_is_found_in_a_bounded_number_of_steps(client: str) -> None:
+    assert calls(lambda: MANY.find(client)) < 100
+
+
+def test_unreachable_rules_are_found_in_a_bounded_number_of_steps_for_each_rule() -> None:
+    assert calls(lambda: list(rule_warnings(MANY.rules))) < 100 * len(MANY.rules)
+
+
+def calls(what: Callable[[], object]) -> int:
+    """How many functions a call calls."""
+    events: list[str] = []
+    sys.setprofile(lambda _frame, event, _argument: events.append(event))
+    try:
+        what()
+    finally:
+        sys.setprofile(None)
+    return events.count("call") + events.count("c_call")
+
+
+MANY = Policy(
+    [
+        Rule(from_=(parse_source(network.format(high=number >> 8, low=number & 255)),), deny=True)
+        for number in range(1000)
+        for network in ("10.{high}.{low}.0/24", "2001:db8:{high}:{low}::/64")
+    ]
+)
 
 
 # show: which atoms are shown

@@ -19,7 +19,7 @@ from fingerd.backends.empty import Empty
 from fingerd.backends.hold import Hold
 from fingerd.backends.static import Static
 from fingerd.errors import BackendError
-from fingerd.net.addresses import parse_source
+from fingerd.net.sources import parse_source
 from fingerd.people import Person, Record
 from fingerd.protocol.query import Query
 from fingerd.ruip.policy import Policy, Rule

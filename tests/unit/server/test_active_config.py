@@ -7,8 +7,8 @@ import pytest
 
 from fingerd import FingerServer
 from fingerd.net.addresses import parse_network
-from fingerd.ruip.policy import DENY_ALL, Rule
-from fingerd.server.active_config import NO_NUMBER, RULES_MAX, ActiveConfig, NumberedRule
+from fingerd.ruip.policy import DENY_ALL, NO_NUMBER, NumberedRule, Rule
+from fingerd.server.active_config import RULES_MAX, ActiveConfig
 from tests.helpers.daemons import TIMEOUT, ask, hear, running, wait_until
 from tests.unit.server.support import Config, Gate
 

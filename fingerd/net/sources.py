@@ -1,0 +1,96 @@
+"""The sources of policy rules (``from``): parsing one, and finding the first of many that a client matches."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+from fingerd.net.addresses import UNIX, Network, parse_address, parse_network
+
+Source = Network | Literal["any", "local"]
+
+_NETWORKS: dict[str, tuple[Network, ...]] = {
+    "any": (IPv4Network("0.0.0.0/0"), IPv6Network("::/0")),
+    "local": (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+}
+
+
+def parse_source(text: str) -> Source:
+    """Return a rule's ``from``: ``any``, ``local``, or a network; raise ValueError for any other text."""
+    if text == "any":
+        return "any"
+    if text == "local":
+        return "local"
+    return parse_network(text, "an address, a network, any or local")
+
+
+def _networks(source: Source) -> tuple[Network, ...]:
+    """The networks of the clients that match a source; ``any`` and ``local`` match clients of unix sockets, too."""
+    return _NETWORKS[source] if isinstance(source, str) else (source,)
+
+
+class SourceTable:
+    """Sources with a number each, and the lowest number that a client matches.
+
+    A client can choose its address from a network, so a look-up must not
+    depend on how many sources there are: it takes one step for each prefix
+    length that occurs, at most 33 for IPv4 and 129 for IPv6. For this, each
+    prefix has the lowest number of all prefixes that contain it. The longest
+    prefix that contains an address then has the answer.
+    """
+
+    def __init__(self, sources: Iterable[tuple[int, Source]]) -> None:
+        lowest: dict[Network, int] = {}
+        unix: list[int] = []
+        for number, source in sources:
+            for network in _networks(source):
+                lowest[network] = min(number, lowest.get(network, number))
+            if isinstance(source, str):
+                unix.append(number)
+        self._unix = min(unix, default=None)
+        # Of each IP version, from the longest prefix to the shortest: how many bits follow the prefix, and the lowest
+        # numbers by prefix.
+        self._tables: dict[int, list[tuple[int, dict[int, int]]]] = {4: [], 6: []}
+        for network in sorted(lowest, key=lambda network: network.prefixlen):
+            self._add(network, lowest[network])
+
+    def _add(self, network: Network, number: int) -> None:
+        """Add a network; no network with a longer prefix was added before."""
+        containing = self._lowest_containing(network)
+        host_bits = network.max_prefixlen - network.prefixlen
+        tables = self._tables[network.version]
+        if not tables or tables[0][0] != host_bits:
+            tables.insert(0, (host_bits, {}))
+        prefix = int(network.network_address) >> host_bits
+        tables[0][1][prefix] = number if containing is None else min(number, containing)
+
+    def lowest(self, client: str) -> int | None:
+        """Return the lowest number of the sources that ``client``, an address or ``unix``, matches; None if none."""
+        if client == UNIX:
+            return self._unix
+        address = parse_address(client)
+        return self._find(address.version, int(address))
+
+    def covers(self, source: Source, below: int) -> bool:
+        """Whether every client that matches ``source`` matches one of the sources with a number below ``below``.
+
+        Several networks that cover ``source`` together, such as its halves, are not recognized.
+        """
+        return all(number is not None and number < below for number in self._lowest_of_parts(source))
+
+    def _lowest_of_parts(self, source: Source) -> Iterator[int | None]:
+        if isinstance(source, str):
+            yield self._unix
+        for network in _networks(source):
+            yield self._lowest_containing(network)
+
+    def _lowest_containing(self, network: Network) -> int | None:
+        """The lowest number of the networks that contain all of this one."""
+        return self._find(network.version, int(network.network_address), network.max_prefixlen - network.prefixlen)
+
+    def _find(self, version: int, address: int, min_host_bits: int = 0) -> int | None:
+        for host_bits, numbers in self._tables[version]:
+            if host_bits >= min_host_bits:
+                number = numbers.get(address >> host_bits)
+                if number is not None:
+                    return number
+        return None
