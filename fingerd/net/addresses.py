@@ -15,6 +15,8 @@ Host = IPAddress | str  # a name is ASCII, lower case, without a trailing dot
 _MAPPED = IPv6Network("::ffff:0:0/96")
 UNICAST = IPv6Network("2000::/3")  # all other IPv6 addresses have site scope at most
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_SIIT = IPv6Network("::ffff:0:0:0/96")  # RFC 2765: as well
+_TRANSLATED = frozenset(int(network.network_address) >> 32 for network in (NAT64, _SIIT))
 # The special-purpose address registries (RFC 6890): the entries that are not globally reachable.
 _NON_PUBLIC = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24
@@ -72,34 +74,61 @@ def is_subnet(inner: Network, outer: Network) -> bool:
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # same version
 
 
+def translated_ipv4(address: IPAddress) -> IPv4Address | None:
+    """Return the IPv4 address of a host behind a translator of addresses (NAT64, SIIT); None for any other host."""
+    if address.version == 6 and int(address) >> 32 in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+def is_impossible(address: IPAddress) -> bool:
+    """Whether no client has this address: 0.0.0.0/8, or loopback or 0.0.0.0/8 behind a translator."""
+    translated = translated_ipv4(address)
+    if translated is not None:
+        return int(translated) >> 24 in (0, 127)
+    return address.version == 4 and not int(address) >> 24
+
+
 def limit_key(client: str) -> str:
-    """Return the key under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``."""
-    return _network(client, 32, 64)
+    """Return the key under which a client is counted: its IPv4 address, its IPv6 /64, or ``unix``.
 
-
-def site_key(client: str) -> str:
-    """Return the key of the larger network under which a client is counted as well: its IPv6 /48, else empty."""
-    return _network(client, 48, 48) if ":" in client else ""
-
-
-def anonymized(client: str) -> str:
-    """Return the client's network for a log without full addresses: an IPv4 /24, an IPv6 /48, or ``unix``."""
-    return _network(client, 24, 48)
-
-
-def _network(client: str, ipv4_bits: int, ipv6_bits: int) -> str:
+    A client behind a translator is counted by its IPv4 address, unless this is impossible.
+    """
     if client == UNIX:
         return client
     address = parse_address(client)
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, ipv6_bits), strict=False))
-    return str(IPv4Network((address, ipv4_bits), strict=False)) if ipv4_bits < 32 else str(address)
+    if not is_impossible(address):
+        address = translated_ipv4(address) or address
+    return str(address) if address.version == 4 else _network(address, 64)
+
+
+def site_key(limit_key: str) -> str:
+    """Return the key of the larger network under which a client is counted as well: its IPv6 /48, else empty."""
+    return _network(parse_address(limit_key.partition("/")[0]), 48) if ":" in limit_key else ""
+
+
+def anonymized(client: str) -> str:
+    """Return the client's network for a log without full addresses: an IPv4 /24, an IPv6 /48, or ``unix``.
+
+    Of a client behind a translator it is the /120, which is the /24 of its IPv4 address.
+    """
+    if client == UNIX:
+        return client
+    address = parse_address(client)
+    if address.version == 4:
+        return _network(address, 24)
+    return _network(address, 48 if translated_ipv4(address) is None else 120)
+
+
+def _network(address: IPAddress, prefix_length: int) -> str:
+    host_bits = address.max_prefixlen - prefix_length
+    return f"{type(address)(int(address) >> host_bits << host_bits)}/{prefix_length}"
 
 
 def is_public(address: IPAddress) -> bool:
     """Whether the address, or the IPv4 address that it embeds, is globally reachable."""
     if isinstance(address, IPv6Address):
-        embedded = IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else address.sixtofour
+        embedded = address.sixtofour if address not in NAT64 else translated_ipv4(address)
         if embedded is not None:
             return is_public(embedded)
         if address not in UNICAST:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
-from fingerd.net.addresses import UNIX, Network, parse_address, parse_network
+from fingerd.net.addresses import UNIX, IPAddress, Network, is_impossible, parse_address, parse_network, translated_ipv4
 
 Source = Network | Literal["any", "local"]
 
@@ -55,42 +55,56 @@ class SourceTable:
 
     def _add(self, network: Network, number: int) -> None:
         """Add a network; no network with a longer prefix was added before."""
-        containing = self._lowest_containing(network)
         host_bits = network.max_prefixlen - network.prefixlen
         tables = self._tables[network.version]
+        address = int(network.network_address)
+        number = _min(number, self._find(network.version, address, host_bits))
         if not tables or tables[0][0] != host_bits:
             tables.insert(0, (host_bits, {}))
-        prefix = int(network.network_address) >> host_bits
-        tables[0][1][prefix] = number if containing is None else min(number, containing)
+        tables[0][1][address >> host_bits] = number
 
     def lowest(self, client: str) -> int | None:
-        """Return the lowest number of the sources that ``client``, an address or ``unix``, matches; None if none."""
+        """Return the lowest number of the sources that ``client``, an address or ``unix``, matches; None if none.
+
+        A client behind a translator of addresses matches as both of its
+        addresses, IPv6 and IPv4. An address that no client has matches nothing.
+        """
         if client == UNIX:
             return self._unix
         address = parse_address(client)
-        return self._find(address.version, int(address))
+        return None if is_impossible(address) else self._containing(address, 0)
 
     def covers(self, source: Source, below: int) -> bool:
         """Whether every client that matches ``source`` matches one of the sources with a number below ``below``.
 
         Several networks that cover ``source`` together, such as its halves, are not recognized.
         """
-        return all(number is not None and number < below for number in self._lowest_of_parts(source))
+        return all(number is not None and number < below for number in self._covering(source))
 
-    def _lowest_of_parts(self, source: Source) -> Iterator[int | None]:
+    def _covering(self, source: Source) -> Iterator[int | None]:
+        """For each part of a source, the lowest number of the sources that match all of its clients."""
         if isinstance(source, str):
             yield self._unix
         for network in _networks(source):
-            yield self._lowest_containing(network)
+            yield self._containing(network.network_address, network.max_prefixlen - network.prefixlen)
 
-    def _lowest_containing(self, network: Network) -> int | None:
-        """The lowest number of the networks that contain all of this one."""
-        return self._find(network.version, int(network.network_address), network.max_prefixlen - network.prefixlen)
+    def _containing(self, address: IPAddress, host_bits: int) -> int | None:
+        """The lowest number of the networks that contain all addresses that begin like this one."""
+        number = self._find(address.version, int(address), host_bits)
+        translated = translated_ipv4(address)
+        if translated is None or host_bits > translated.max_prefixlen:
+            return number
+        also = self._find(translated.version, int(translated), host_bits)
+        return number if also is None else _min(also, number)
 
-    def _find(self, version: int, address: int, min_host_bits: int = 0) -> int | None:
+    def _find(self, version: int, address: int, min_host_bits: int) -> int | None:
         for host_bits, numbers in self._tables[version]:
             if host_bits >= min_host_bits:
                 number = numbers.get(address >> host_bits)
                 if number is not None:
                     return number
         return None
+
+
+def _min(number: int, other: int | None) -> int:
+    return number if other is None else min(number, other)

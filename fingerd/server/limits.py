@@ -41,7 +41,8 @@ class Peer(NamedTuple):
 def identify(host: str) -> Peer:
     """The client at an address, as the socket module spells it."""
     client = str(parse_address(host))
-    return Peer(client, limit_key(client), site_key(client))
+    key = limit_key(client)
+    return Peer(client, key, site_key(key))
 
 
 @lru_cache(PEERS_MAX)

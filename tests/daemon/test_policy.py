@@ -1,13 +1,14 @@
 """The policy of a running daemon: its warnings, and the same answers as ``--query``."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fingerd.daemon.cli import main
 from tests.conftest import Start
-from tests.helpers.daemons import FINGERD
+from tests.helpers.daemons import FINGERD, Machine
 from tests.unit.ruip.test_policy import NAMELESS, RUTGERS, UNREACHABLE, guessing
 
 
@@ -78,3 +79,60 @@ def test_query_prints_the_exact_bytes_that_a_client_at_that_address_gets(
             answers.add(printed)
     assert len(answers) > 15
     assert daemon.ask(b"mark\r\n", "127.0.0.7") == b"Finger service denied\r\n"
+
+
+# Prints the answers to `alice` for each of the source addresses; the connections stay open until the last answer.
+CLIENTS = """
+import socket, sys
+sources = [(source, 0) for source in sys.argv[1:]]
+clients = [socket.create_connection(("::1" if ":" in source[0] else "127.0.0.1", 79), 10, source) for source in sources]
+for client in clients:
+    try:
+        client.sendall(b"alice\\r\\n")
+        print(client.recv(4096).decode().strip() or "closed")
+    except ConnectionError:
+        print("closed")
+"""
+TRANSLATED = """
+backend: {type: static, users: {alice: {name: Alice, plan: Secret}}}
+policy:
+  - {from: 10.8.0.66, deny: true}
+  - {from: "64:ff9b::a08:43", show: plan}
+  - {from: [10.8.0.0/16, local], show: minimal}
+  - {from: any, show: login}
+limits: {per_client: 2}
+"""
+OF_THE_NETWORK, OF_THE_ADDRESS, OF_STRANGERS = "In real life: Alice", "Plan:\r\nSecret", "Login name: alice"
+DENIED = "Finger service denied"
+OF_TRANSLATED = {
+    "10.8.0.65": OF_THE_NETWORK,
+    "10.8.0.66": DENIED,
+    "64:ff9b::a08:41": OF_THE_NETWORK,
+    "64:ff9b::a08:42": DENIED,
+    "64:ff9b::a08:43": OF_THE_ADDRESS,
+    "::ffff:0:a08:41": OF_THE_NETWORK,
+    "::ffff:0:a08:42": DENIED,
+    "64:ff9b::a09:42": OF_STRANGERS,
+    "64:ff9b:1::a08:42": OF_STRANGERS,
+    "64:ff9b::7f00:1": DENIED,
+    "64:ff9b::1": DENIED,
+    "::ffff:0:7f00:1": DENIED,
+}
+
+
+def test_a_client_behind_nat64_is_the_client_at_its_ipv4_address(start: Start, host: Machine) -> None:
+    for address in (*OF_TRANSLATED, "10.8.0.67"):
+        assert host.run("ip", "address", "add", address, "dev", "lo").returncode == 0
+
+    def ask_from(*sources: str) -> list[str]:
+        done = host.run(sys.executable, "-I", "-S", "-c", CLIENTS, *sources)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split("\n")[:-1]
+
+    daemon = start(TRANSLATED, inside=host.inside)
+    for source, answer in OF_TRANSLATED.items():
+        assert answer in "\r\n".join(ask_from(source)), source
+        assert f"client={source} " in daemon.logged("client="), "as the packets have it, for a packet filter"
+    one_client = ("10.8.0.65", "64:ff9b::a08:41", "::ffff:0:a08:41")
+    assert ask_from(*one_client, "10.8.0.67") == [OF_THE_NETWORK, OF_THE_NETWORK, "closed", OF_THE_NETWORK]
+    assert ask_from("64:ff9b::7f00:1", "64:ff9b::7f00:1", "127.0.0.1") == [DENIED, DENIED, OF_THE_NETWORK]

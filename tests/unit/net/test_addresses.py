@@ -64,12 +64,21 @@ LIMIT_KEYS = {
     "IPv6": ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
     "zone": ("fe80::7%eth0", "fe80::/64"),
     "unix": ("unix", "unix"),
+    "behind NAT64": ("64:ff9b::192.0.2.7", "192.0.2.7"),
+    "behind SIIT": ("::ffff:0:192.0.2.7", "192.0.2.7"),
+    "behind another NAT64 prefix": ("64:ff9b:1::192.0.2.7", "64:ff9b:1::/64"),
+    "6to4": ("2002:c000:207::1", "2002:c000:207::/64"),
+    "loopback behind NAT64 is not loopback": ("64:ff9b::127.0.0.1", "64:ff9b::/64"),
+    "this network behind NAT64": ("64:ff9b::0.0.0.0", "64:ff9b::/64"),
+    "loopback behind SIIT": ("::ffff:0:127.0.0.1", "::/64"),
 }
 
 ANONYMIZED = {
     "IPv4": ("192.0.2.7", "192.0.2.0/24"),
     "mapped": ("::ffff:192.0.2.7", "192.0.2.0/24"),
     "IPv6": ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+    "behind NAT64": ("64:ff9b::192.0.2.7", "64:ff9b::c000:200/120"),
+    "behind SIIT": ("::ffff:0:192.0.2.7", "::ffff:0:c000:200/120"),
     "unix": ("unix", "unix"),
 }
 

@@ -36,6 +36,32 @@ MATCHES = {
     "however it is spelt": ("2001:db8::7", "2001:0DB8:0::0007", True),
     "a client's zone is ignored": ("fe80::7%eth0", "fe80::/10", True),
     "unix is in no network": ("unix", "127.0.0.0/8", False),
+    "behind NAT64, by its IPv4 address": ("64:ff9b::192.0.2.7", "192.0.2.7", True),
+    "behind NAT64, by its IPv4 network": ("64:ff9b::c000:207", "192.0.2.0/24", True),
+    "behind NAT64, by its IPv6 address": ("64:ff9b::192.0.2.7", "64:ff9b::c000:207", True),
+    "behind NAT64, by its IPv6 network": ("64:ff9b::192.0.2.7", "64:ff9b::/96", True),
+    "behind NAT64, by every network of either family": ("64:ff9b::192.0.2.7", "::/0", True),
+    "behind NAT64, any": ("64:ff9b::192.0.2.7", "any", True),
+    "behind NAT64, another IPv4 address": ("64:ff9b::192.0.2.8", "192.0.2.7", False),
+    "behind NAT64, another IPv6 address": ("64:ff9b::192.0.2.8", "64:ff9b::c000:207", False),
+    "behind SIIT, by its IPv4 network": ("::ffff:0:192.0.2.7", "192.0.2.0/24", True),
+    "behind SIIT, by its IPv6 network": ("::ffff:0:192.0.2.7", "::ffff:0:0:0/96", True),
+    "a NAT64 source is no IPv4 source": ("192.0.2.7", "64:ff9b::c000:207", False),
+    "another NAT64 prefix has no IPv4 addresses": ("64:ff9b:1::192.0.2.7", "192.0.2.7", False),
+    "a 6to4 address is none of IPv4": ("2002:c000:207::1", "192.0.2.7", False),
+    "an IPv4-compatible address is none of IPv4": ("::192.0.2.7", "192.0.2.7", False),
+    "loopback behind NAT64 is not local": ("64:ff9b::127.0.0.1", "local", False),
+    "loopback behind NAT64 is not even any": ("64:ff9b::127.0.0.1", "any", False),
+    "loopback behind NAT64 is not in its network": ("64:ff9b::7fff:ffff", "64:ff9b::/96", False),
+    "loopback behind SIIT": ("::ffff:0:127.0.0.1", "any", False),
+    "this network behind NAT64": ("64:ff9b::0.0.0.1", "any", False),
+    "this network behind SIIT": ("::ffff:0:0.255.255.255", "::/0", False),
+    "this network, mapped": ("::ffff:0.0.0.1", "any", False),
+    "this network": ("0.0.0.0", "0.0.0.0/0", False),
+    "next to this network": ("1.0.0.0", "any", True),
+    "next to loopback behind NAT64": ("64:ff9b::126.255.255.255", "any", True),
+    "after loopback behind NAT64": ("64:ff9b::128.0.0.0", "any", True),
+    "the unspecified IPv6 address": ("::", "any", True),
 }
 
 INVALID_SOURCES = {
@@ -76,6 +102,10 @@ COVERS = {
     "IPv4 is not within IPv6": ("192.0.2.0/24", "::/0", False),
     "IPv6 is within IPv6": ("2001:db8:1::/48", "2001:db8::/32", True),
     "a mapped network is IPv4": ("::ffff:10.1.0.0/112", "10.0.0.0/8", True),
+    "a NAT64 network is within its IPv4 network": ("64:ff9b::a01:0/112", "10.0.0.0/8", True),
+    "an IPv4 network is not within its NAT64 network": ("10.1.0.0/16", "64:ff9b::/96", False),
+    "a network around NAT64 is not within IPv4": ("64:ff9b::/95", "0.0.0.0/0", False),
+    "all of NAT64 is within all of IPv4": ("64:ff9b::/96", "0.0.0.0/0", True),
 }
 
 
@@ -120,6 +150,10 @@ FIRST: dict[str, tuple[Sequence[str], str, int | None]] = {
     "IPv6 loopback before local": (("::1", "local", "any"), "::1", 0),
     "local before any, for unix": (("192.0.2.0/24", "local", "any"), "unix", 1),
     "any before local, for unix": (("::/0", "any", "local"), "unix", 1),
+    "NAT64, the IPv4 network first": (("10.0.0.0/8", "64:ff9b::/96", "any"), "64:ff9b::10.8.0.66", 0),
+    "NAT64, the IPv6 network first": (("64:ff9b::/96", "10.0.0.0/8", "any"), "64:ff9b::10.8.0.66", 0),
+    "NAT64, any IPv6 client first": (("::/0", "10.8.0.66"), "64:ff9b::10.8.0.66", 0),
+    "NAT64, one of them": (("10.0.0.0/9", "64:ff9b::a00:0/104", "any"), "64:ff9b::10.200.0.66", 1),
     "everything": (("0.0.0.0/0", "::/0"), "255.255.255.255", 0),
     "everything IPv6": (("0.0.0.0/0", "::/0"), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1),
 }
@@ -150,11 +184,14 @@ def test_sources_are_covered_by_those_with_lower_numbers(sources: Sequence[str],
 
 # The definition, without a table, for any sources and clients
 
-NEAR_V4 = st.integers(0, 0xFFFF).map(lambda low: IPv4Address(0x7F000000 | low))  # so that many are in one network
+THIS_NETWORK = IPv4Network("0.0.0.0/8")
+
+# So that many addresses are in one network.
+NEAR_V4 = st.integers(0, 0xFFFF).map(lambda low: IPv4Address(0x0A000000 | low))
 NEAR_V6 = st.builds(
-    lambda high, low: IPv6Address(high << 96 | low),
-    st.sampled_from([0, 0x20010DB8, 0xFE800000]),
-    st.integers(0, 0xFFFF),
+    lambda high, low: IPv6Address((high << 96) + low),
+    st.sampled_from([0, 0x20010DB8, 0xFE800000, 0x64FF9B]),
+    st.one_of(st.integers(0, 0xFFFF), st.integers(0x0A000000, 0x0A00FFFF), st.integers(0x7EFFFFF0, 0x8000000F)),
 )
 ADDRESSES = st.one_of(NEAR_V4, NEAR_V6, st.ip_addresses())
 
@@ -172,7 +209,7 @@ def clients(draw: st.DrawFn) -> str:
     address = draw(ADDRESSES)
     spellings = [str(address), address.exploded]
     if isinstance(address, IPv4Address):
-        spellings.append(f"::ffff:{address}")
+        spellings += [f"::ffff:{address}", f"64:ff9b::{address}", f"::ffff:0:{address}"]
     else:
         spellings.append(f"{address}%eth0")
     return draw(st.sampled_from([UNIX, "127.0.0.1", "::1", *spellings]))
@@ -183,12 +220,21 @@ SOURCES = st.lists(st.one_of(st.sampled_from(["any", "local", "local"]), network
 
 def matches(client: str, source: Source) -> bool:
     """Whether the client matches the source, as fingerd.yaml(5) defines it."""
-    if source == "any":
-        return True
     if client == UNIX:
-        return source == "local"
+        return source in ("any", "local")
     address = parse_address(client)
-    return address.is_loopback if source == "local" else address in source
+    if source == "any":
+        return bool(aliases(address))
+    return any(alias.is_loopback if source == "local" else alias in source for alias in aliases(address))
+
+
+def aliases(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    """The addresses by which the client at an address matches: none if no client can have it."""
+    for network in map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96")):
+        if address in network:
+            ipv4 = IPv4Address(address.packed[-4:])
+            return [] if ipv4 in THIS_NETWORK or ipv4.is_loopback else [address, ipv4]
+    return [] if address in THIS_NETWORK else [address]
 
 
 @given(SOURCES, st.lists(clients(), min_size=1, max_size=20))
