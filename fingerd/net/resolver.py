@@ -15,45 +15,45 @@ from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.net.stream import Endpoint, is_address
 
 MAX_LOOKUPS = 64  # at once in this process; a lookup that no name server answers cannot be cancelled
-PER_CLIENT_FRACTION = 4  # one client has at most MAX_LOOKUPS / PER_CLIENT_FRACTION of them
+PER_KEY_FRACTION = 4  # at most MAX_LOOKUPS / PER_KEY_FRACTION of them count for one key
 HOSTS = "/etc/hosts"
 
 # One for the process: abandoned lookups outlive the configuration that started them.
 _slot_freed = threading.Condition()
-_running: Counter[str] = Counter()  # lookups by client
+_running: Counter[str] = Counter()  # lookups by key
 
 
-def look_up(name: str, port: int, client: str, deadline: float) -> Sequence[IPAddress]:
+def look_up(name: str, port: int, key: str, deadline: float) -> Sequence[IPAddress]:
     """Return the name's addresses in the resolver's order; raise TimeoutError past the deadline, else as getaddrinfo.
 
-    ``client`` is the client that the lookup is counted for; ``deadline`` is in ``time.monotonic()`` seconds.
+    The lookup is counted for ``key``, such as a client's limit key; ``deadline`` is in ``time.monotonic()`` seconds.
     """
     with _slot_freed:
-        if not _slot_freed.wait_for(lambda: _has_free_slot(client), max(deadline - time.monotonic(), 0)):
+        if not _slot_freed.wait_for(lambda: _has_free_slot(key), max(deadline - time.monotonic(), 0)):
             raise TimeoutError
-        _running[client] += 1
+        _running[key] += 1
     found: Future[Sequence[IPAddress]] = Future()
     try:
-        threading.Thread(target=_resolve, args=(name, port, client, found), name="lookup", daemon=True).start()
+        threading.Thread(target=_resolve, args=(name, port, key, found), name="lookup", daemon=True).start()
     except RuntimeError as error:  # no more threads available
-        _free_slot(client)
+        _free_slot(key)
         raise OSError(str(error)) from error
     return found.result(max(deadline - time.monotonic(), 0))
 
 
-def _has_free_slot(client: str) -> bool:
-    return _running.total() < MAX_LOOKUPS and _running[client] < MAX_LOOKUPS // PER_CLIENT_FRACTION
+def _has_free_slot(key: str) -> bool:
+    return _running.total() < MAX_LOOKUPS and _running[key] < MAX_LOOKUPS // PER_KEY_FRACTION
 
 
-def _free_slot(client: str) -> None:
+def _free_slot(key: str) -> None:
     with _slot_freed:
-        _running[client] -= 1
-        if not _running[client]:
-            del _running[client]
+        _running[key] -= 1
+        if not _running[key]:
+            del _running[key]
         _slot_freed.notify_all()
 
 
-def _resolve(name: str, port: int, client: str, found: Future[Sequence[IPAddress]]) -> None:
+def _resolve(name: str, port: int, key: str, found: Future[Sequence[IPAddress]]) -> None:
     """Resolve on a separate thread: a call of the system's resolver cannot be cancelled."""
     try:
         infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
@@ -63,7 +63,7 @@ def _resolve(name: str, port: int, client: str, found: Future[Sequence[IPAddress
     except UnicodeError:  # not a host name, e.g. a..b
         found.set_exception(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     finally:
-        _free_slot(client)
+        _free_slot(key)
 
 
 def absolute_name(name: str) -> str:

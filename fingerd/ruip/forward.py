@@ -74,10 +74,10 @@ class Forwarder:
         self._port = port
 
     @contextlib.contextmanager
-    def ask(self, query: Query, targets: Sequence[HostPattern], client: str, deadline: float) -> Iterator[Hop]:
+    def ask(self, query: Query, targets: Sequence[HostPattern], limit_key: str, deadline: float) -> Iterator[Hop]:
         """Send the query to its right-most host; the connection is open inside the ``with`` block.
 
-        ``client`` is charged for the name lookup, ``deadline`` is in
+        The name lookup counts for ``limit_key``, ``deadline`` is in
         ``time.monotonic()`` seconds. Raises ForwardError if no target allows
         the host, or if it cannot be reached before the deadline.
         """
@@ -92,7 +92,9 @@ class Forwarder:
         name = str(host)
         with _forward_errors(name):
             remaining(deadline)  # TimeoutError: no lookup starts after the deadline
-            addresses = look_up(absolute_name(host), self._port, client, deadline) if isinstance(host, str) else (host,)
+            addresses = (
+                look_up(absolute_name(host), self._port, limit_key, deadline) if isinstance(host, str) else (host,)
+            )
             endpoints = [
                 (_FAMILY[address.version], (str(address), self._port))
                 for address in addresses

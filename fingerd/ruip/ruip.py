@@ -66,13 +66,15 @@ class AnswerContext(NamedTuple):
     """Who asks, until when there is time to answer (``time.monotonic()``), and what time it is (``time.time()``).
 
     ``send_chunk``, if given, sends the client a part of the answer before the
-    rest is there; it returns false where the client no longer reads.
+    rest is there; it returns false where the client no longer reads. By
+    ``limit_key`` the client is counted; all clients without one are one client.
     """
 
     client: str
     deadline: float
     now: float
     send_chunk: Callable[[bytes], bool] | None = None
+    limit_key: str = ""
 
 
 class Ruip:
@@ -141,7 +143,7 @@ class Ruip:
         header, footer = self._header_footer(context, query.username)
         pending = bytearray(header)
         try:
-            with self._forwarder.ask(query, rule.forward, context.client, context.deadline) as hop:
+            with self._forwarder.ask(query, rule.forward, context.limit_key, context.deadline) as hop:
                 for piece in hop.answer(self._options.charset, self._reply_bytes):
                     pending += piece
                     if pending and context.send_chunk:

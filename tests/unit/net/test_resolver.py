@@ -81,7 +81,7 @@ def mute(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return []
 
     monkeypatch.setattr(resolver, "MAX_LOOKUPS", 4)
-    monkeypatch.setattr(resolver, "PER_CLIENT_FRACTION", 2)
+    monkeypatch.setattr(resolver, "PER_KEY_FRACTION", 2)
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield released
     released.set()

@@ -266,7 +266,7 @@ def test_lookups_that_never_end_use_a_bounded_number_of_threads(monkeypatch: pyt
         return []
 
     monkeypatch.setattr(lookup, "MAX_LOOKUPS", 6)
-    monkeypatch.setattr(lookup, "PER_CLIENT_FRACTION", 3)
+    monkeypatch.setattr(lookup, "PER_KEY_FRACTION", 3)
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for client in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
         for number in range(3):
