@@ -30,9 +30,10 @@ class Rule:
 
     ``deny`` refuses every query, with a message or ``silently``. ``list``
     allows {C} (RFC 1288 3.2.2). ``forward`` allows {Q2} (3.2.1) to the hosts
-    that it names. ``show`` names the atoms of a person that are shown (3.2.3).
-    ``match`` says what a name in a query is compared with (2.5.3, 3.2.6): the
-    exact login, or also parts of full names, of several people or of one.
+    that it names, of queries with at most ``forward_hosts`` hosts. ``show``
+    names the atoms of a person that are shown (3.2.3). ``match`` says what a
+    name in a query is compared with (2.5.3, 3.2.6): the exact login, or also
+    parts of full names, of several people or of one.
     """
 
     from_: tuple[Annotated[Source, read_source], ...]
@@ -41,6 +42,7 @@ class Rule:
     list: bool = False
     forward: Literal[False] | tuple[Annotated[HostPattern, read_target], ...] = False
     match: Literal["login", "name", "unique"] = "login"
+    forward_hosts: Annotated[int, Integer(1, 16)] = 3  # each has a thread wait until the answer is there
     users_per_query: Annotated[int, Integer(1, 100)] = 1
 
     def __post_init__(self) -> None:
@@ -101,7 +103,7 @@ def rule_warnings(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
 
 
 def _ineffective_options(rule: Rule) -> Iterator[tuple[str, str]]:
-    for option in ("show", "list", "forward", "match", "users_per_query"):
+    for option in ("show", "list", "forward", "match", "forward_hosts", "users_per_query"):
         if getattr(rule, option) != getattr(DEFAULT_RULE, option):
             yield option, "has no effect: the rule denies everything"
 

@@ -138,7 +138,7 @@ class Ruip:
 
     def _forward(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
         """{Q2}: what the next RUIP says, as it comes (RFC 1288 2.4), or the refusal (3.2.1)."""
-        if not rule.forward:
+        if not rule.forward or len(query.hosts) > rule.forward_hosts:
             return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
         header, footer = self._header_footer(context, query.username)
         pending = bytearray(header)

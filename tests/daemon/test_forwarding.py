@@ -97,6 +97,8 @@ host-record=closed.example.org,9.9.9.10
 host-record=second.example.org,9.9.9.10
 host-record=second.example.org,9.9.9.2
 host-record=hole.example.org,9.9.7.1
+address=/ways-to-a.example.org/9.9.9.1
+address=/ways-to-b.example.org/9.9.9.2
 host-record=inner.example.org,10.0.0.2
 host-record=both.example.org,10.0.0.2
 host-record=both.example.org,9.9.9.2
@@ -171,6 +173,12 @@ class Net:
 
     def _getent(self, name: str) -> bytes:
         return self.hosts["a"].run("getent", "ahostsv4", name).stdout.encode()
+
+    def ask_from(self, name: str, address: str, query: str) -> bytes:
+        """The answer that a client on a host gets from the server at an address."""
+        script = "import socket, sys; c = socket.create_connection((sys.argv[1], 79), 10); "
+        script += "c.sendall(sys.argv[2].encode() + b'\\r\\n'); sys.stdout.write(c.makefile('rb').read().hex())"
+        return bytes.fromhex(self.hosts[name].run(sys.executable, "-I", "-S", "-c", script, address, query).stdout)
 
     def rename(self, more: str) -> None:
         """Restart the name server with additional records."""
@@ -355,14 +363,44 @@ def test_no_query_returns_to_the_host_that_sends_it(daemons: Daemons) -> None:
         assert a.outcome() == "refused"
     assert a("bob@a.example.org@b.example.org") == b"[b.example.org]\r\n[a.example.org]\r\nBob on a\r\n"
     assert a("bob@b.example.org@a.example.org@b.example.org") == DENIED
-    route = "@also-a.example.org@four.example.org@a.example.org@b.example.org"
-    answer = b"[b.example.org]\r\n[a.example.org]\r\n[four.example.org]\r\n[also-a.example.org]\r\nBob on a\r\n"
+    route = "@four.example.org@a.example.org@b.example.org"
+    answer = b"[b.example.org]\r\n[a.example.org]\r\n[four.example.org]\r\nBob on b\r\n"
     assert a(f"bob{route}") == answer, "a route may return under another name, but use each name once"
     a.daemon.stop()
     assert not [line for line in a.daemon.log if "client=9.9.9.1 " in line or "client=127." in line], (
         "no connection from itself"
     )
     assert b.outcome() == "answered"
+
+
+@on_hosts
+def test_hosts_that_forward_for_each_other_are_not_held_by_a_long_route(daemons: Daemons, net: Net) -> None:
+    limits = "limits: {answer_seconds: 3, threads: 8}\n"
+    a, _ = daemons("a", ALL, limits), daemons("b", ALL, limits)
+    names = [f"n{number}.ways-to-{'ab'[number % 2]}.example.org" for number in range(16)]
+
+    def route(length: int) -> str:
+        return "".join(f"@{name}" for name in reversed(names[: length - 1])) + "@b.example.org"
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(a.path)
+            client.sendall(f"bob{route(17)}\r\n".encode())
+        assert net.ask_from("c", "9.9.9.1", "bob@b.example.org") == b"[b.example.org]\r\nBob on b\r\n"
+    assert a(f"bob{route(17)}") == a(f"bob{route(4)}") == DENIED
+    assert net.queries("n0.ways-to-a.example.org") == 0
+    heads = b"[b.example.org]\r\n[n0.ways-to-a.example.org]\r\n[n1.ways-to-b.example.org]\r\n"
+    assert a(f"bob{route(3)}") == heads + b"Bob on b\r\n"
+
+
+@on_hosts
+def test_each_host_counts_the_hosts_of_a_query(daemons: Daemons) -> None:
+    a, b, _ = daemons("a", f"{ALL}, forward_hosts: 2"), daemons("b", f"{ALL}, forward_hosts: 1"), daemons("c", "false")
+    heads = b"[b.example.org]\r\n[c.example.org]\r\n"
+    assert a("bob@c.example.org@b.example.org") == heads + b"Bob on c\r\n"
+    assert a("bob@x@c.example.org@b.example.org") == DENIED
+    assert b("bob@c.example.org@a.example.org") == DENIED
 
 
 @on_hosts
@@ -507,11 +545,7 @@ def test_one_client_forwards_by_a_quarter_of_the_threads_only(daemons: Daemons, 
             client = stack.enter_context(socket.socket(socket.AF_UNIX))
             client.connect(a.path)
             client.sendall(b"bob@silent.example.org\r\n")
-        client_of_b = (
-            "import socket; c = socket.create_connection(('9.9.9.1', 79), 10); c.sendall(b'bob@9.9.9.2\\r\\n'); "
-        )
-        done = net.hosts["c"].run(sys.executable, "-c", f"{client_of_b}print(c.makefile('rb').read())")
-        assert done.stdout == "b'[9.9.9.2]\\r\\nBob on b\\r\\n'\n"
+        assert net.ask_from("c", "9.9.9.1", "bob@9.9.9.2") == b"[9.9.9.2]\r\nBob on b\r\n"
         assert a("bob") == b"Bob on a\r\n"
 
 

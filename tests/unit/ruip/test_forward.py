@@ -127,6 +127,36 @@ def test_a_target_that_is_not_allowed_is_refused_without_a_connection(line: byte
     assert asked == []
 
 
+ROUTES: dict[str, tuple[dict[str, int], int]] = {
+    "the default": ({}, 3),
+    "one host": ({"forward_hosts": 1}, 1),
+    "two hosts": ({"forward_hosts": 2}, 2),
+    "as many as may be": ({"forward_hosts": 16}, 16),
+}
+
+
+@pytest.mark.parametrize(("options", "limit"), ROUTES.values(), ids=ROUTES)
+@pytest.mark.parametrize("user", ["bob", "", "/W bob"], ids=["a user", "the list", "verbose"])
+def test_a_query_with_more_hosts_than_the_rule_allows_is_refused_without_a_connection(
+    user: str, options: dict[str, int], limit: int
+) -> None:
+    asked: list[bytes] = []
+    with next_host(lambda _, line: asked.append(line)) as port:
+        rule = Rule(("any",), forward=(parse_host_pattern("127.0.0.1"),), **options)  # type: ignore[arg-type]
+        ruip = Ruip(Static({}), Policy([rule]), ReplyOptions(), 1024, 1 << 18, forwarder=Forwarder(port=port))
+
+        def outcome(count: int) -> str:
+            route = "".join(f"@h{number}" for number in range(count - 1))
+            context = AnswerContext("192.0.2.7", time.monotonic() + TIMEOUT, 0.0)
+            return ruip.answer_line(f"{user}{route}@127.0.0.1\r\n".encode(), context).outcome
+
+        for more in (1, 2, 100):
+            assert outcome(limit + more) == "refused"
+        assert asked == []
+        assert outcome(limit) == "answered"
+    assert len(asked) == 1
+
+
 def pieces(*data: bytes) -> Answerer:
     """Sends these pieces and closes."""
 

@@ -159,6 +159,8 @@ INVALID_OPTIONS = {
         "forward: 'a:79'",
         "3:26: policy[0].forward: 'a:79' is not a host name, *.name, address or network",
     ),
+    "too few hosts": ("forward_hosts: 0", "3:32: policy[0].forward_hosts: must be from 1 to 16"),
+    "too many hosts": ("forward_hosts: 17", "3:32: policy[0].forward_hosts: must be from 1 to 16"),
     "too few users": ("users_per_query: 0", "3:34: policy[0].users_per_query: must be from 1 to 100"),
     "too many users": ("users_per_query: 101", "3:34: policy[0].users_per_query: must be from 1 to 100"),
 }  # fmt: skip
@@ -196,7 +198,8 @@ def test_forward_is_false_or_hosts(tmp_path: Path) -> None:
 
 def test_the_defaults_can_be_written(tmp_path: Path) -> None:
     written = (
-        "  - {from: any, deny: false, show: standard, list: false, forward: false, match: login, users_per_query: 1}"
+        "  - {from: any, deny: false, show: standard, list: false, forward: false, match: login, forward_hosts: 3, "
+        "users_per_query: 1}"
     )
     assert policy_of(tmp_path, written).rules == (DEFAULT_RULE,)
 
@@ -408,8 +411,12 @@ WARNINGS: dict[str, tuple[list[str], list[str]]] = {
     "guessing one person": (["{from: any, match: unique}"], [f"3:5: policy[0].match: {guessing('unique')}"]),
     "guessing, where the list is allowed": (["{from: any, match: unique, list: true}"], []),
     "options of a rule that denies everything": (
-        ["{from: local, show: plan, deny: true}", "{from: any, match: name, list: true, deny: silently}"],
         [
+            "{from: local, show: plan, forward_hosts: 2, deny: true}",
+            "{from: any, match: name, list: true, deny: silently}",
+        ],
+        [
+            f"3:5: policy[0].forward_hosts: {DENIED}",
             f"3:5: policy[0].show: {DENIED}",
             f"4:5: policy[1].list: {DENIED}",
             f"4:5: policy[1].match: {DENIED}",
