@@ -80,12 +80,16 @@ class Reloader:
             if self.server.is_stopping:
                 continue
             try:
-                self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                self._reload_or_keep()
+                self._notify_and_reload()
             except BaseException as error:
                 report_bug(error, "while reloading")
-            finally:
-                self.notifier.send("READY=1")  # whether it succeeded or not
+
+    def _notify_and_reload(self) -> None:
+        try:
+            self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._reload_or_keep()
+        finally:
+            self.notifier.send("READY=1")  # whether it succeeded or not
 
     def _reload_or_keep(self) -> None:
         """Reload; if that fails, log why, and keep the old configuration."""

@@ -32,12 +32,12 @@ def look_up(name: str, port: int, key: str, deadline: float) -> Sequence[IPAddre
         if not _slot_freed.wait_for(lambda: _has_free_slot(key), max(deadline - time.monotonic(), 0)):
             raise TimeoutError
         _running[key] += 1
-    found: Future[Sequence[IPAddress]] = Future()
     try:
+        found: Future[Sequence[IPAddress]] = Future()
         threading.Thread(target=_resolve, args=(name, port, key, found), name="lookup", daemon=True).start()
-    except RuntimeError as error:  # no more threads available
+    except (RuntimeError, MemoryError) as error:  # no more threads available
         _free_slot(key)
-        raise OSError(str(error)) from error
+        raise OSError(str(error) or "out of memory") from error
     return found.result(max(deadline - time.monotonic(), 0))
 
 
@@ -60,8 +60,10 @@ def _resolve(name: str, port: int, key: str, found: Future[Sequence[IPAddress]])
         found.set_result(tuple(dict.fromkeys(parse_address(str(sockaddr[0])) for *_, sockaddr in infos)))
     except OSError as error:
         found.set_exception(error)
-    except UnicodeError:  # not a host name, e.g. a..b
+    except ValueError:  # not a host name, e.g. a..b, which is a UnicodeError
         found.set_exception(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    except BaseException as error:  # nobody waits here: it is the caller's
+        found.set_exception(error)
     finally:
         _free_slot(key)
 

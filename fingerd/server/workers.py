@@ -43,9 +43,9 @@ class WorkerPool:
             if in_progress >= self._per_client_limit:
                 self._deferred.setdefault(limit_key, deque()).append(job)
                 return False
+            self._jobs.put((limit_key, job))  # before it is counted: there may be no memory for it
             self._in_progress[limit_key] = in_progress + 1
             self._submitted += 1
-        self._jobs.put((limit_key, job))
         return True
 
     @property
@@ -96,28 +96,32 @@ class WorkerPool:
     def _run(self) -> None:
         try:
             while (task := self._jobs.get()) is not None:
-                limit_key, job = task
                 self._begun += 1
                 try:
-                    job()
+                    self._work(*task)
                 except BaseException as error:
                     report_bug(error, "in a worker")
-                finally:
-                    self._release(limit_key)
         finally:
             with self._lock:
                 self._threads -= 1
+
+    def _work(self, limit_key: str, job: Job) -> None:
+        try:
+            job()
+        finally:
+            self._release(limit_key)
 
     def _release(self, limit_key: str) -> None:
         """A job of this client is done: queue one that was deferred, or free its place."""
         with self._lock:
             deferred = self._deferred.get(limit_key)
             if deferred:
+                self._jobs.put((limit_key, deferred[0]))
+                deferred.popleft()
                 self._submitted += 1
-                self._jobs.put((limit_key, deferred.popleft()))
                 if not deferred:
                     del self._deferred[limit_key]
-            elif self._in_progress[limit_key] > 1:
+            elif self._in_progress.get(limit_key, 0) > 1:
                 self._in_progress[limit_key] -= 1
             else:
-                del self._in_progress[limit_key]
+                self._in_progress.pop(limit_key, None)

@@ -85,11 +85,15 @@ class ProcessRunner:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
         )
-        self._running.add(process.pid)
-        if self._closed:  # read after the group was added; close() sets it before it reads the groups
-            _kill(process.pid)
-        stdout.close()
-        stderr.close()
+        try:
+            self._running.add(process.pid)
+            if self._closed:  # read after the group was added; close() sets it before it reads the groups
+                _kill(process.pid)
+            stdout.close()
+            stderr.close()
+        except BaseException:  # MemoryError: it must not run on unseen
+            self._end(process)
+            raise
         return process
 
     def _end(self, process: _Process) -> int:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from fingerd.backends.system.facts import signature, warn_once
 from fingerd.backends.system.name_service import iterate_accounts
+from fingerd.bugs import report_bug
 from fingerd.errors import BackendError
 from fingerd.people import name_words
+from fingerd.safe_files import RESOURCE_ERRNOS
 from fingerd.text import read_text
 
 ACCOUNTS_FILE = "/etc/passwd"
@@ -24,6 +26,7 @@ ACCOUNTS_FILE = "/etc/passwd"
 CACHE_SECONDS = 5.0  # for an answer of the name service, and so the delay until a change there is seen
 CACHE_ENTRIES_MAX = 4096  # of these answers, about 300 bytes each
 LIST_SECONDS = 30.0  # for a list of all accounts, which name searches use
+LIST_RETRY_SECONDS = 5.0  # after a list that could not be made for want of memory, or by a bug
 LIST_COST_FACTOR = 100  # and at least this many times what listing took, so as not to load a slow LDAP server
 
 GECOS_CHARACTERS = 1024  # longer GECOS fields are cut
@@ -141,30 +144,48 @@ class _NameServiceIndex:
         self._logins: Mapping[str, Sequence[str]] | None = None
         self._valid_until = 0.0
         self._is_listing = False
+        self._failure = ""  # why the first list could not be made
 
     def logins(self, deadline: float) -> Mapping[str, Sequence[str]]:
         """The last list, while the next one is being made; raises BackendError if there is none by the deadline."""
         with self._changed:
             if time.monotonic() >= self._valid_until and not self._is_listing:
-                self._is_listing = True
-                threading.Thread(target=self._list, name="accounts", daemon=True).start()
-            self._changed.wait_for(lambda: self._logins is not None, deadline - time.monotonic())
+                self._start_listing()
+            self._changed.wait_for(
+                lambda: not self._is_listing or self._logins is not None, deadline - time.monotonic()
+            )
             if self._logins is None:
-                raise BackendError("system: the name service did not list its accounts in time")
+                raise BackendError(f"system: {self._failure or 'the name service did not list its accounts in time'}")
             return self._logins
+
+    def _start_listing(self) -> None:
+        """Start the thread; where that fails, the next query tries again."""
+        self._is_listing, self._failure = True, ""
+        try:
+            threading.Thread(target=self._list, name="accounts", daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            self._is_listing, self._failure = False, str(error) or "out of memory"
 
     def _list(self) -> None:
         start = time.monotonic()
-        logins = self._logins or {}
+        logins, failure = self._logins, ""
         try:
             logins = _index_by_word(account for account in map(_from_entry, iterate_accounts()) if account)
         except OSError as error:
-            warn_once("full names of the name service", str(error))
+            if error.errno in RESOURCE_ERRNOS:
+                failure = f"the name service cannot list its accounts: {error.strerror}"
+            else:
+                warn_once("full names of the name service", str(error))
+                logins = logins or {}
+        except BaseException as error:
+            failure = f"the name service cannot list its accounts: {type(error).__name__}"
+            report_bug(error, "while listing accounts")
         finally:
             now = time.monotonic()
+            seconds = LIST_RETRY_SECONDS if failure else max(LIST_SECONDS, (now - start) * LIST_COST_FACTOR)
             with self._changed:
-                self._logins, self._is_listing = logins, False
-                self._valid_until = now + max(LIST_SECONDS, (now - start) * LIST_COST_FACTOR)
+                self._logins, self._is_listing, self._failure = logins, False, failure
+                self._valid_until = now + seconds
                 self._changed.notify_all()
 
 

@@ -66,6 +66,9 @@ class Logind:
         except (OSError, ValueError, LookupError, TypeError, DBusErrorResponse) as error:  # all that jeepney raises
             self._disconnect()
             raise LogindError(f"{type(error).__name__}: {error}") from error
+        except BaseException:  # MemoryError: a message may be half sent, or half read
+            self._disconnect()
+            raise
 
     def _read_logins(self, bus: "_Bus", deadline: float) -> Iterator[Login]:
         (listed,) = bus.call(new_method_call(_MANAGER, "ListSessions"), deadline)

@@ -1,5 +1,6 @@
 """Accounts: passwd, the name service, which accounts are shown, and GECOS fields."""
 
+import errno
 import pwd
 import threading
 import time
@@ -264,6 +265,31 @@ def test_a_failed_listing_is_logged_once(
     people = make("ann:x:1001:1001:Ann::")
     assert [account.login for account in people.find_by_name("ann", LATER)] == ["ann"]
     assert caplog.messages == ["full names of the name service unavailable: out of order"]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    {
+        "no memory": (MemoryError(), "MemoryError"),
+        "no memory in the C library": (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory"),
+        "a bug": (ZeroDivisionError(), "ZeroDivisionError"),
+        "an end": (SystemExit(), "SystemExit"),
+    }.values(),
+)
+def test_a_listing_that_ends_by_an_exception_is_a_failure_that_is_retried(
+    make: MakeAccounts, monkeypatch: pytest.MonkeyPatch, error: BaseException, cause: str
+) -> None:
+    def broken() -> Iterator[pwd.struct_passwd]:
+        raise error
+
+    people = make("ann:x:1001:1001:Ann::")
+    monkeypatch.setattr(accounts, "iterate_accounts", broken)
+    for _ in range(2):  # the second is answered at once
+        with pytest.raises(BackendError, match=f"^system: the name service cannot list its accounts: {cause}$"):
+            list(people.find_by_name("ann", LATER))
+    monkeypatch.setattr(accounts, "iterate_accounts", lambda: _entries(Path(people._passwd)))
+    monkeypatch.setattr(people._name_service, "_valid_until", 0.0)
+    assert [account.login for account in people.find_by_name("ann", LATER)] == ["ann"]
 
 
 def test_iterate_accounts_returns_what_getpwall_returns() -> None:

@@ -71,6 +71,15 @@ def test_without_a_thread_there_is_no_lookup_and_its_slot_is_free(monkeypatch: p
     assert not resolver._running
 
 
+def test_whatever_a_lookup_raises_reaches_the_caller_and_its_slot_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(socket.gaierror):
+        look_up("a\0b", 79, "client", soon())  # getaddrinfo raises ValueError
+    answers(monkeypatch, a=MemoryError())
+    with pytest.raises(MemoryError):
+        look_up("a", 79, "client", soon())
+    wait_until(lambda: not resolver._running)
+
+
 @pytest.fixture
 def mute(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """A resolver that answers nothing until the event is set; four lookups at once, two for one client."""

@@ -41,26 +41,22 @@ def test_the_pool_grows_while_all_threads_are_blocked_up_to_its_maximum() -> Non
     pool.stop()
 
 
-def test_a_thread_that_a_job_exits_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "excepthook", print)
-
-    def leave() -> None:
-        raise SystemExit
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, LookupError])
+def test_a_thread_survives_what_a_job_raises(error: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise error
 
     others = set(threading.enumerate())  # of servers that other tests have ended
     pool = WorkerPool(4)
     pool.start()
+    workers = set(threading.enumerate()) - others
     for _ in range(6):
-        pool.submit("a", leave)
+        pool.submit("a", fail)
     done = threading.Event()
-    pool.submit("b", done.set)
-
-    def is_done() -> bool:
-        pool.adjust()
-        return done.is_set()
-
-    wait_until(is_done)
-    wait_until(lambda: pool.waiting == 0)
+    pool.submit("a", done.set)
+    assert done.wait(TIMEOUT)
+    assert set(threading.enumerate()) - others == workers
+    assert caplog.text.count("internal error in a worker, please report") == 6
     pool.stop()
     wait_until(lambda: "worker" not in {thread.name for thread in set(threading.enumerate()) - others})
 
@@ -102,9 +98,7 @@ def test_a_pool_that_is_resized_has_other_shares_from_then_on() -> None:
     assert [pool.submit("a", print) for _ in range(3)] == [True, True, False]
 
 
-def test_a_job_that_fails_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-
+def test_a_job_that_fails_frees_its_place() -> None:
     def fail() -> None:
         raise LookupError("a bug")
 
