@@ -1,7 +1,7 @@
 """``type: command``: runs a program for each query.
 
-There is no shell. The user's name is one argument, and no program is run for a name that begins with ``-``, so that
-none can read it as an option (the oldest hole of finger daemons that call finger(1)).
+There is no shell. The user's name is one whole argument, and no program is run for a name that begins with ``-``, so
+that none can read it as an option (the oldest hole of finger daemons that call finger(1)).
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Annotated
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.command.interpreters import code_arguments
+from fingerd.backends.command.interpreters import USER, code_taker
 from fingerd.backends.command.process_runner import LIMITER, ProcessRunner, with_limits
 from fingerd.config.system_options import resolve_path
 from fingerd.config.values import Integer, Seconds, Size, unknown_placeholders
@@ -39,8 +39,9 @@ _ENV_NAMES = {"user": "FINGER_USER", "client": "FINGER_CLIENT", "verbose": "FING
 class Command(Backend):
     """Runs a program for each query.
 
-    In ``argv``, ``{user}`` is replaced by the user's name, ``{client}`` by the
-    client's address, and ``{verbose}`` by 1 or 0. Exit status 0 with output is
+    In ``argv``, the argument ``{user}`` is replaced by the user's name,
+    ``{client}`` by the client's address, and ``{verbose}`` by 1 or 0. With
+    ``user_in_arguments``, ``{user}`` may be a part of an argument. Exit status 0 with output is
     the answer, 0 without output is an unknown user, and everything else is a
     failure. ``list_argv`` is run for the list of users. With ``fields`` the
     output is JSON; each field is the path of an atom.
@@ -55,6 +56,7 @@ class Command(Backend):
     fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     people: str | None = None
     list_people: str | None = None
+    user_in_arguments: bool = False  # whether {user} may be a part of an argument
     # Each of these three limits costs one exec more per query.
     cpu_seconds: Annotated[int, Integer(0, 86_400, zero_means="no limit")] = 0
     memory_bytes: Annotated[int, Size(0, 1 << 40, zero_means="no limit")] = 0
@@ -65,7 +67,7 @@ class Command(Backend):
         for option, argv in {"argv": self.argv, "list_argv": self.list_argv}.items():
             if argv is not None:
                 with option_errors(option):
-                    _check_argv(argv)
+                    self._check_argv(argv)
         for name, value in self.env.items():
             if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _ENV_NAMES.values():
                 raise OptionError(f"a variable may not be called {name}", "env", name)
@@ -118,14 +120,43 @@ class Command(Backend):
                 yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "") + purpose
 
     def warnings(self) -> Iterator[str]:
-        """Yield a message for each word in braces that resembles a placeholder."""
-        for argv in (self.argv, self._list_argv):
+        """Yield a message for each word in braces that resembles a placeholder, and each name within an argument."""
+        for option, argv in {"argv": self.argv, "list_argv": self._list_argv}.items():
             for argument in argv[1:]:
                 yield from unknown_placeholders(argument, tuple(_ENV_NAMES))
+                if _has_part(argument):
+                    what = f"the client chooses a part of the argument {_quoted(argument)} of {option}"
+                    yield f"user_in_arguments: {what}, which the program may take for code, a path or an option"
 
     def close(self) -> None:
         """Kill the programs that are running."""
         self._runner.close()
+
+    def _check_argv(self, argv: Sequence[str]) -> None:
+        """Raise ValueError for a command that cannot be run, or that a client could change."""
+        if not argv or not argv[0]:
+            raise ValueError("names no program")
+        if len(argv) == 1 and " " in argv[0]:
+            raise ValueError(f"must be a list of arguments: {json.dumps(argv[0].split(), ensure_ascii=False)}")
+        if placeholder := _PLACEHOLDER.search(argv[0]):
+            raise ValueError(f"{placeholder[0]} may not choose the program")
+        if any("\0" in argument for argument in argv):
+            raise ValueError("an argument contains a NUL character")
+        variable = f"the program finds the name in the variable {_ENV_NAMES['user']}"
+        if program := code_taker(argv, self._names_of):
+            raise ValueError(f"{program} could take {USER} for code or for a program: remove it; {variable}")
+        if (part := next(filter(_has_part, argv), None)) and not self.user_in_arguments:
+            how = f"make it an argument of its own, or remove it; {variable}"
+            raise ValueError(f"{USER} is only a part of {_quoted(part)}: {how} (or set user_in_arguments: true)")
+
+    def _names_of(self, program: str) -> Set[str]:
+        """Return the name of the file that a program is, links followed; nothing if it is not found."""
+        path = self.env.get("PATH", _ENVIRONMENT["PATH"])
+        try:
+            found = resolve_path(program) if "/" in program else shutil.which(program, path=path)
+            return {os.path.basename(os.path.realpath(found))} if found else set()
+        except UnicodeEncodeError:  # half a character, which is in no file name
+            return set()
 
     def _run(self, argv: Sequence[str], lookup: Lookup) -> bytes:
         """Return the program's output, if cut slightly more than ``output_bytes``; raise BackendError on failure."""
@@ -155,21 +186,13 @@ class Command(Backend):
             raise BackendError(f"command {program}: {error}") from error
 
 
-def _check_argv(argv: Sequence[str]) -> None:
-    """Raise ValueError for a command that cannot be run, or that a client could change."""
-    if not argv or not argv[0]:
-        raise ValueError("names no program")
-    if len(argv) == 1 and " " in argv[0]:
-        raise ValueError(f"must be a list of arguments: {json.dumps(argv[0].split(), ensure_ascii=False)}")
-    if placeholder := _PLACEHOLDER.search(argv[0]):
-        raise ValueError(f"{placeholder[0]} may not choose the program")
-    if any("\0" in argument for argument in argv):
-        raise ValueError("an argument contains a NUL character")
-    for interpreter, code in code_arguments(argv):
-        if "{user}" in code:
-            raise ValueError(
-                f'{{user}} would be code that {interpreter} runs: pass {{user}} as a separate argument, and use "$1"'
-            )
+def _has_part(argument: str) -> bool:
+    """Whether the name would be a part of the argument only."""
+    return USER in argument and argument != USER
+
+
+def _quoted(argument: str) -> str:
+    return json.dumps(argument, ensure_ascii=False)
 
 
 def _with_absolute_program(argv: Sequence[str]) -> Sequence[str]:
