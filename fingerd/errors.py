@@ -1,5 +1,6 @@
 """The exceptions of fingerd, by who has to act: the client, the operator or the administrator."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,17 @@ class StartError(Exception):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # the disk fails, whatever the configuration says
+
+
+def write_error(what: str, error: OSError) -> StartError:
+    """The StartError for a file that cannot be written: exit code 74 if the disk is full or fails, else 77 or 78."""
+    code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
+    if error.errno in _FULL:
+        code = os.EX_IOERR
+    return StartError(f"cannot write {what}: {error.strerror}", code)
 
 
 class OptionError(ValueError):

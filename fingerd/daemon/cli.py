@@ -35,8 +35,8 @@ DEFAULT_CONFIG = "/etc/fingerd.yaml"
 EPILOG = """\
 exit codes:
   0 success; 64 usage; 69 an address cannot be bound, another fingerd holds the pid file,
-  or --reload finds no fingerd; 70 internal error; 77 permission denied (needs root);
-  78 configuration
+  or --reload finds no fingerd; 70 internal error; 74 the disk is full;
+  77 permission denied (needs root); 78 configuration
 
 signals:
   SIGTERM, SIGINT   stop; running answers get limits.drain_seconds

@@ -75,7 +75,8 @@ def become_daemon(
 ) -> None:
     """Change root directory, umask, working directory and identity, and detach from the terminal if asked to.
 
-    Closes all descriptors but the standard ones and ``preserve``. StartError (exit code 77) if a step is not permitted.
+    Closes all descriptors but standard error and ``preserve``; standard input and output become ``/dev/null``, and so
+    does standard error if it detaches without ``keep_stderr``. StartError (exit code 77) if a step is not permitted.
     """
     time.localtime()  # loads the time zone, which a chroot may not contain
     null = os.open(os.devnull, os.O_RDWR)  # nor this
@@ -91,7 +92,7 @@ def become_daemon(
         steps.close_all_open_files(exclude={0, 1, 2, null, *preserve})
     except (steps.DaemonError, OSError) as error:
         raise StartError(str(error), os.EX_NOPERM) from error
-    if detach:
-        for descriptor in (0, 1) if keep_stderr else (0, 1, 2):
-            os.dup2(null, descriptor)
+    # In the foreground too: root's terminal, or a file that its shell opened, is not for the user that root becomes.
+    for descriptor in (0, 1) if keep_stderr or not detach else (0, 1, 2):
+        os.dup2(null, descriptor)
     os.close(null)

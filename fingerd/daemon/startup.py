@@ -54,7 +54,8 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
             if start.listeners:
                 server.use_listeners(start.listeners)
             preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
-            preserve += [opened.fileno() for opened in (parent, start.client, pidfile) if opened]
+            preserve += [opened.fileno() for opened in (parent, start.client) if opened]
+            preserve += pidfile.descriptors() if pidfile else ()
             become_daemon(settings.process, identity, bool(parent), preserve, keep_stderr=settings.log.to == "stderr")
             if not settings.process.chroot and not os.access(start.path, os.R_OK):
                 warnings.append(f"uid {os.getuid()} cannot read {start.path}: SIGHUP cannot reload it; restart instead")

@@ -43,11 +43,15 @@ class Detached:
         assert found
         return "127.0.0.1", int(found[1])
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process exists, and is not waited for after its end."""
+        return Path(f"/proc/{self.pid}").exists() and status(self.pid, "State")[0] != "Z"
+
     def stop(self) -> None:
         """End it, and wait until it is gone."""
         os.kill(self.pid, signal.SIGTERM)
-        wait_until(lambda: not self.pidfile.exists() or self.pidfile.read_text() == "")
-        wait_until(lambda: not Path(f"/proc/{self.pid}").exists() or status(self.pid, "State")[0] == "Z")
+        wait_until(lambda: not self.is_running)
 
 
 Detach = Callable[..., Detached]
@@ -71,7 +75,7 @@ def detached(directory: Path) -> Iterator[Detach]:
 
     yield detached
     for daemon in started:
-        if daemon.pidfile.exists() and daemon.pidfile.read_text() == f"{daemon.pid}\n":
+        if daemon.is_running:
             daemon.stop()
 
 

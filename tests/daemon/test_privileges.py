@@ -1,6 +1,8 @@
 """Dropping privileges: uid, gid and groups, the chroot, and what only root may do."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from fingerd.daemon.privileges import Identity
 from fingerd.settings import Process
 from tests.daemon.conftest import NOBODY, STATIC, Detach
-from tests.helpers.daemons import TIMEOUT, Machine, ask, status, wait_until
+from tests.helpers.daemons import FINGERD, TIMEOUT, Machine, ask, status, wait_until
 from tests.helpers.requirements import need
 
 
@@ -23,8 +25,49 @@ def test_uid_drops_root_for_good(detached: Detach, user: str) -> None:
     assert set(status(daemon.pid, "Groups")) <= {str(NOBODY)}
     assert status(daemon.pid, "CapEff") == status(daemon.pid, "CapPrm") == ["0" * 16]
     assert (daemon.log.stat().st_uid, daemon.log.stat().st_gid) == (NOBODY, NOBODY)
-    daemon.stop()
-    assert not daemon.pidfile.exists() or daemon.pidfile.read_text() == ""
+
+
+# What the daemon's user may write to: everything else that root opened is closed, or open for reading only.
+NO_FILES = ("socket:", "pipe:", "anon_inode:", "/dev/null")
+
+
+def writable_files(pid: int) -> dict[str, int]:
+    """The files that the process has open for writing, with their owner."""
+    found = {}
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        (flags,) = re.findall(
+            r"^flags:\t([0-7]+)$", Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text(), re.MULTILINE
+        )
+        target = str(descriptor.readlink())
+        if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY and not target.startswith(NO_FILES):
+            found[target] = descriptor.stat().st_uid
+    return found
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("chroot", [False, True], ids=["", "chroot"])
+@pytest.mark.parametrize("options", [[], ["-n"]], ids=["detached", "foreground"])
+def test_the_only_file_that_stays_writable_is_the_log_of_the_user(
+    options: list[str], chroot: bool, directory: Path
+) -> None:
+    pidfile, log, config = directory / "pid", directory / "log", directory / "fingerd.yaml"
+    config.write_text(f'listen: ["127.0.0.1:0", "unix:{directory}/s"]\n{STATIC}process: {{user: nobody}}\n')
+    command = [*FINGERD, *options, "-c", str(config), "--pidfile", str(pidfile), "-l", str(log)]
+    if chroot:
+        (directory / "root").mkdir()
+        command += ["--chroot", str(directory / "root")]
+    with (directory / "in").open("w+") as stdin, (directory / "out").open("w") as stdout:  # files of root's
+        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL)
+    wait_until(lambda: log.exists() and "listening on" in log.read_text())
+    pid = int(pidfile.read_text())
+    assert status(pid, "Uid") == [str(NOBODY)] * 4
+    assert writable_files(pid) == {str(log): NOBODY}
+    second = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    holder = f"fingerd: another fingerd holds {pidfile} (pid {pid})"
+    assert (second.returncode, second.stderr.splitlines()[-1]) == (69, holder)
+    os.kill(pid, signal.SIGTERM)
+    assert process.wait(TIMEOUT) == 0
+    wait_until(lambda: "stopped" in log.read_text())
 
 
 @pytest.mark.root

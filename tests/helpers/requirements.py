@@ -30,6 +30,7 @@ PACKAGES = {
     "lynx": "lynx",
     "man": "man-db",
     "openssl": "openssl",
+    "pkill": "procps",
     "scdoc": "scdoc",
     "slapd": "slapd",
     "systemd-socket-activate": "systemd",
