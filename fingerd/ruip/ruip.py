@@ -163,7 +163,7 @@ class Ruip:
         """{U}, or several users where the rule allows that."""
         if rule.users_per_query == 1:
             return self._user(lookup, rule, context)
-        names = _SPACES.split(lookup.username)
+        names = split_users(lookup.username)
         if len(names) > rule.users_per_query:
             return "malformed", MALFORMED_QUERY
         texts: list[str] = []
@@ -206,6 +206,11 @@ class Ruip:
             for part in (options.header, options.footer)
         )
         return header, footer
+
+
+def split_users(username: str) -> list[str]:
+    """The names in a query, where a rule allows several."""
+    return _SPACES.split(username)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from fingerd.server.steps import Connections, ServerSteps
 log = logging.getLogger(__name__)
 
 ACCEPT_BATCH = 64  # clients accepted in one go
+ACCEPT_SECONDS = 0.005  # for one go: what a client has sent already is answered at once
 RETRY_SECONDS = 0.25  # between two looks while it is paused
 SILENCE_MARGIN_SECONDS = 2.0  # after write_seconds, until the kernel gives up a client that takes nothing
 RECOVERED_SECONDS = 5.0  # below the limit, after which the log says so
@@ -87,8 +88,8 @@ class Acceptor:
         self._listeners.clear()
 
     def _accept_ready(self, descriptor: int, _: int) -> None:
-        """Accept the clients that wait at this listener, up to ACCEPT_BATCH."""
-        server = self._server
+        """Accept the clients that wait at this listener, up to ACCEPT_BATCH, and in ACCEPT_SECONDS."""
+        server, end = self._server, time.monotonic() + ACCEPT_SECONDS
         for number in range(ACCEPT_BATCH):
             if server.connected >= server.active.limits.connections:
                 if number:  # clients waited at first, but perhaps none does any more
@@ -116,6 +117,8 @@ class Acceptor:
                 self._admit(request)
             except BaseException:
                 self._connections.fail(request)
+            if time.monotonic() >= end:
+                return
 
     def _pause(self, below: int = 0) -> None:
         """Accept no client until fewer than ``below`` are connected, or for RETRY_SECONDS."""

@@ -40,6 +40,7 @@ class ActiveConfig:
         with bugs_in(type(config.backend)):
             self.reads = config.backend.reads
             self.blocking = config.backend.blocking
+            self.people_count = config.backend.people_count
             repeatable_seconds = config.backend.repeatable_seconds
             depends_on_client = config.backend.depends_on_client
         self.forwards = self.reads == "query" and any(rule.forward for rule in config.policy)
@@ -56,7 +57,7 @@ class ActiveConfig:
             forwarder=Forwarder(is_served=any(map(_is_finger_port, config.listen))),
         )
         self.rules: dict[str, NumberedRule] = {}  # of clients, the one that was added first goes first
-        self.flights: dict[Key, tuple[Any, ...]] = {}  # look-ups under way, with the connections that wait for them
+        self.flights: dict[Key, dict[Any, None]] = {}  # look-ups under way, with the connections that wait for them
         self.queries = 0  # that workers answer
         self._retired = False
         self.closed = False  # the backend is closed, or the replacement's

@@ -12,6 +12,7 @@ from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import Answer
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.answer_memory import Key
+from fingerd.server.workers import WorkerPool
 
 DRAIN_BYTES = 1 << 20  # read and ignored at most, after the request or in place of one
 
@@ -66,7 +67,7 @@ class Connection:
     unsent: int = 0  # bytes of a large answer that the client had not taken when last looked at
     drain_left: int = DRAIN_BYTES
     is_counted: bool = False  # by its limit key
-    is_dispatched: bool = False  # left to a worker
+    pool: "WorkerPool[Connection] | None" = None  # that it is left to
     is_working: bool = False  # a worker answers it now, and hands it back by itself
     is_leader: bool = False  # others wait for the answer to this one
     abortive: bool = False  # close without half-close and linger: there is no answer to lose

@@ -1,7 +1,12 @@
-"""The dispatcher: who answers a request. The memory or the loop's thread at once, or a worker of the pool.
+"""The dispatcher: who answers a request. The memory or the loop's thread at once, or a worker of a pool.
 
-It keeps the requests whose answer is not there yet, and tells their clients
-"busy" when their time is over. The first answer to a request counts.
+There are two pools: of threads that wait for something, as a backend that
+blocks, and of one thread that computes, where an answer would take the loop's
+thread too long: several would only fight for the interpreter.
+
+The dispatcher keeps the requests whose answer is not there yet, and tells
+their clients "busy" when their time is over. The first answer to a request
+counts.
 """
 
 import math
@@ -13,7 +18,8 @@ from fingerd.errors import QueryError
 from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
 from fingerd.ruip.policy import Rule
-from fingerd.ruip.ruip import AnswerContext
+from fingerd.ruip.ruip import AnswerContext, split_users
+from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
 from fingerd.server.limits import ClientCounter
@@ -23,22 +29,35 @@ from fingerd.server.steps import ServerSteps
 from fingerd.server.workers import WorkerPool
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
+QUICK_PEOPLE = 300  # that the loop's thread may list, or search for a name, itself; it takes some 2 ms
 
 
 class Dispatcher:
     """Has requests answered, for one server."""
 
     def __init__(
-        self, server: ServerSteps, loop: EventLoop, delivery: Delivery, clients: ClientCounter, pool: WorkerPool
+        self, server: ServerSteps, loop: EventLoop, delivery: Delivery, clients: ClientCounter, threads: int
     ) -> None:
         self._server = server
         self._loop = loop
         self._delivery = delivery
         self._clients = clients
-        self._pool = pool
+        self.waiting = WorkerPool(threads, self._work)
+        self.computing = WorkerPool(1, self._work)
         self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
         self._expiry_timer = loop.add_timer(self._on_expiry_timer)
-        self._pool_timer = loop.add_timer(self._check_pool)
+        self._pool_timer = loop.add_timer(self._check_pools)
+
+    def start(self, active: ActiveConfig) -> None:
+        """Have threads for what this configuration needs."""
+        self.waiting.resize(active.limits.threads)
+        if active.needs_workers:
+            self.waiting.start()
+
+    def stop(self) -> None:
+        """Let the threads end as they become free."""
+        self.waiting.stop()
+        self.computing.stop()
 
     def dispatch(self, request: Connection) -> None:
         """Have a complete request answered, by the active configuration."""
@@ -52,51 +71,57 @@ class Dispatcher:
                 answer = active.ruip.text_answer("limited", TOO_MANY_QUERIES, self.context_of(request))
                 self._server.complete(request, answer)
                 return self._server.shutdown_request(request)
-            if self._must_wait(request, number, rule):
-                return self._submit(request)
+            if pool := self._pool_for(request, number, rule):
+                return self._submit(request, pool)
         self._server.process_request_thread(request, request.address)
         if request.key:
             self._remember(request)
 
-    def _must_wait(self, request: Connection, number: int, rule: Rule) -> bool:
-        """Parse the request, and recall its answer; true where a worker has to work it out."""
+    def _pool_for(self, request: Connection, number: int, rule: Rule) -> WorkerPool[Connection] | None:
+        """Parse the request, and recall its answer; the pool that has to work it out, None for the loop's thread."""
         active = request.config
         parse = parse_short_query if len(request.line) <= SHORT_QUERY_BYTES else parse_query
         try:
             query = request.query = parse(request.line, active.limits.query_bytes)
         except QueryError as error:
             request.query = error
-            return False
+            return None
         if query.hosts:
-            return bool(rule.forward)
+            return self.waiting if rule.forward else None
         if active.remembers:
-            key = number, query.username, query.verbose
+            several = rule.users_per_query > 1 and not query.username.isalnum()
+            name = " ".join(split_users(query.username)) if several else query.username
+            key = number, name, query.verbose
             entry = active.memory.get(key)
             if entry and request.received_at < entry[1]:
                 active.memory.move_to_end(key)
                 request.answer = entry[0]
-                return False
+                return None
             request.key = key
-        return active.blocking
+        if active.blocking:
+            return self.waiting
+        return self.computing if active.people_count > QUICK_PEOPLE and _goes_through_people(query, rule) else None
 
-    def _submit(self, request: Connection) -> None:
+    def _submit(self, request: Connection, pool: WorkerPool[Connection]) -> None:
         """Leave the request to a worker, or to one that looks up the same already."""
         request.config.queries += 1
-        request.is_dispatched = True
+        request.pool = pool
         self._in_flight[request] = None
         if self._expiry_timer.when == math.inf:
             self._expiry_timer.start(DEADLINE_CHECK_SECONDS)
-        self._enqueue(request)
+        self._enqueue(request, pool)
 
-    def _enqueue(self, request: Connection) -> None:
+    def _enqueue(self, request: Connection, pool: WorkerPool[Connection]) -> None:
         key, flights = request.key, request.config.flights
         if key is not None and key in flights:
-            flights[key] = *flights[key], request
+            flights[key][request] = None
             return
-        is_queued = self._pool.submit(request.limit_key, partial(self._work, request))
+        is_queued = pool.submit(request.limit_key, request)
         if key is not None and is_queued:  # a look-up that is deferred for its client's sake is not waited for
-            flights[key] = ()
+            flights[key] = {}
             request.is_leader = True
+        if pool is self.computing:
+            pool.start()
         if self._pool_timer.when == math.inf:
             self._pool_timer.start(POOL_CHECK_SECONDS)
 
@@ -115,18 +140,34 @@ class Dispatcher:
         """Send what a worker found out, remember it, and give it to those who wait for the same."""
         request.is_working = False
         self._delivery.finish(request)
-        if not request.outcome:
-            self._in_flight.pop(request, None)  # a handler of another kind gave no answer
+        self._in_flight.pop(request, None)  # where a handler gave no answer, or the client is gone
+        self._end_flight(request)
+        request.config.release()
+
+    def _end_flight(self, request: Connection) -> None:
+        """Remember the answer, and give it to those who wait for the same; if there is none, they ask themselves."""
         is_remembered = request.key is not None and self._remember(request)
-        if request.is_leader and request.key is not None:
-            for follower in request.config.flights.pop(request.key):
-                if follower in self._in_flight and not is_remembered:
-                    self._enqueue(follower)
-                    continue
-                if follower in self._in_flight:  # else it was told "busy" meanwhile
-                    follower.answer, follower.key = request.answer, None
-                    self._server.process_request_thread(follower, follower.address)
-                follower.config.release()
+        pool = request.pool
+        if not request.is_leader or request.key is None or pool is None:
+            return
+        request.is_leader = False
+        for follower in request.config.flights.pop(request.key):
+            if not is_remembered:
+                self._enqueue(follower, pool)
+                continue
+            follower.answer, follower.key = request.answer, None
+            self._server.process_request_thread(follower, follower.address)
+            follower.config.release()
+
+    def _forget(self, request: Connection) -> None:
+        """The client was told that there is no answer in time: nothing of its request stays, unless a worker has it."""
+        flight = request.config.flights.get(request.key) if request.key is not None else None
+        if flight is not None and request in flight:
+            del flight[request]
+        elif request.pool and request.pool.cancel(request.limit_key, request):
+            self._end_flight(request)
+        else:
+            return  # a worker gives it back
         request.config.release()
 
     def _remember(self, request: Connection) -> bool:
@@ -136,7 +177,7 @@ class Dispatcher:
 
     def context_of(self, request: Connection) -> AnswerContext:
         """Who asks, until when there is time to answer, and how to send a part of the answer."""
-        in_parts = request.is_dispatched and isinstance(request.query, Query) and request.query.hosts
+        in_parts = request.pool and isinstance(request.query, Query) and request.query.hosts
         send_chunk = partial(self.send_chunk, request) if in_parts else None
         return AnswerContext(request.client, request.deadline, time.time(), send_chunk, request.limit_key)
 
@@ -160,6 +201,8 @@ class Dispatcher:
         for request in list(self._in_flight):
             if request.deadline <= now:
                 self._answer_busy(request)
+                self._in_flight.pop(request, None)
+                self._forget(request)
 
     def _answer_busy(self, request: Connection) -> None:
         """There is no answer in time; where a part of it was sent, it ends here."""
@@ -176,8 +219,14 @@ class Dispatcher:
         if self._in_flight:
             self._expiry_timer.start(DEADLINE_CHECK_SECONDS)
 
-    def _check_pool(self) -> None:
-        """Let the pool grow while it has a backlog."""
-        if self._pool.waiting:
-            self._pool.adjust()
-            self._pool_timer.start(POOL_CHECK_SECONDS)
+    def _check_pools(self) -> None:
+        """Let the pools grow while they have a backlog."""
+        for pool in (self.waiting, self.computing):
+            if pool.waiting:
+                pool.adjust()
+                self._pool_timer.start(POOL_CHECK_SECONDS)
+
+
+def _goes_through_people(query: Query, rule: Rule) -> bool:
+    """Whether the answer is a list or a search by name, and not only a look-up by login."""
+    return rule.list if query.is_list else rule.match != "login"

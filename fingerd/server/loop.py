@@ -1,6 +1,7 @@
 """The event loop: descriptors to callbacks, timers, and calls from other threads. It knows no Finger."""
 
 import contextlib
+import logging
 import math
 import os
 import select
@@ -10,6 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from fingerd.bugs import report_bug
+
+log = logging.getLogger(__name__)
+
+EVENTS_MAX = 256  # that are taken from the kernel in one turn
+CALLBACKS_MAX = 256  # of other threads that are called in one turn
+SLOW_TURN_SECONDS = 0.02  # all clients wait while the loop turns
+SLOW_WARNING_SECONDS = 60.0  # between two warnings of slow turns
 
 Reader = Callable[[int, int], object]  # is called with the descriptor and its epoll events
 
@@ -37,6 +45,10 @@ class EventLoop:
         self._timers: list[Timer] = []  # few, so that all are looked at
         self._callbacks: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._wake_pending = self._stopping = False
+        self.slow_turns = 0  # that took longer than SLOW_TURN_SECONDS
+        self._slow_turns_told = 0
+        self._slowest = 0.0  # seconds, of those that were not told
+        self._next_slow_warning = -math.inf
         self._wakeup_read, self.wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.add_reader(self._wakeup_read, self._drain_wakeup)
 
@@ -112,13 +124,17 @@ class EventLoop:
 
     def _run(self, condition: Callable[[], object] | None, end: float) -> None:
         """Timers are looked at after each event once one is due, so that many events at once do not delay them."""
-        readers, monotonic = self._readers, time.monotonic
+        readers, monotonic, begun = self._readers, time.monotonic, math.inf
         while (not self._stopping if condition is None else condition()) and (now := monotonic()) < end:
+            if now - begun > SLOW_TURN_SECONDS:
+                self._note_slow_turn(now - begun, now)
             due = end
             for timer in self._timers:
                 if timer.when < due:  # noqa: PLR1730 - this costs each turn a third of what min() costs
                     due = timer.when
-            for descriptor, events in self._epoll.poll(None if due == math.inf else max(due - now, 0)):
+            ready = self._epoll.poll(None if due == math.inf else max(due - now, 0), EVENTS_MAX)
+            begun = monotonic()
+            for descriptor, events in ready:
                 try:
                     if reader := readers.get(descriptor):  # none where a callback has just removed it
                         reader(descriptor, events)
@@ -128,6 +144,20 @@ class EventLoop:
                     self._run_timers()
             if monotonic() >= due:
                 self._run_timers()
+
+    def _note_slow_turn(self, seconds: float, now: float) -> None:
+        self.slow_turns += 1
+        self._slowest = max(self._slowest, seconds)
+        if now >= self._next_slow_warning:
+            log.warning(
+                "slow event loop: turns of more than %d ms: %d since the last warning, the longest %d ms",
+                round(SLOW_TURN_SECONDS * 1000),
+                self.slow_turns - self._slow_turns_told,
+                round(self._slowest * 1000),
+            )
+            self._slow_turns_told = self.slow_turns
+            self._slowest = 0.0
+            self._next_slow_warning = now + SLOW_WARNING_SECONDS
 
     def _run_timers(self) -> None:
         now = time.monotonic()
@@ -143,12 +173,14 @@ class EventLoop:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeup_read, 4096)
         self._wake_pending = False  # before the callbacks are taken, so that none is left behind
-        while self._callbacks:
+        for _ in range(min(len(self._callbacks), CALLBACKS_MAX)):
             callback, args = self._callbacks.popleft()
             try:
                 callback(*args)
             except BaseException as error:
                 report_bug(error, "in a callback")
+        if self._callbacks:  # events and timers have their turn first
+            self.wake()
 
     def close(self) -> None:
         """Release the descriptors; no callback is called any more."""

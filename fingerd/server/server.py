@@ -32,7 +32,6 @@ from fingerd.server.listeners import BACKLOG, close_listener, open_listeners
 from fingerd.server.loop import EventLoop
 from fingerd.server.socket_options import peer_uid
 from fingerd.server.transport import Transport
-from fingerd.server.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +64,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.listeners: list[socket.socket] = []
         self.connected = 0
         self.loop = EventLoop()
-        self.workers = WorkerPool(config.limits.threads)
         clients = ClientCounter()
         self._connect = clients.connect
         self._transport = transport = Transport(self, self.loop, LineFraming(), clients)
         self._delivery = delivery = transport.delivery
         self._acceptor = Acceptor(self, self.loop, self._admit, delivery)
-        self._dispatcher = Dispatcher(self, self.loop, delivery, clients, self.workers)
+        self._dispatcher = Dispatcher(self, self.loop, delivery, clients, config.limits.threads)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
@@ -146,8 +144,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         transport, delivery, loop = self._transport, self._delivery, self.loop
         self._stopped.clear()
         self._thread = threading.get_ident()
-        if self.active.needs_workers:
-            self.workers.start()
+        self._dispatcher.start(self.active)
         try:
             self._acceptor.start()
             try:
@@ -169,7 +166,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
             delivery.expiry.close_all()
             loop.reset()
         finally:
-            self.workers.stop()
+            self._dispatcher.stop()
             self._thread = 0
             if self._closing:
                 self._close_listeners()
@@ -215,9 +212,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self._retired = [other for other in (*self._retired, old) if not other.closed]
         self._transport.use_config(active)
         self._acceptor.use_limits(active.limits)
-        self.workers.resize(active.limits.threads)
-        if active.needs_workers:
-            self.workers.start()
+        self._dispatcher.start(active)
         old.retire(active)
 
     def close_backends(self) -> None:
@@ -264,7 +259,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def complete(self, request: Connection, answer: Answer) -> bool:
         """Give the client its answer; false, and not given, where it has one."""
-        if request.outcome or (request.is_dispatched and not self._dispatcher.claim(request)):
+        if request.outcome or (request.pool and not self._dispatcher.claim(request)):
             return False
         request.outcome = answer.outcome
         request.elapsed = time.monotonic() - request.received_at

@@ -6,7 +6,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError
 from fingerd.people import Person
 from fingerd.protocol.reply import INTERNAL_ERROR
+from fingerd.ruip.policy import DEFAULT_RULE, Rule
 from fingerd.server.connection import State
+from fingerd.server.dispatcher import QUICK_PEOPLE
 from tests.helpers.daemons import TIMEOUT, ask, hear, running, wait_until
 from tests.unit.server.support import BUSY, Config, Gate, connect_from, make_connection
 
@@ -222,3 +225,138 @@ def test_an_answer_that_depends_on_the_client_is_given_to_no_other_client() -> N
             client.sendall(b"alice\r\n")
             assert hear(client) == f"{address}\r\n".encode()
     assert backend.asked == ["127.0.0.2", "127.0.0.3", "127.0.0.2"]
+
+
+class Hung(Slow):
+    """Blocks in every look-up, and no answer may be repeated."""
+
+    repeatable_seconds = 0.0
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """The person, when it is open."""
+        self.asked.append(lookup.username)
+        self.open.wait(TIMEOUT)
+        return (Person(lookup.username, "at last"),)
+
+
+@pytest.mark.parametrize("kind", [Slow, Hung])
+def test_nothing_stays_of_queries_whose_clients_were_told_busy(kind: type[Slow]) -> None:
+    """Whether they waited for a thread, for other queries of their client, or for the look-up of another."""
+    backend = kind()
+    server = Observed(Config(backend, threads=8, answer_seconds=0.5, per_client=1000))
+    with sending(server) as send:
+        pool, active = server._dispatcher.waiting, server.active
+        stuck = [send(f"127.0.0.{number}", b"slow\r\n") for number in range(2, 14) for _ in range(5)]
+        assert {hear(client) for client in stuck} == {BUSY}
+        begun = len(backend.asked)
+        assert 1 <= begun <= 8
+        wait_until(lambda: active.queries == begun)
+        assert not pool._queued
+        assert not pool._deferred
+        assert sum(map(len, active.flights.values())) == 0
+        assert not server._dispatcher._in_flight
+        backend.open.set()
+        wait_until(lambda: active.queries == 0)
+        assert not active.flights
+        assert hear(send("127.0.0.2", b"bob\r\n"))
+        assert not pool._in_progress
+
+
+class Many(Backend):
+    """Knows so many people, never blocks, and keeps the name of the thread that asks."""
+
+    blocking = False
+    searches_names = True
+
+    def __init__(self, people_count: int) -> None:
+        self.count = people_count
+        self.threads: list[str] = []
+
+    @property
+    def people_count(self) -> int:
+        """As many as it was made for."""
+        return self.count
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        """Somebody."""
+        self.threads.append(threading.current_thread().name)
+        return (Person(lookup.username, name="Alice"),)
+
+    def list_users(self, lookup: Lookup) -> Iterator[Person]:
+        """One of them is enough."""
+        return iter(self.find(lookup))
+
+
+LISTED = Rule(from_=("any",), list=True)
+SEARCHED = Rule(from_=("any",), match="name", users_per_query=3)
+AMBIGUOUS = Rule(from_=("any",), match="unique")
+
+
+@pytest.mark.parametrize(
+    ("rule", "query", "goes_through_people"),
+    [
+        (LISTED, b"\r\n", True),
+        (LISTED, b"/W\r\n", True),
+        (LISTED, b"alice\r\n", False),
+        (SEARCHED, b"alice\r\n", True),
+        (SEARCHED, b"alice bob\r\n", True),
+        (SEARCHED, b"\r\n", False),  # a refusal
+        (AMBIGUOUS, b"alice\r\n", True),
+        (DEFAULT_RULE, b"alice\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("count", [0, QUICK_PEOPLE, QUICK_PEOPLE + 1])
+def test_a_list_of_many_people_or_a_search_among_them_is_left_to_a_worker(
+    rule: Rule, query: bytes, goes_through_people: bool, count: int
+) -> None:
+    backend = Many(count)
+    config = Config(backend)
+    config.policy = (rule,)
+    with running(FingerServer(config)) as server:
+        assert ask(server.socket.getsockname(), query)
+        assert not server._dispatcher.waiting._threads
+    on_worker = goes_through_people and count > QUICK_PEOPLE
+    assert [name == "worker" for name in backend.threads] in ([on_worker], [on_worker] * 2, [])
+
+
+def test_the_loop_s_thread_goes_on_while_a_search_takes_long() -> None:
+    class Endless(Many):
+        open = threading.Event()
+
+        def find(self, lookup: Lookup) -> Sequence[Person]:
+            if lookup.username == "slow":
+                self.open.wait(TIMEOUT)
+            return super().find(lookup)
+
+    config = Config(Endless(1000))
+    config.policy = (
+        Rule(from_=(ip_network("127.0.0.2"),), match="name"),
+        Rule(from_=(ip_network("127.0.0.3"),), match="name"),
+        DEFAULT_RULE,
+    )
+    with running(FingerServer(config)) as server, contextlib.ExitStack() as clients:
+        stuck = [connect_from("127.0.0.2", server, clients) for _ in range(5)]
+        for client in stuck:
+            client.sendall(b"slow\r\n")
+        other = connect_from("127.0.0.3", server, clients)
+        other.sendall(b"alice\r\n")
+        for _ in range(3):
+            assert ask(server.socket.getsockname(), b"alice\r\n", source="127.0.0.4")
+        Endless.open.set()
+        assert hear(other)
+        assert all(hear(client) for client in stuck)
+
+
+@pytest.mark.parametrize("users", [1, 5])
+def test_an_answer_is_remembered_by_what_the_query_means(users: int) -> None:
+    backend = Slow()
+    backend.open.set()
+    config = Config(backend)
+    config.policy = (Rule(from_=("any",), users_per_query=users),)
+    spellings = [b"a b\r\n", b" a b \n", b"a b", b"a  b\r\n", b"a\tb\r\n", b"a \t b\r\n"]
+    verbose = [b"/W a b\r\n", b"/w a b\r\n", b"a b /W\r\n", b"/W /W a b /w\r\n"]
+    with running(FingerServer(config)) as server:
+        for query in (*spellings, *verbose):
+            assert ask(server.socket.getsockname(), query, hang_up=True)
+    assert len(backend.asked) == (4 if users > 1 else 5)
+    assert len(set(backend.asked)) == (2 if users > 1 else 4)

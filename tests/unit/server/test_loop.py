@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fingerd.server.loop import EventLoop
+from fingerd.server.loop import CALLBACKS_MAX, EventLoop
 from tests.helpers.daemons import TIMEOUT
 
 
@@ -272,3 +272,40 @@ def test_the_loop_s_descriptors_are_closed_with_it() -> None:
     loop.close()
     loop.close()  # a second time does nothing
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_slow_turn_is_counted_and_warned_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    loop = EventLoop()
+    left = [0.03, 0.05, 0.03, 0.0]
+
+    def turn() -> None:
+        time.sleep(left.pop(0))
+        loop.call_soon_threadsafe(turn if left else loop.stop)
+
+    loop.call_soon_threadsafe(turn)
+    loop.run_forever()
+    loop.close()
+    assert loop.slow_turns >= 3
+    assert caplog.text.count("slow event loop: turns of more than 20 ms: 1 since") == 1
+
+
+def test_waiting_is_no_slow_turn() -> None:
+    loop = EventLoop()
+    loop.add_timer(loop.stop).start(0.1)
+    loop.run_forever()
+    loop.close()
+    assert loop.slow_turns == 0
+
+
+def test_many_callbacks_do_not_keep_timers_from_their_turn() -> None:
+    loop = EventLoop()
+    calls: list[str] = []
+    timer = loop.add_timer(lambda: calls.append("timer"))
+    for _ in range(3 * CALLBACKS_MAX):
+        loop.call_soon_threadsafe(calls.append, "callback")
+    loop.call_soon_threadsafe(loop.stop)
+    timer.start(0)
+    loop.run_forever()
+    loop.close()
+    assert len(calls) == 3 * CALLBACKS_MAX + 1
+    assert calls.index("timer") <= CALLBACKS_MAX
