@@ -169,7 +169,7 @@ class EventLoop:
                 except BaseException as error:
                     report_bug(error, "in a callback")
 
-    def _drain_wakeup(self, *_: int) -> None:
+    def _drain_wakeup(self, *event: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeup_read, 4096)
         self._wake_pending = False  # before the callbacks are taken, so that none is left behind
