@@ -43,6 +43,7 @@ TESTS = {
     "config.schema": "config/test_schema.py",
     "net.addresses": "net/test_addresses.py",
     "net.sources": "net/test_sources.py",
+    "net.own_addresses": "net/test_own_addresses.py",
     "net.deadline": "net/test_deadline.py",
     "ruip.policy": "ruip/test_policy.py",
     "ruip.report": "ruip/test_report.py",

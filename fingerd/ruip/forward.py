@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from fingerd.errors import ForwardError
-from fingerd.net.addresses import IPAddress, parse_address, parse_host
+from fingerd.net.addresses import IPAddress, parse_host
 from fingerd.net.deadline import remaining
+from fingerd.net.own_addresses import is_own_address
 from fingerd.net.resolver import absolute_name, look_up
 from fingerd.net.stream import CHUNK_BYTES, connect
 from fingerd.protocol.query import Query
@@ -110,15 +111,8 @@ class Forwarder:
             yield Hop(name, connection, deadline)
 
     def _is_self(self, address: IPAddress) -> bool:
-        """Whether this program may listen on the address; found out without sending a packet."""
-        if not self._is_served:
-            return False
-        if address.is_loopback or address.is_unspecified:
-            return True
-        with contextlib.suppress(OSError), socket.socket(_FAMILY[address.version], socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), self._port))  # of a datagram socket: chooses the local address only
-            return str(parse_address(probe.getsockname()[0])) == str(address)
-        return False  # no route
+        """Whether this program may be what answers at the address. Raises OSError if that cannot be found out."""
+        return self._is_served and is_own_address(address)
 
 
 @contextlib.contextmanager

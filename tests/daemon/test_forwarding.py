@@ -99,6 +99,10 @@ host-record=second.example.org,9.9.9.2
 host-record=hole.example.org,9.9.7.1
 address=/ways-to-a.example.org/9.9.9.1
 address=/ways-to-b.example.org/9.9.9.2
+host-record=second-a.example.org,9.9.9.101,2620:fe::101
+host-record=mapped-a.example.org,::ffff:9.9.9.101
+host-record=nat64-a.example.org,64:ff9b::909:965
+host-record=six-to-four-a.example.org,2002:909:965::1
 host-record=inner.example.org,10.0.0.2
 host-record=both.example.org,10.0.0.2
 host-record=both.example.org,9.9.9.2
@@ -110,6 +114,13 @@ host-record=six-to-four.example.org,2002:a00:2::1
 host-record=nat64.example.org,64:ff9b::a00:2
 host-record=cast.example.org,224.0.0.1,ff02::1
 """
+
+
+# Beside 9.9.9.1, 10.0.0.1 and 2620:fe::1: second addresses, and some that are bound to loopback.
+MORE_OF_A = (
+    *("9.9.9.101/24 dev eth0", "10.0.0.101/24 dev eth0", "2620:fe::101/64 dev eth0", "fe80::a/64 dev eth0"),
+    *("9.9.8.1/32 dev lo", "2620:f8::1/128 dev lo", "127.9.9.9/8 dev lo"),
+)
 
 
 class Net:
@@ -143,6 +154,9 @@ class Net:
             self._run(host, f"ip address add 2620:fe::{own}/64 dev eth0 nodad && ip link set eth0 up")
         for number in range(11, 21):
             self._run(self.hosts["d"], f"ip address add 9.9.9.{number}/24 dev eth0")
+        for address in MORE_OF_A:
+            self._run(self.hosts["a"], f"ip address add {address} nodad")
+        self._run(self.hosts["a"], "ip route add local 9.9.6.0/24 dev lo")
         self._run(self.hosts["a"], "ip route add 9.9.7.0/24 via 9.9.9.10")  # which drops packets for other hosts
         bad = subprocess.Popen(
             [*self.hosts["d"].inside, sys.executable, "-c", BAD], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
@@ -156,6 +170,10 @@ class Net:
     def _run(host: Machine, script: str) -> None:
         done = host.run("sh", "-c", script)
         assert done.returncode == 0, (script, done.stderr)
+
+    def run(self, name: str, script: str) -> None:
+        """Run a shell script on a host; AssertionError if it fails."""
+        self._run(self.hosts[name], script)
 
     def start_names(self, more: str) -> None:
         """Start the name server, with additional records."""
@@ -371,6 +389,113 @@ def test_no_query_returns_to_the_host_that_sends_it(daemons: Daemons) -> None:
         "no connection from itself"
     )
     assert b.outcome() == "answered"
+
+
+# Targets that hold all of these, so that nothing but the address is a reason to refuse.
+EVERYTHING = (
+    "['*', 9.9.0.0/16, 10.0.0.0/8, 127.0.0.0/8, 0.0.0.0, '2620::/16', '::1', '::', 'fe80::/10', '64:ff9b::/96', "
+    "64:ff9b::909:901, 64:ff9b::909:965, 64:ff9b::909:966, 64:ff9b::7f00:1, '::ffff:0:0:0/96', 2002:909:965::1]"
+)
+OF_A = {
+    "the first IPv4 address": "9.9.9.1",
+    "the first private address": "10.0.0.1",
+    "the first IPv6 address": "2620:fe::1",
+    "another IPv4 address": "9.9.9.101",
+    "another private address": "10.0.0.101",
+    "another IPv6 address": "2620:fe::101",
+    "a name of other addresses": "second-a.example.org",
+    "IPv4 on loopback": "9.9.8.1",
+    "IPv6 on loopback": "2620:f8::1",
+    "a network that is routed here": "9.9.6.77",
+    "loopback": "127.0.0.1",
+    "loopback, which no interface has": "127.1.2.3",
+    "loopback, which an interface has": "127.9.9.9",
+    "IPv6 loopback": "::1",
+    "IPv4-mapped": "::ffff:9.9.9.101",
+    "a name of a mapped address": "mapped-a.example.org",
+    "mapped loopback": "::ffff:127.1.2.3",
+    "unspecified": "0.0.0.0",
+    "unspecified IPv6": "::",
+    "the broadcast address": "9.9.9.255",
+    "link-local": "fe80::a",
+    "NAT64": "64:ff9b::909:965",
+    "NAT64, the first address": "64:ff9b::9.9.9.1",
+    "NAT64 of loopback": "64:ff9b::127.0.0.1",
+    "a name of a NAT64 address": "nat64-a.example.org",
+    "SIIT": "::ffff:0:9.9.9.101",
+    "6to4": "2002:909:965::1",
+    "a name of a 6to4 address": "six-to-four-a.example.org",
+}
+NONLOCAL_BIND = tuple(f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6"))
+
+
+@pytest.fixture(params=[False, True], ids=["", "ip_nonlocal_bind"])
+def nonlocal_bind(request: pytest.FixtureRequest, net: Net) -> Iterator[bool]:
+    """Whether host a may bind sockets to addresses that it does not have."""
+    set_nonlocal_bind(net, request.param)
+    yield request.param
+    set_nonlocal_bind(net, False)
+
+
+def set_nonlocal_bind(net: Net, is_on: bool) -> None:
+    for path in NONLOCAL_BIND:
+        net.run("a", f"echo {int(is_on)} > {path}")
+
+
+@on_hosts
+def test_no_address_of_this_host_is_contacted(daemons: Daemons, nonlocal_bind: bool) -> None:
+    a, _ = daemons("a", EVERYTHING), daemons("b", "false")
+    for kind, host in OF_A.items():
+        assert a(f"bob@{host}") == a(f"@{host}") == DENIED, kind
+    for host in ("9.9.9.2", "10.0.0.2", "2620:fe::2", "b.example.org", "::ffff:9.9.9.2"):
+        assert a(f"bob@{host}").endswith(b"]\r\nBob on b\r\n"), host
+    assert a("bob@64:ff9b::9.9.9.102") == UNREACHABLE, "another host's, to which there is no route"
+    a.daemon.stop()
+    assert not [line for line in a.daemon.log if "client=" in line and "client=unix" not in line]
+    assert sum("its address is ours, or" in line for line in a.daemon.log) == 2 * len(OF_A)
+
+
+# /proc as the Debian package's service sees it: ProcSubset=pid and ProtectProc=invisible.
+ONLY_PROCESSES = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t proc -o subset=pid,hidepid=2 proc /proc && exec "$@"',
+    "sh",
+)
+
+
+@on_hosts
+def test_own_addresses_are_known_in_the_sandbox_of_the_service(daemons: Daemons, nonlocal_bind: bool) -> None:
+    a = daemons("a", EVERYTHING, "process: {user: nobody}\n", inside=ONLY_PROCESSES)
+    daemons("b", "false")
+    for host in ("9.9.9.101", "2620:fe::101", "9.9.8.1", "second-a.example.org"):
+        assert a(f"bob@{host}") == DENIED, host
+    for host in ("9.9.9.2", "2620:fe::2"):
+        assert a(f"bob@{host}").endswith(b"]\r\nBob on b\r\n"), host
+
+
+@on_hosts
+def test_nothing_is_forwarded_if_own_addresses_cannot_be_told_from_others(
+    daemons: Daemons, net: Net, tmp_path: Path
+) -> None:
+    chroot = tmp_path / "chroot"
+    (chroot / "etc").mkdir(parents=True)
+    (chroot / "etc" / "hosts").touch()
+    let_everybody_in(tmp_path)
+    a = daemons("a", EVERYTHING, f"process: {{user: nobody, chroot: {chroot}}}\n")
+    daemons("b", "false")
+    assert a("bob@9.9.9.2") == b"[9.9.9.2]\r\nBob on b\r\n", "no file of /proc is needed"
+    set_nonlocal_bind(net, True)
+    try:
+        for host, path in {"9.9.9.2": "fib_trie", "9.9.9.101": "fib_trie", "2620:fe::101": "if_inet6"}.items():
+            assert a(f"bob@{host}") == UNREACHABLE
+            what = f"cannot find out whether {host} is an address of this host: /proc/self/net/{path}: No such file"
+            assert f"forwarding to {host} failed: {what}" in a.daemon.logged("WARNING")
+        assert a("bob@127.0.0.1") == DENIED
+    finally:
+        set_nonlocal_bind(net, False)
 
 
 @on_hosts
