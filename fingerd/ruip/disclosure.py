@@ -8,6 +8,8 @@ from fingerd.backends import Backend, Lookup
 from fingerd.people import Person
 from fingerd.ruip.policy import Rule
 
+Shown = tuple[str, str | None]  # the login and the text of a person who is shown already
+
 
 class Disclosed(NamedTuple):
     """The log's word for the outcome (answered, unknown, refused), and the people with the atoms that may be shown."""
@@ -25,9 +27,12 @@ class Disclosure:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def find(self, lookup: Lookup, rule: Rule) -> Disclosed:
-        """Everyone whom one name may mean: {U} (RFC 1288 2.5.2, 2.5.3)."""
-        searches = self._may_search(rule)
+    def find(self, lookup: Lookup, rule: Rule, shown: set[Shown] | None = None) -> Disclosed:
+        """Everyone whom one name may mean: {U} (RFC 1288 2.5.2, 2.5.3).
+
+        Without those in ``shown``, to which the others are added: in one answer a person is shown once.
+        """
+        searches = self.may_search(rule)
         people = self._backend.find(replace(lookup, by_name=True) if searches and rule.match == "name" else lookup)
         if not people and searches and rule.match == "unique":  # a login, or an alias, is never ambiguous
             people = self._backend.find(replace(lookup, by_name=True))
@@ -35,8 +40,11 @@ class Disclosure:
                 return Disclosed("refused", people=())
         if not people:
             return Disclosed("unknown")
-        shown = [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
-        return Disclosed("answered", shown)
+        if shown is not None:
+            people = [person for person in people if not person.login or (person.login, person.text) not in shown]
+            shown.update((person.login, person.text) for person in people)
+        redacted = [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
+        return Disclosed("answered", redacted)
 
     def list_users(self, lookup: Lookup, rule: Rule, atoms: frozenset[str]) -> Iterator[Person] | None:
         """The people of {C} one by one, with those of ``atoms`` that may be shown; None where no list is kept."""
@@ -46,6 +54,6 @@ class Disclosure:
         shown = rule.atoms & atoms
         return (person.redacted_to(shown) if person.login else person for person in people)
 
-    def _may_search(self, rule: Rule) -> bool:
+    def may_search(self, rule: Rule) -> bool:
         """Whether parts of full names count: a client that is not shown these must not be able to guess them either."""
         return rule.match != "login" and self._backend.searches_names and "name" in rule.atoms

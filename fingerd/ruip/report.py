@@ -4,6 +4,7 @@ A person passed in holds only the atoms that the policy allows. The short form
 leaves out what is long; the long form, of ``/W``, shows everything.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
@@ -22,15 +23,18 @@ SHORT_PLAN_LINES = 50  # of a plan, in the short form
 SECOND_COLUMN = 40  # where it starts in a record
 LOGIN_TOLERANCE_SECONDS = 10.0  # by which two sources may differ about the time of one login
 
+_LINE_END = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # as for str.splitlines()
+
 
 def format_people(people: Iterable[Person], now: float, verbose: bool, max_characters: int) -> str:
     """The records of these people (RFC 1288 4.3), separated by empty lines.
 
-    Stops after the record with which the text exceeds ``max_characters``.
+    Stops after the record with which the text exceeds ``max_characters``, and
+    does not lay out what is beyond them in that record.
     """
     texts: list[str] = []
     for person in people:
-        texts.append(_record(person, now, verbose) if person.text is None else person.text)
+        texts.append(_record(person, now, verbose, max_characters) if person.text is None else person.text)
         max_characters -= len(texts[-1])
         if max_characters < 0:
             break
@@ -42,8 +46,8 @@ def join_blocks(texts: Iterable[str]) -> str:
     return "\n".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
-def _record(person: Person, now: float, verbose: bool) -> str:
-    """The record of one person (RFC 1288 4.2)."""
+def _record(person: Person, now: float, verbose: bool, max_characters: int) -> str:
+    """The record of one person (RFC 1288 4.2), in which each long text is cut to ``max_characters``."""
     office = ", ".join(filter(str.strip, map(one_line, (person.office, person.office_phone))))
     cells = [
         ("Login name", person.login, "In real life", person.name),
@@ -59,7 +63,7 @@ def _record(person: Person, now: float, verbose: bool) -> str:
         lines.append(f"Mail forwarded to {one_line(person.forward.strip())}")
     if verbose and person.mail:
         lines.append(_mail(person.mail, now))
-    lines += _texts(person, verbose)
+    lines += _texts(person, verbose, max_characters)
     return "\n".join(lines)
 
 
@@ -118,13 +122,15 @@ def _mail(mail: Mail, now: float) -> str:
     return f"New mail received {date_text(mail.received, now)}{unread}"
 
 
-def _texts(person: Person, verbose: bool) -> Iterator[str]:
-    """The atoms of several lines: project, plan and keys."""
+def _texts(person: Person, verbose: bool, max_characters: int) -> Iterator[str]:
+    """The atoms of several lines: project, plan and keys. One that is longer than an answer is not split as a whole."""
     if person.project:
         project = person.project.strip("\r\n").rstrip()
-        yield f"Project: {project}" if len(project.splitlines()) == 1 else f"Project:\n{project}".rstrip()
+        is_one_line = project.isprintable() or not _LINE_END.search(project)
+        label = "Project: " if is_one_line else "Project:\n"
+        yield f"{label}{project[:max_characters]}" if project else "Project:"
     if person.plan is not None:
-        plan = person.plan.rstrip()
+        plan = person.plan.rstrip()[:max_characters]
         lines = plan.splitlines()
         if len(lines) > SHORT_PLAN_LINES and not verbose:
             plan = "\n".join([*lines[:SHORT_PLAN_LINES], PLAN_CUT_TEXT])
@@ -132,7 +138,7 @@ def _texts(person: Person, verbose: bool) -> Iterator[str]:
     if verbose:
         for label, key in (("PGP key", person.pgpkey), ("Public key", person.pubkey)):
             if key.strip():
-                yield f"{label}:\n{key.rstrip()}"
+                yield f"{label}:\n{key.rstrip()[:max_characters]}"
 
 
 class Row(NamedTuple):

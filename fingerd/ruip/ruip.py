@@ -7,7 +7,7 @@ say nothing of its cause. A query for another host goes to the next RUIP.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -28,7 +28,7 @@ from fingerd.protocol.reply import (
     cut_reply,
     encode_reply,
 )
-from fingerd.ruip.disclosure import Disclosure
+from fingerd.ruip.disclosure import Disclosed, Disclosure, Shown
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks
@@ -97,6 +97,8 @@ class Ruip:
         self._options = options
         self._query_bytes = query_bytes
         self._reply_bytes = reply_bytes
+        texts = (options.header or "", options.footer or "")
+        self._fixed_parts = None if any(map(_PLACEHOLDER.search, texts)) else self._parts({})
 
     def answer_line(self, line: bytes, context: AnswerContext) -> Answer:
         """The answer to a line as it was received. Neither a malformed line nor a failing backend raises an error."""
@@ -160,29 +162,38 @@ class Ruip:
         return Answer("answered", CUT_LINE + footer)
 
     def _users(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
-        """{U}, or several users where the rule allows that."""
+        """{U}, or several users where the rule allows that, each person once."""
         if rule.users_per_query == 1:
             return self._user(lookup, rule, context)
         names = split_users(lookup.username)
         if len(names) > rule.users_per_query:
             return "malformed", MALFORMED_QUERY
-        texts: list[str] = []
+        if len(names) > 1 and rule.match == "name" and self._disclosure.may_search(rule):  # they may be one full name
+            outcome, text = self._user(lookup, rule, context)
+            if outcome == "answered":
+                return outcome, text
         outcomes: list[str] = []
+        texts: list[str] = []
+        shown: set[Shown] = set()
         budget = self._reply_bytes
-        for name in names:
+        for name in dict.fromkeys(names):
             if budget >= 0:  # the rest would be cut
-                outcome, text = self._user(replace(lookup, username=name), rule, context)
-                outcomes.append(outcome)
-                texts.append(text)
-                budget -= len(text)
+                found = self._disclosure.find(replace(lookup, username=name), rule, shown)
+                outcomes.append(found.outcome)
+                if found.people or found.outcome != "answered":  # else everyone is shown for an earlier name
+                    texts.append(self._text_of(found, lookup, context, budget))
+                    budget -= len(texts[-1])
         return "answered" if "answered" in outcomes else outcomes[0], join_blocks(texts)
 
     def _user(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """One {U}: RFC 1288 2.5.2."""
-        outcome, people = self._disclosure.find(lookup, rule)
-        if outcome != "answered":
-            return outcome, AMBIGUOUS_NAME if outcome == "refused" else NO_SUCH_USER
-        return outcome, format_people(people, context.now, lookup.verbose, self._reply_bytes)
+        found = self._disclosure.find(lookup, rule)
+        return found.outcome, self._text_of(found, lookup, context, self._reply_bytes)
+
+    def _text_of(self, found: Disclosed, lookup: Lookup, context: AnswerContext, budget: int) -> str:
+        if found.outcome == "answered":
+            return format_people(found.people, context.now, lookup.verbose, budget)
+        return AMBIGUOUS_NAME if found.outcome == "refused" else NO_SUCH_USER
 
     def _list(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """{C}: RFC 1288 2.5.1."""
@@ -193,14 +204,21 @@ class Ruip:
 
     def text_answer(self, outcome: str, text: str, context: AnswerContext, username: str = "") -> Answer:
         """The text between the header and the footer, cut to the size that an answer may have."""
-        reply = cut_reply(encode_reply(text, self._options.charset), self._reply_bytes)
+        # Each character takes a byte or more, so one more of them than fit decides that the reply is cut.
+        reply = cut_reply(encode_reply(text[: self._reply_bytes + 1], self._options.charset), self._reply_bytes)
         if self._options.header is None and self._options.footer is None:
             return Answer(outcome, reply)
         return Answer(outcome, reply.join(self._header_footer(context, username)))
 
     def _header_footer(self, context: AnswerContext, username: str) -> tuple[bytes, bytes]:
-        options = self._options
+        if self._fixed_parts:
+            return self._fixed_parts
         values = {"user": username, "client": context.client, "time": _local_time(context.now)}
+        return self._parts(values)
+
+    def _parts(self, values: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """Header and footer, encoded, with their placeholders replaced."""
+        options = self._options
         header, footer = (
             encode_reply(_filled(part, values), options.charset) if part else b""
             for part in (options.header, options.footer)
@@ -213,7 +231,7 @@ def split_users(username: str) -> list[str]:
     return _SPACES.split(username)
 
 
-def _filled(text: str, values: dict[str, str]) -> str:
+def _filled(text: str, values: Mapping[str, str]) -> str:
     """The text with its placeholders replaced; what is put in is not looked at again."""
     return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fingerd.backends import Backend, Lookup
+from fingerd.backends.static import Static
 from fingerd.config.values import Scalar
 from fingerd.errors import ConfigError
 from fingerd.net.sources import parse_source
-from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
+from fingerd.people import ATOMS, LastLogin, Mail, Person, Record, Session
 from fingerd.protocol.reply import AMBIGUOUS_NAME
 from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source, rule_warnings
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
@@ -321,10 +322,22 @@ USERS = {
     "an unknown one among them": ("login", "mark nobody mel", "answered", f"{MARK}\r\n{UNKNOWN}\r\n{MEL}"),
     "an unknown one at first": ("login", "nobody mel", "answered", f"{UNKNOWN}\r\n{MEL}"),
     "unknown ones alone": ("login", "nobody none", "unknown", f"{UNKNOWN}\r\n{UNKNOWN}"),
-    "the same twice": ("login", "mel mel", "answered", f"{MEL}\r\n{MEL}"),
+    "the same twice": ("login", "mel mel", "answered", MEL),
+    "the same twice, but not in a row": ("login", "ann mel ann", "answered", f"{TEXT}\r\n{MEL}"),
+    "an unknown one twice": ("login", "nobody nobody", "unknown", UNKNOWN),
     "too many": ("login", "mark mel ann smith", "malformed", "Malformed query\r\n"),
     "too many of one": ("login", "mel mel mel mel", "malformed", "Malformed query\r\n"),
     "by parts of names": ("name", "Smith pleasant", "answered", f"{SMITH}\r\n{MEL}"),
+    "one by two parts of the name": ("name", "Smith mark", "answered", SMITH),
+    "two parts of one name, of which one is a login": ("name", "mark J.", "answered", MARK),
+    "one whom an earlier name found": ("name", "smith mark x", "answered", f"{SMITH}\r\n{MARK}\r\n{UNKNOWN}"),
+    "none but those whom an earlier name found": (
+        "name",
+        "mark smith x",
+        "answered",
+        f"{MARK}\r\n{SMITH}\r\n{UNKNOWN}",
+    ),
+    "two parts of one name, where one person is found": ("unique", "smith mel", "answered", f"{SMITH}\r\n{MEL}"),
     "an ambiguous one among them": ("unique", "Mark mel", "answered", f"{AMBIGUOUS}\r\n{MEL}"),
     "an ambiguous and an unknown one": ("unique", "Mark nobody", "refused", f"{AMBIGUOUS}\r\n{UNKNOWN}"),
     "forwarding": ("login", "mark mel@example.org", "refused", "Finger forwarding service denied\r\n"),
@@ -340,6 +353,13 @@ def test_several_users_are_answered_one_by_one(
     policy = policy_of(tmp_path, rule, RUTGERS)
     backend = load_config(str(tmp_path / "fingerd.yaml")).backend
     assert asked(f"{names}\r\n".encode(), policy, backend) == Answer(outcome, answer.encode())
+
+
+def test_two_people_of_the_same_full_name_are_two_people(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, "  - {from: any, show: minimal, match: name, users_per_query: 3}")
+    backend = Static({"smith": Record(name="Mark Smith"), "other": Record(name="Mark Smith")})
+    for names in (b"smith other", b"Mark Smith", b"smith mark other"):
+        assert asked(names, policy, backend) == Answer("answered", f"{SMITH}\r\n{SMITH}".encode())
 
 
 def test_a_name_with_a_space_is_one_user_by_default(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fingerd.backends import Backend, Lookup
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
-from fingerd.protocol.reply import CRLF, encode_reply
+from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.presets import PRESETS
 from fingerd.ruip.report import LIST_ATOMS, SHORT_PLAN_LINES, format_list, format_people, join_blocks
@@ -38,10 +38,10 @@ class Known(Backend):
         return iter(self.people)
 
 
-def reply(line: bytes, people: Sequence[Person], *show: str, now: float = NOW) -> bytes:
+def reply(line: bytes, people: Sequence[Person], *show: str, now: float = NOW, reply_bytes: int = 1 << 30) -> bytes:
     """The answer about these people to a client that may see these atoms."""
     rule = Rule(from_=("any",), list=True, match="name", show=show or ("everything",))
-    ruip = Ruip(Known(tuple(people)), Policy((rule,)), ReplyOptions(), 1024, 1 << 30)
+    ruip = Ruip(Known(tuple(people)), Policy((rule,)), ReplyOptions(), 1024, reply_bytes)
     return ruip.answer_line(line, AnswerContext("192.0.2.7", 20.0, now)).reply
 
 
@@ -585,6 +585,7 @@ PEOPLE = st.builds(
     pronouns=TEXTS,
     timezone=TEXTS,
 )
+TEXT_PEOPLE = st.builds(Person, st.just("ann"), LONG_TEXTS)
 SHOWN = st.lists(st.sampled_from([*PRESETS, *ATOMS]), min_size=1, max_size=6).map(tuple)
 LINES_OF_USERS = st.sampled_from([b"ann\r\n", b"/W ann\r\n"])
 
@@ -620,6 +621,14 @@ def test_every_line_of_an_answer_is_clean_and_ends_in_crlf(
     assert answer.endswith(CRLF)
     for text in answer.decode().split("\r\n"):
         assert not any((character < " " and character != "\t") or "\x7f" <= character <= "\x9f" for character in text)
+
+
+@settings(deadline=None)
+@given(st.lists(PEOPLE | TEXT_PEOPLE, min_size=1, max_size=3), LINES_OF_USERS, st.integers(64, 1500))
+def test_an_answer_that_is_too_long_is_the_beginning_of_the_whole_one(
+    people: list[Person], line: bytes, reply_bytes: int
+) -> None:
+    assert reply(line, people, reply_bytes=reply_bytes) == cut_reply(reply(line, people), reply_bytes)
 
 
 @settings(deadline=None)

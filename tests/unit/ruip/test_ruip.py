@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, Literal
 
 import pytest
@@ -24,6 +25,7 @@ from fingerd.people import Person, Record
 from fingerd.protocol.query import Query
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
+from tests.helpers.calls import count_calls
 
 PEOPLE = Static({"bob": "Happy and well", "alice": "Here\nand there\n", "jürgen": "grüßt €"})
 STRANGER = AnswerContext("192.0.2.7", 20.0, 1_700_000_000.0)
@@ -322,3 +324,56 @@ def test_what_would_be_cut_is_not_asked_for() -> None:
     ruip = Ruip(backend, SEVERAL, ReplyOptions(), 1024, 10)
     assert ruip.answer_line(b"a b c d e", STRANGER).reply.endswith(b"[answer cut]\r\n")
     assert [ask.username for ask in backend.asked] == ["a", "b"]
+
+
+# What one query may cost
+
+MEBIBYTE = 1 << 20
+LONG = {
+    "lines": "x\n" * (MEBIBYTE // 2),
+    "one line": "x" * MEBIBYTE,
+    "carriage returns": "\rx" * (MEBIBYTE // 2),
+    "control characters": "\a" * MEBIBYTE,
+    "spaces": " " * MEBIBYTE + "x",
+    "other scripts": "漢字" * (MEBIBYTE // 6),
+}
+LINES = {"short": b"a", "verbose": b"/W a", "many times": b"a " * 100, "others": b"a b " * 50}
+
+
+def peak_bytes(ruip: Ruip, line: bytes) -> tuple[int, Answer]:
+    """How much memory is in use at most while a query is answered, and the answer."""
+    tracemalloc.start()
+    try:
+        answer = ruip.answer_line(line, STRANGER)
+        return tracemalloc.get_traced_memory()[1], answer
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("atom", ["text", "plan", "project", "pgpkey"])
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_a_text_that_is_longer_than_an_answer_costs_no_more_than_an_answer(text: str, atom: str, line: bytes) -> None:
+    user = text if atom == "text" else Record(**{"name": "Ann", atom: text})
+    policy = Policy((Rule(from_=("any",), users_per_query=100),))
+    ruip = Ruip(Static({"a": user, "b": user}), policy, ReplyOptions(), 1024, 1 << 18)
+    peak, answer = peak_bytes(ruip, line)
+    assert len(answer.reply) <= 1 << 18
+    assert peak < 16 << 18
+
+
+@pytest.mark.parametrize("names", ["anna " * 99, "anna " + "a b c d e f g h i j k l m " * 7, "anna a anna B Anna "])
+def test_a_person_whom_many_names_find_is_laid_out_once(names: str) -> None:
+    people = {f"user{number}": Record(name=f"Anna{number} Anna A B C D E F G H I J K L M") for number in range(90)}
+    policy = Policy((Rule(from_=("any",), users_per_query=100, match="name"),))
+    ruip = Ruip(Static(people), policy, ReplyOptions(), 1024, 1 << 18)
+    one, several = (partial(ruip.answer_line, line.encode(), STRANGER) for line in ("anna", f"{names} x"))
+    assert several() == Answer("answered", one().reply + b"\r\nNo such user\r\n")
+    assert count_calls(several) < count_calls(one) * 3
+
+
+def test_a_long_header_is_encoded_once_if_it_is_always_the_same() -> None:
+    parts = ReplyOptions(header="x\n" * (MEBIBYTE // 2), footer="y\n" * (MEBIBYTE // 2))
+    peak, answer = peak_bytes(Ruip(PEOPLE, POLICY, parts, 1024, 1 << 18), b"bob")
+    assert len(answer.reply) > 3 * MEBIBYTE
+    assert peak < len(answer.reply) + (1 << 18)
