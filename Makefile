@@ -60,8 +60,8 @@ fuzz: $(VENV)/fuzz  ## Look for inputs that break the parser, the encoder or the
 	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
 
-soak: $(VENV)/test  ## Five minutes of mixed load, good and hostile, and nothing may be lost (SECONDS=300)
-	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),300)
+soak: $(VENV)/test  ## Five minutes of mixed load, good and hostile, and two of attacks: nothing may be lost (SECONDS=300, ATTACKS=NAME for one alone)
+	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),300) $(if $(ATTACKS),--attacks $(ATTACKS))
 
 mutants: $(VENV)/test  ## Mutation testing of the pure modules by their unit tests (SAMPLE=100)
 	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),100)
