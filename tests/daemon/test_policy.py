@@ -81,17 +81,20 @@ def test_query_prints_the_exact_bytes_that_a_client_at_that_address_gets(
     assert daemon.ask(b"mark\r\n", "127.0.0.7") == b"Finger service denied\r\n"
 
 
-# Prints the answers to `alice` for each of the source addresses; the connections stay open until the last answer.
+# Prints the answers to `alice` for each of the source addresses. They ask in the reverse order of their connections:
+# when the first one is answered, all have been accepted.
 CLIENTS = """
 import socket, sys
 sources = [(source, 0) for source in sys.argv[1:]]
 clients = [socket.create_connection(("::1" if ":" in source[0] else "127.0.0.1", 79), 10, source) for source in sources]
-for client in clients:
+answers = []
+for client in reversed(clients):
     try:
         client.sendall(b"alice\\r\\n")
-        print(client.recv(4096).decode().strip() or "closed")
+        answers.append(client.recv(4096).decode().strip() or "closed")
     except ConnectionError:
-        print("closed")
+        answers.append("closed")
+print(*reversed(answers), sep="\\n")
 """
 TRANSLATED = """
 backend: {type: static, users: {alice: {name: Alice, plan: Secret}}}
