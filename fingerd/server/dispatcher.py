@@ -87,7 +87,7 @@ class Dispatcher:
             request.query = error
             return None
         if query.hosts:
-            return self.waiting if rule.forward else None
+            return self.waiting if rule.forward and len(query.hosts) <= rule.forward_hosts else None
         if active.remembers:
             several = rule.users_per_query > 1 and not query.username.isalnum()
             name = " ".join(split_users(query.username)) if several else query.username
