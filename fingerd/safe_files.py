@@ -1,4 +1,4 @@
-"""Reads files that other users control: such a path may be a symbolic link, a FIFO, a device or an endless file."""
+"""Reads files by path without waiting: such a path may be a symbolic link, a FIFO, a device or an endless file."""
 
 import contextlib
 import errno
@@ -12,6 +12,8 @@ RESOURCE_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # the h
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+_INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # names of open descriptors, as of <(command) in bash
+_NOT_REGULAR = "Not a regular file"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -104,6 +106,39 @@ def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = 
     if data[:2] in _UTF_16:
         return mark_cut(bytes(data[:limit]).decode("utf-16", "ignore"))
     return read_cut(bytes(data), limit).removeprefix("\ufeff")
+
+
+def read_named(path: str) -> bytes:
+    """Return the content of a regular file that the administrator names; symbolic links are followed.
+
+    Opening never blocks: where the file should be, somebody else may have made a FIFO. An inherited descriptor, such as
+    ``/dev/stdin``, may be a pipe or a terminal too, and is read to its end. Raises OSError for anything else, and
+    ValueError for a path with a NUL.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise OSError(errno.EINVAL, _NOT_REGULAR) from error
+        raise
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            if not path.startswith(_INHERITED):
+                raise OSError(errno.EINVAL, _NOT_REGULAR)
+            os.set_blocking(descriptor, True)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def check_regular(path: str) -> None:
+    """Raise OSError if the path, which a library is to open, is missing or not a regular file. Follows links."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, _NOT_REGULAR)
 
 
 def decode_file(data: bytes) -> str:

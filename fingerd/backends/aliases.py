@@ -17,7 +17,7 @@ from fingerd.config.system_options import read_path, resolve_path
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.protocol.query import is_queryable
-from fingerd.safe_files import UnsafeFileError, decode_file, read_regular
+from fingerd.safe_files import UnsafeFileError, decode_file, read_named, read_regular
 
 FILE_REPEATABLE_SECONDS = 1.0  # for how long the text of a file may be repeated
 MAX_TEXT_BYTES = 64 << 10  # of a file that is a target; the rest is cut
@@ -102,7 +102,7 @@ class Aliases(Composite):
 def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
     """The aliases of a finger.conf(5), in order: a later line wins. OptionError for an unreadable file or bad line."""
     try:
-        lines = decode_file(Path(path).read_bytes()).splitlines()
+        lines = decode_file(read_named(path)).splitlines()
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror}", "file") from error
     for number, line in enumerate(map(str.strip, lines), 1):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import yaml
 
 from fingerd.errors import ConfigError
+from fingerd.safe_files import read_named
 from fingerd.text import escape_controls
 
 
@@ -85,8 +86,7 @@ def read_document(path: str) -> Document:
     document = Document(path)
     loader = None
     try:
-        with open(path, "rb") as file:
-            text = (raw := file.read()).decode()
+        text = (raw := read_named(path)).decode()
         loader = yaml.SafeLoader(text)
         loader.name = path  # instead of "<unicode string>"
         document.root = loader.get_single_node()
@@ -97,7 +97,7 @@ def read_document(path: str) -> Document:
     except UnicodeDecodeError as error:
         document.add_error(_end_of(path, raw[: error.start].decode()), "", "not UTF-8 text")
     except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML does not catch these
-        if loader is None:  # a path with a NUL, which open() rejects
+        if loader is None:  # a path with a NUL
             document.add_error(Location(path), "", "cannot be read: no such file")
         else:
             document.add_error(_location(loader.get_mark()), "", "a number is too large")

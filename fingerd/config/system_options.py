@@ -5,10 +5,10 @@ import os
 import pwd
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from fingerd.config.values import Scalar, named, to_text
+from fingerd.safe_files import read_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def read_secret(scalar: Scalar) -> Secret:
     """The first line of the file at this path; ValueError if the file cannot be read or the line is empty."""
     path = read_path(scalar)
     try:
-        line = Path(path).read_bytes().decode().partition("\n")[0].rstrip("\r")
+        line = read_named(path).decode().partition("\n")[0].rstrip("\r")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -100,7 +100,7 @@ def _serve(
     server.access_log = writer.log_access
     server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:
-        server.loop.set_heartbeat(notifier.watchdog_seconds / 2, partial(notifier.send, "WATCHDOG=1"))
+        server.loop.set_heartbeat(notifier.watchdog_seconds / 2, notifier.beat)
     reloader.start()
     if start.client:
         server.serve_client(start.client)

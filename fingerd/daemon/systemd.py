@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import select
 import socket
 
 from fingerd.errors import StartError
 from fingerd.server.listeners import is_supported
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
+SEND_SECONDS = 1.0  # for a notification, while the service manager does not read
 
 
 class Notifier:
@@ -24,6 +26,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.settimeout(SEND_SECONDS)
             try:
                 self._socket.connect(f"\0{address[1:]}" if address.startswith("@") else address)
             except OSError as error:
@@ -37,10 +40,18 @@ class Notifier:
         return (self._socket.fileno(),) if self._socket else ()
 
     def send(self, state: str) -> None:
-        """Send a state of sd_notify(3). WATCHDOG=1 is expected more often than every ``watchdog_seconds``."""
+        """Send a state of sd_notify(3)."""
         if self._socket:
             with contextlib.suppress(OSError):  # a service manager that does not receive is no reason to stop
                 self._socket.send(state.encode())
+
+    def beat(self) -> None:
+        """Send WATCHDOG=1, expected more often than every ``watchdog_seconds``; nothing if that would wait."""
+        if self._socket:
+            queue = select.poll()
+            queue.register(self._socket, select.POLLOUT)
+            if queue.poll(0):
+                self.send("WATCHDOG=1")
 
 
 def listen_fds() -> list[socket.socket]:

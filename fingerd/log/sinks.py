@@ -1,14 +1,19 @@
 """Sinks for log lines: an open file, standard error, syslog."""
 
+import errno
 import logging
 import logging.handlers
 import os
 import socket
+import stat
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from fingerd.log.format import timestamp
+
+_NOT_REGULAR = "it is not a regular file"
+_NULL_DEVICE = os.makedev(1, 3)  # /dev/null
 
 
 class Entry(NamedTuple):
@@ -67,6 +72,34 @@ class DescriptorSink:
             os.close(self._descriptor)
 
 
+def open_log_file(path: str, owner: tuple[int, int] | None) -> int:
+    """Open a log file to append to it, and give it to ``owner`` (uid, gid). Never waits, whatever the path is.
+
+    It may be a terminal or ``/dev/null`` instead. Raises OSError for anything else, such as a FIFO.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        # The directory may belong to the owner, whose link must not make root give away another user's file.
+        descriptor = os.open(path, flags | (os.O_NOFOLLOW if owner else 0), 0o640)
+    except OSError as error:
+        reasons = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: _NOT_REGULAR}  # ENXIO: a FIFO without a reader
+        raise OSError(error.errno, reasons.get(error.errno or 0, error.strerror)) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            if not os.isatty(descriptor) and status.st_rdev != _NULL_DEVICE:
+                raise OSError(errno.EINVAL, _NOT_REGULAR)
+        elif owner:
+            if status.st_nlink != 1:
+                raise OSError(errno.EMLINK, "it has several hard links")
+            os.fchown(descriptor, *owner)  # who reopens it at a reload
+        os.set_blocking(descriptor, True)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class SyslogSink(logging.handlers.SysLogHandler):
     """The local syslog. Connects when constructed, and reconnects when needed, if ``/dev/log`` is still visible."""
 
@@ -75,6 +108,22 @@ class SyslogSink(logging.handlers.SysLogHandler):
     def __init__(self, prefix: str) -> None:
         super().__init__("/dev/log", self.LOG_DAEMON)
         self._prefix = prefix
+
+    def _connect_unixsocket(self, address: str) -> None:
+        """As the base class, but a stream socket whose queue is full is an error: connecting to it would wait."""
+        for kind in (self.socktype,) if self.socktype else (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            self.socket = socket.socket(socket.AF_UNIX, kind)
+            self.socket.setblocking(False)
+            try:
+                self.socket.connect(address)
+            except OSError as error:
+                self.socket.close()
+                failure = error
+            else:
+                self.socket.setblocking(True)
+                self.socktype = kind
+                return
+        raise failure
 
     @property
     def connected(self) -> bool:

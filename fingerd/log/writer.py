@@ -4,12 +4,9 @@ One thread collects the lines and writes them in batches. So a slow disk or a bl
 and a line costs little: a ``logging`` handler that writes each line itself costs more time than a whole answer.
 """
 
-import errno
 import logging
 import logging.handlers
-import os
 import re
-import stat
 import sys
 import threading
 import time
@@ -19,13 +16,15 @@ from typing import Annotated, Literal
 
 from fingerd.config.system_options import read_file
 from fingerd.config.values import Scalar, did_you_mean, to_text
-from fingerd.errors import StartError
+from fingerd.errors import write_error
 from fingerd.log.format import Access, AddressDetail, Style, access_json, access_text, record_text
-from fingerd.log.sinks import DescriptorSink, Entry, Sink, SyslogSink, journal_reads
+from fingerd.log.sinks import DescriptorSink, Entry, Sink, SyslogSink, journal_reads, open_log_file
 
 FINAL_FLUSH_SECONDS = 3.0  # timeout of the last write: a blocked disk or syslog must not keep the daemon from exiting
 FLUSH_SECONDS = 0.1  # lines are collected for this long before they are written
 MAX_LINES = 100_000  # pending lines, about 20 MB; more are dropped and counted, as are those that cannot be written
+
+INHERITED = ("/dev/stdout", "/dev/fd/", "/proc/self/fd/")  # names of open descriptors
 
 access = logging.getLogger("fingerd.access")
 
@@ -34,9 +33,13 @@ def read_destination(scalar: Scalar) -> str:
     """``syslog``, ``stderr`` or the absolute path of a file. Raises ValueError if its directory does not exist."""
     if scalar.text in ("syslog", "stderr"):
         return scalar.text
-    hint = " (did you mean stderr?)" if scalar.text.lower() == "stdout" else ""
-    hint = hint or did_you_mean(scalar.text.lower(), ("syslog", "stderr"))
-    if hint and scalar.text.isalpha():  # else it creates a file of that name in the working directory
+    if scalar.text == "/dev/stderr":
+        return "stderr"
+    # The daemon closes standard output and inherited descriptors, so a reload could not open them again.
+    is_inherited = scalar.text.lower() == "stdout" or scalar.text.startswith(INHERITED)
+    hint = " (did you mean stderr?)" if is_inherited else did_you_mean(scalar.text.lower(), ("syslog", "stderr"))
+    # Any other word with a hint creates a file of that name in the working directory.
+    if is_inherited or (hint and scalar.text.isalpha()):
         raise ValueError(f"must be syslog, stderr or the path of a file{hint}")
     return read_file(scalar)
 
@@ -154,27 +157,17 @@ def log_access(record: Access) -> None:
 
 
 def open_sink(settings: Log, stderr_by_default: bool, owner: tuple[int, int] | None) -> Sink:
-    """Open the sink that the settings name, a file for ``owner`` (uid, gid). StartError: exit code 77 or 78."""
+    """Open the sink that the settings name, a file for ``owner`` (uid, gid). StartError: exit code 74, 77 or 78."""
     destination = settings.to or ("stderr" if stderr_by_default else "syslog")
     if destination == "syslog":
         return SyslogSink(settings.prefix)
     timestamps = settings.format == "text"
     if destination == "stderr":
         return DescriptorSink(sys.stderr.fileno(), timestamps and not journal_reads(sys.stderr.fileno()))
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        # The directory may belong to the owner, whose link must not make root give away another user's file.
-        descriptor = os.open(destination, flags | (os.O_NOFOLLOW if owner else 0), 0o640)
-        status = os.fstat(descriptor)
-        if owner and stat.S_ISREG(status.st_mode):
-            if status.st_nlink != 1:
-                raise OSError(errno.EMLINK, "it has several hard links")
-            os.fchown(descriptor, *owner)  # who reopens it at a reload
+        return DescriptorSink(open_log_file(destination, owner), timestamps)
     except OSError as error:
-        code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
-        what = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise StartError(f"cannot write the log {destination}: {what}", code) from error
-    return DescriptorSink(descriptor, timestamps)
+        raise write_error(f"the log {destination}", error) from error
 
 
 def install(writer: Writer, level: str) -> None:

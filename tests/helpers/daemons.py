@@ -64,6 +64,7 @@ class Daemon:
     """A fingerd process in the foreground, which logs to its standard error."""
 
     def __init__(self, config: Path, *options: str, inside: Sequence[str] = ()) -> None:
+        self.config = config
         self.process = subprocess.Popen(
             [*inside, *FINGERD, "-n", "-c", str(config), *options],
             stdin=subprocess.DEVNULL,

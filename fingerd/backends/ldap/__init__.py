@@ -26,6 +26,7 @@ from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
 from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN
+from fingerd.safe_files import check_regular
 from fingerd.text import is_text
 
 PAGE_SIZE = 250  # entries of one page of a list; also how many entries a search by name examines
@@ -92,6 +93,8 @@ class Ldap(Backend):
         if not any(map(self._encrypts, self._servers)):
             return None
         try:
+            if self.ca_file:
+                check_regular(self.ca_file)
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
             cause = "contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror

@@ -67,6 +67,8 @@ class Sqlite(Driver):
 
     def _open(self) -> "_SqliteConnection":
         file_id = self._read_file_id()  # first: if the file is replaced meanwhile, the connection is replaced too
+        if file_id and not os.path.isfile(self._path):
+            raise sqlite3.OperationalError("unable to open database file")  # opening a FIFO waits
         connection = sqlite3.connect(
             f"file:{quote(self._path)}?mode=ro",
             uri=True,

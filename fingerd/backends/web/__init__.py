@@ -28,6 +28,7 @@ from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
+from fingerd.safe_files import check_regular
 from fingerd.text import mark_cut
 
 CHUNK_BYTES = 1 << 14
@@ -39,6 +40,7 @@ def read_verify(scalar: Scalar) -> bool | str:
         return bool(scalar.value)
     path = read_path(scalar)
     try:
+        check_regular(path)
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
         raise ValueError(f"{path}: contains no certificates") from None
