@@ -1,6 +1,7 @@
 """Untrusted text on its way to terminals and logs: decoding, truncating, masking."""
 
 import re
+import unicodedata
 
 ANSWER_CUT = "[answer cut]"  # the last line of a truncated text
 
@@ -26,6 +27,11 @@ def decode_line(line: bytes) -> tuple[str, str]:
 def is_text(text: str) -> bool:
     """Whether the text can be encoded in UTF-8, which has no lone surrogates."""
     return not _SURROGATE.search(text)
+
+
+def is_same_name(name: str, other: str) -> bool:
+    """Whether two names are equal, byte for byte after NFC: case, width, spaces and look-alikes count."""
+    return name == other or unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
 
 
 def strip_line_end(line: bytes) -> bytes:

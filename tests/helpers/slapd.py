@@ -35,6 +35,7 @@ rootpw "{PASSWORD}"
 directory DIRECTORY
 index uid eq
 access to attrs=homePhone by users read by * none
+access to attrs=employeeNumber by users read by * search
 access to dn.subtree=ou=closed,{SUFFIX} by users read by * none
 access to * by * read
 """

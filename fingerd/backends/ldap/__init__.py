@@ -1,6 +1,7 @@
 """``type: ldap``: one search in an LDAP directory for every lookup.
 
 The username is a value in the filter with every byte escaped, so that it cannot be a filter, a pattern or an attribute.
+Servers compare without case, width and more; an entry counts only if a value that was compared is exactly the username.
 Connections are pooled. Everything from connecting to the last byte of the response has one deadline.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fingerd.backends import Backend, Lookup
+from fingerd.backends.ldap.comparisons import Comparison, comparisons
 from fingerd.backends.ldap.connection import LdapConnection, Search, open_connection
 from fingerd.backends.ldap.entries import Entry, EntryMapping
 from fingerd.backends.ldap.filters import check_dn, check_filter, escape_value
@@ -65,7 +67,7 @@ class Ldap(Backend):
         with option_errors("base"):
             check_dn(self.base)
         self._check_servers()
-        _ = self._pool, self._mapping  # created now: a chroot has no certificates
+        _ = self._pool, self._mapping, self._comparisons  # created now: a chroot has no certificates
 
     def _check_servers(self) -> None:
         if not self._servers:
@@ -116,6 +118,10 @@ class Ldap(Backend):
     def _mapping(self) -> EntryMapping:
         return EntryMapping(self.fields)
 
+    @cached_property
+    def _comparisons(self) -> Sequence[Comparison]:
+        return comparisons(self.filter)
+
     def _encrypts(self, server: LdapServer) -> bool:
         return server.scheme == "ldaps" or (self.starttls and server.scheme == "ldap")
 
@@ -130,9 +136,9 @@ class Ldap(Backend):
         if not username.strip() or len(username) > MAX_NAME_LENGTH or not is_text(username):
             return ()
         deadline = min(lookup.deadline, time.monotonic() + self.timeout)
-        entries = self._entries(self.filter.replace("{user}", escape_value(username)), MAX_MATCHES, deadline)
-        entries = [entry for entry in entries if not self._mapping.is_other_spelling(entry, username)]
-        entries.sort(key=lambda entry: username not in self._mapping.logins(entry))
+        found = self._entries(self.filter.replace("{user}", escape_value(username)), MAX_MATCHES, deadline)
+        entries = [entry for entry in found if self._is_meant(entry, username)]
+        entries.sort(key=lambda entry: not self._mapping.has_login(entry, username))
         people = list(self._people(entries, username))
         if not lookup.by_name or self.name_filter is None:
             return people
@@ -154,6 +160,11 @@ class Ldap(Backend):
         """Close the connections."""
         self._pool.close()
 
+    def warnings(self) -> Iterator[str]:
+        """A message if the filter matches names that are parts of a value."""
+        if any(comparison.is_partial for comparison in self._comparisons):
+            yield "filter has an asterisk next to {user}: a part of a value, a single letter too, finds people"
+
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """What resolves the servers' names, their sockets, and CA certificates."""
         if any(server.scheme != "ldapi" and not is_address(server.host) for server in self._servers):
@@ -167,9 +178,15 @@ class Ldap(Backend):
             if not directory or not (root / directory.lstrip("/")).exists():
                 yield "no certificate can be verified: give ca_file"
 
+    def _is_meant(self, entry: Entry, username: str) -> bool:
+        """Whether the entry was found by exactly this name, and this is not another spelling of its login."""
+        is_met = any(comparison.is_met(entry, username) for comparison in self._comparisons)
+        return is_met and not self._mapping.is_other_spelling(entry, username)
+
     def _entries(self, filter_text: str, size_limit: int, deadline: float) -> Sequence[Entry]:
         """The first entries that the filter finds."""
-        search = Search(self.base, self.scope, filter_text, self._mapping.attributes, size_limit=size_limit)
+        attributes = tuple(dict.fromkeys((*self._mapping.attributes, *(each.attribute for each in self._comparisons))))
+        search = Search(self.base, self.scope, filter_text, attributes, size_limit=size_limit)
         return self._pool.run(partial(LdapConnection.search, search=search), deadline).entries
 
     def _people_by_page(self, search: Search, deadline: float) -> Iterator[Person]:

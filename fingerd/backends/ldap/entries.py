@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from fingerd.errors import OptionError
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
+from fingerd.text import is_same_name
 
 Entry = Mapping[str, Sequence[bytes]]  # the values of each attribute; attribute names are lower case
 
@@ -51,8 +52,11 @@ class EntryMapping:
 
     def is_other_spelling(self, entry: Entry, username: str) -> bool:
         """Whether the entry was found by another spelling of a login, which is another login: servers ignore case."""
-        logins = self.logins(entry)
-        return username not in logins and _folded(username) in map(_folded, logins)
+        return not self.has_login(entry, username) and _folded(username) in map(_folded, self.logins(entry))
+
+    def has_login(self, entry: Entry, username: str) -> bool:
+        """Whether this is one of the entry's logins, byte for byte after NFC."""
+        return any(is_same_name(login, username) for login in self.logins(entry))
 
     def person(self, entry: Entry, username: str = "") -> Person | None:
         """The person of an entry; one without a login gets ``username`` as login, and is None without that."""

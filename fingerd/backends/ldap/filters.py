@@ -2,8 +2,10 @@
 
 import re
 
-from ldap3.operation.search import compile_filter, parse_filter
+from ldap3.operation.search import compile_filter
 from ldap3.utils.dn import parse_dn
+
+from fingerd.backends.ldap.comparisons import USER, comparisons, parse
 
 
 def check_filter(template: str | None, placeholder: str = "") -> None:
@@ -14,12 +16,15 @@ def check_filter(template: str | None, placeholder: str = "") -> None:
         raise ValueError(f"must contain {placeholder}")
     if placeholder and re.search(rf"\([^()=]*{re.escape(placeholder)}", template):
         raise ValueError(f"{placeholder} must be a value, not an attribute")
+    if placeholder and re.search(rf"\\[0-9a-fA-F]?{re.escape(placeholder)}", template):
+        raise ValueError(f"{placeholder} must not follow a backslash")
     text = template.replace(placeholder, "a") if placeholder else template
     try:
-        parsed = parse_filter(text, None, True, True, None, False)  # type: ignore[no-untyped-call]
-        compile_filter(parsed.elements[0])  # type: ignore[no-untyped-call]
+        compile_filter(parse(text))  # type: ignore[no-untyped-call]
     except Exception as error:  # ldap3 raises exceptions of many types
         raise ValueError(f"is not an RFC 4515 filter: {text}") from error
+    if placeholder == USER and not comparisons(template):
+        raise ValueError(f"must compare an attribute with {USER}, so that its value can be compared exactly")
 
 
 def check_dn(text: str) -> None:

@@ -3,6 +3,7 @@
 The username is a bound parameter, never a part of the statement. Each row is a person, and its columns are the atoms.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +18,20 @@ from fingerd.config.system_options import SecretFile
 from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import MAX_MATCHES, Person
-from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, check_fields, person_of
-from fingerd.text import is_text
+from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, as_text, check_fields, person_of
+from fingerd.text import is_same_name, is_text
+
+log = logging.getLogger(__name__)
+
+ASKED = "asked"  # the column with the name by which the row was found, if that is not the login
 
 
 @dataclass(frozen=True)
 class Sql(Backend):
     """Queries a database with one SELECT, in which the parameter ``:user`` is the username.
 
-    Each row is a person. The name of a column is that of its atom, unless ``fields`` maps atoms to columns.
+    Each row is a person. The name of a column is that of its atom, unless ``fields`` maps atoms to columns. Rows whose
+    login, or column ``asked`` if there is one, is not exactly the username are ignored.
     """
 
     url: str = field(repr=False)  # may contain a password
@@ -36,6 +42,7 @@ class Sql(Backend):
     password_env: str | None = None
     timeout: Annotated[float, Seconds(0.1)] = 10  # for the whole lookup, the wait for a connection included
     connections: Annotated[int, Integer(1, 1000)] = 32  # the maximum; as many as limits.threads by default
+    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # warnings
 
     def __post_init__(self) -> None:
         check_fields(self.fields)
@@ -63,7 +70,7 @@ class Sql(Backend):
         if "\0" in lookup.username or not is_text(lookup.username):  # no database can store it
             return ()
         rows = self._database.select(self.query, lookup.username, lookup.deadline, MAX_MATCHES)
-        people = [person_of(lookup.username, values) for values in self._atoms(rows)]
+        people = [person_of(lookup.username, values) for values in self._atoms(self._exact(rows, lookup.username))]
         return sorted(people, key=lambda person: person.login != lookup.username)
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
@@ -86,6 +93,24 @@ class Sql(Backend):
                 person = person_of("", values)
                 if person.login.strip():  # the policy redacts only people with a login
                     yield person
+
+    def _exact(self, rows: Rows, username: str) -> Rows:
+        """The rows that are exactly for this name: a database may compare without case, accents or trailing spaces."""
+        column = next((name for name in (ASKED, self.fields.get(LOGIN, LOGIN)) if name in rows.columns), None)
+        if column is None:
+            if rows.columns:
+                self._warn_once(f"the query returns neither {LOGIN} nor {ASKED}, so other spellings are not told apart")
+            return rows
+        index = rows.columns.index(column)
+        exact = [row for row in rows.rows if row[index] is not None and is_same_name(as_text(row[index]), username)]
+        if len(exact) < len(rows.rows):
+            self._warn_once(f"rows were found whose {column} is not exactly the requested name, and are ignored")
+        return rows._replace(rows=exact)
+
+    def _warn_once(self, what: str) -> None:
+        if what not in self._logged:
+            self._logged.add(what)
+            log.warning("sql %s: %s", self._database.name, what)
 
     def _atoms(self, rows: Rows) -> Iterator[Mapping[str, object]]:
         """The atoms of each row; BackendError if a column of ``fields``, or every column for an atom, is missing."""

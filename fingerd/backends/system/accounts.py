@@ -19,7 +19,7 @@ from fingerd.bugs import report_bug
 from fingerd.errors import BackendError
 from fingerd.people import name_words
 from fingerd.safe_files import RESOURCE_ERRNOS
-from fingerd.text import read_text
+from fingerd.text import is_same_name, read_text
 
 ACCOUNTS_FILE = "/etc/passwd"
 
@@ -112,13 +112,18 @@ class Accounts:
         return self._index
 
     def _query_name_service(self, login: str) -> Account | None:
-        """The account that the name service has under this login, cached for CACHE_SECONDS."""
+        """The account that the name service has under exactly this login, cached for CACHE_SECONDS.
+
+        A service such as sssd may find one by another spelling of its login, which is another login.
+        """
         now = time.monotonic()
         valid_until, account = self._cache.get(login, (0.0, None))
         if now < valid_until:
             return account
         try:
             account = _from_entry(pwd.getpwnam(login))
+            if account and not is_same_name(account.login, login):
+                account = None
         except (KeyError, ValueError):  # unknown, or the service does not answer, or the login cannot be encoded
             account = None
         if len(self._cache) >= CACHE_ENTRIES_MAX:

@@ -44,10 +44,10 @@ def test_filter_base_and_scope_select_the_entries(slapd: Slapd, make: Make) -> N
     people = f"ou=people,{SUFFIX}"
     assert find(make(slapd.ldap, filter="(mail={user}@example.org)"), "zoe")[0].name == "Zoë Marrowby"
     assert find(make(slapd.ldap, filter="(mail={user}@example.org)"), "nologin")[0].login == "nologin"
-    assert [person.login for person in find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "marrowby")] == [
+    assert [person.login for person in find(make(slapd.ldap, filter="(|(uid={user})(sn={user}))"), "Marrowby")] == [
         "zoe",
         "tansy",
-        "marrowby",  # its entry has no login, so the username is used
+        "Marrowby",  # its entry has no login, so the username is used
     ]
     assert find(make(slapd.ldap, scope="one"), "brindle") == []
     assert find(make(slapd.ldap, scope="one", base=people), "brindle") == [BRINDLE]

@@ -132,7 +132,7 @@ MEASURED = """if True:
     from tests.helpers.daemons import status
     url, list_query = sys.argv[1:]
     backend = Sql(url, "SELECT * FROM people WHERE login = :user", list_query)
-    unfiltered = Sql(url, "SELECT login FROM people WHERE :user <> ''")
+    unfiltered = Sql(url, "SELECT login, CAST(:user AS text) AS asked FROM people WHERE :user <> ''")
     ruip = Ruip(backend, Policy((Rule(from_=("any",), list=True),)), ReplyOptions(), 1024, 262144)
     answer = lambda line: ruip.answer_line(line, AnswerContext("unix", time.monotonic() + 20, time.time())).reply
     assert b"Name 777777\\r\\n" in answer(b"u0777777"), answer(b"u0777777")
@@ -166,8 +166,9 @@ def test_a_million_rows_are_not_loaded(kind: str, request: pytest.FixtureRequest
 
 WIDE = {
     "sqlite": """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-        SELECT 'u' || i AS login, hex(zeroblob(524288)) AS plan FROM n WHERE '' <> '""",
-    "postgresql": "SELECT 'u' || i AS login, repeat('x', 1048576) AS plan FROM generate_series(1, 600) i WHERE '' <> '",
+        SELECT 'u' || i AS login, 'u' AS asked, hex(zeroblob(524288)) AS plan FROM n WHERE '' <> '""",
+    "postgresql": """SELECT 'u' || i AS login, 'u' AS asked, repeat('x', 1048576) AS plan
+        FROM generate_series(1, 600) i WHERE '' <> '""",
 }
 
 WIDE_MEASURED = """if True:

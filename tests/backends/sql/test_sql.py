@@ -43,9 +43,11 @@ def test_fields_maps_atoms_to_columns(url: str) -> None:
 
 
 def test_several_rows_are_several_people_with_the_exact_login_first_and_at_most_100(url: str) -> None:
-    with opened(url, "SELECT * FROM people WHERE login = :user OR id < 4 ORDER BY id") as backend:
+    every = "SELECT p.*, CAST(:user AS text) AS asked FROM people p WHERE login = :user OR id < 4 ORDER BY id"
+    with opened(url, every) as backend:
         assert [person.login for person in find(backend, "bob")] == ["bob", "alice", "Zoë"]
-    many = "SELECT 'u' || a.id || b.id || c.id AS login FROM people a, people b, people c WHERE :user <> ''"
+    many = "SELECT 'u' || a.id || b.id || c.id AS login, 'bob' AS asked FROM people a, people b, people c"
+    many += " WHERE :user <> ''"
     with opened(url, many) as backend:
         assert len(find(backend, "bob")) == 100
 

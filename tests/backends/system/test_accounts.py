@@ -171,6 +171,19 @@ def test_logins_that_are_not_in_passwd_are_looked_up_in_the_name_service(
     assert queries == ["ldap", "absent", "ldap", "ldap"]
 
 
+@pytest.mark.parametrize("name", ["Alice", "ALICE", "alİce", "EXAMPLE\\alice", "alice@example.org", " alice", "alice "])
+def test_another_spelling_that_the_name_service_takes_for_a_login_is_unknown(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = pwd.struct_passwd(("alice", "x", 5000, 5000, "Alice", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda login: entry)  # as sssd without case_sensitive, and winbind
+    accounts = Accounts(1000, (), str(tmp_path / "none"))
+    assert accounts.find(name) is None
+    account = accounts.find("alice")
+    assert account is not None
+    assert account.name == "Alice"
+
+
 def test_the_cache_is_bounded(make: MakeAccounts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "CACHE_ENTRIES_MAX", 10)
     people = make()
