@@ -589,6 +589,29 @@ def test_13_odd_bytes_and_telnet(static: Target) -> None:
     )
 
 
+def test_13_urgent_data(static: Target) -> None:
+    """Telnet's Synch is urgent data: a byte that is read apart. It is no part of a line, and the loop does not spin."""
+    with contextlib.ExitStack() as stack:
+        before, within, after, silent = (
+            [stack.enter_context(static.connect()) for _ in range(10)] for _ in ("before", "within", "after", "silent")
+        )
+        for client in (*before, *within, *silent):
+            if client in within:
+                client.sendall(b"ali")
+            client.send(b"!", socket.MSG_OOB)
+        used = processor_seconds(static.pid)
+        time.sleep(1)
+        assert processor_seconds(static.pid) - used < 0.3
+        for clients, line in ((before, b"alice\r\n"), (within, b"ce\r\n"), (after, b"alice\r\n")):
+            for client in clients:
+                client.sendall(line)
+        for client in after:
+            with contextlib.suppress(ConnectionError):  # it may be closed already
+                client.send(b"!", socket.MSG_OOB)
+        assert [hear(client) for client in (*before, *within, *after)] == [ANSWERED] * 30
+    assert Counter(line.outcome for line in static.survive(40)) == {"answered": 30, "hung-up": 10}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_13_random_bytes(static: Target, seed: int) -> None:
     """Any bytes are a query: each gets one of the documented answers, and an access line."""

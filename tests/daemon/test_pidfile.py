@@ -13,7 +13,7 @@ import pytest
 from fingerd.daemon.pidfile import PidFile
 from fingerd.errors import StartError
 from tests.daemon.conftest import NOBODY, STATIC, Detach, run
-from tests.helpers.daemons import FINGERD, Machine, status, wait_until
+from tests.helpers.daemons import FINGERD, Machine, ask, status, wait_until
 from tests.helpers.requirements import need, needs
 
 
@@ -40,6 +40,31 @@ def test_a_pid_file_left_by_a_crash_is_reused(detached: Detach) -> None:
     wait_until(lambda: status(daemon.pid, "State")[0] == "Z" if Path(f"/proc/{daemon.pid}").exists() else True)
     again = detached()
     assert again.pid != daemon.pid
+
+
+def test_a_daemon_that_is_killed_is_replaced_every_time(directory: Path) -> None:
+    """With a unix socket, too, and with a client that has not been answered."""
+    path, pidfile, config = directory / "socket", directory / "fingerd.pid", directory / "fingerd.yaml"
+    config.write_text(f"listen: unix:{path}\n{STATIC}")
+    pids = set()
+    for _ in range(4):
+        done = run("-c", str(config), "--pidfile", str(pidfile), "-l", str(directory / "log"))
+        assert done.returncode == 0, done.stderr
+        pid = int(pidfile.read_text())
+        pids.add(pid)
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                assert ask(str(path), b"moshez\r\n") == b"Happy and well\r\n"
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not is_running(pid))
+    assert len(pids) == 4
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    return Path(f"/proc/{pid}").exists() and status(pid, "State")[0] != "Z"
 
 
 def test_a_failed_start_leaves_no_pid_file(config: Path) -> None:

@@ -30,6 +30,19 @@ def test_a_daemon_logs_warnings_and_serves(start: Start) -> None:
     assert daemon.ask(b"mark\r\n") == b"No such user\r\n"
 
 
+def test_an_ipv4_client_of_a_listener_for_both_families_gets_the_rule_of_its_ipv4_address(start: Start) -> None:
+    """Such a listener sees it as ::ffff:127.0.0.2."""
+    daemon = start(
+        'listen: ":0"\nbackend: {type: static, users: {mark: Here}}\npolicy:\n'
+        '  - {from: 127.0.0.2, deny: true}\n  - {from: "::1", list: true}\n  - {from: 127.0.0.0/8}\n'
+    )
+    assert daemon.ask(b"mark\r\n", "127.0.0.2") == b"Finger service denied\r\n"
+    assert daemon.ask(b"mark\r\n", "127.0.0.3") == b"Here\r\n"
+    assert daemon.ask(b"\r\n", "127.0.0.3") == b"Finger online user list denied\r\n"
+    assert daemon.logged("client=127.0.0.2 ")
+    assert daemon.logged("client=127.0.0.3 ")
+
+
 SILENTLY_DENIED = "127.0.0.6"
 CONFIG = f"""
 listen: "127.0.0.1:0"

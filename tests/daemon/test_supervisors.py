@@ -191,6 +191,35 @@ def test_the_watchdog_is_notified_even_when_idle(supervisor: Supervisor) -> None
             assert process.wait(TIMEOUT) == 0
 
 
+ODD_VARIABLES = {
+    "no number": {"WATCHDOG_USEC": "soon"},
+    "a negative number": {"WATCHDOG_USEC": "-400000"},
+    "a fraction": {"WATCHDOG_USEC": "4e5"},
+    "zero": {"WATCHDOG_USEC": "0"},
+    "three weeks": {"WATCHDOG_USEC": "1800000000000"},
+    "for another process": {"WATCHDOG_USEC": "400000", "WATCHDOG_PID": "1"},
+    "for no process": {"WATCHDOG_USEC": "400000", "WATCHDOG_PID": "here"},
+    "names of descriptors": {"LISTEN_FDNAMES": "a:b:c:" + "d" * 1000},
+}
+
+
+@pytest.mark.parametrize("environment", ODD_VARIABLES.values(), ids=ODD_VARIABLES)
+def test_odd_variables_of_a_supervisor_are_ignored(supervisor: Supervisor, environment: dict[str, str]) -> None:
+    with listening("127.0.0.1") as (listener,):
+        with supervisor.start(listener, environment=environment) as process:
+            while supervisor.received() != "READY=1":
+                pass
+            assert ask(listener.getsockname(), b"alice\r\n") == b"Happy and well\r\n"
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+            states = []
+            with contextlib.suppress(BlockingIOError):
+                supervisor.socket.setblocking(False)
+                while True:
+                    states.append(supervisor.received())
+            assert "STOPPING=1" in states
+
+
 def test_the_notify_socket_may_be_abstract(tmp_path: Path) -> None:
     config = tmp_path / "fingerd.yaml"
     config.write_text(f"listen: []\n{STATIC}")

@@ -127,6 +127,11 @@ def test_a_timestamp_is_the_local_time_with_its_offset() -> None:
     assert time.timestamp() == 1_700_000_000
 
 
+@pytest.mark.parametrize("second", [-1, -2_000_000_000, 0, 2**31, 2**32 + 1, 4_900_000_000, 250_000_000_000])
+def test_a_timestamp_of_a_wrong_clock_is_shown(second: int) -> None:
+    assert datetime.fromisoformat(timestamp(second)).timestamp() == second
+
+
 def warning(message: str, *values: object) -> logging.LogRecord:
     return logging.LogRecord("fingerd.ruip.ruip", logging.WARNING, __file__, 1, message, values, None)
 

@@ -1,5 +1,8 @@
 """Query lines: cases from RFC 1288 as tables, and what holds for any bytes."""
 
+import contextlib
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -168,6 +171,22 @@ def test_a_username_is_queryable_if_a_query_for_it_is_parsed_as_that_username(na
 @pytest.mark.parametrize("name", NOT_QUERYABLE)
 def test_a_username_is_not_queryable_if_a_query_for_it_has_another_meaning_or_none(name: str) -> None:
     assert not is_queryable(name)
+
+
+HOSTILE = [
+    *(b"\xff", b"\xff\xfa", b"\xff\xfa\xff", b"\xff\xfb", b"\xff\xf0", b"\xff\xff", b"\xff\xfa\xf0", b"\xc3", b"\xe9"),
+    *(b"@", b"a@", b"@ ", b" @ ", b" ", b"\t", b" \t", b"/w", b"/W\t@", b"a ", b"\r", "\u0130".encode()),
+]
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_hostile_line_of_a_mebibyte_is_read_in_one_pass(part: bytes) -> None:
+    # Not a measurement: quadratic time would be minutes.
+    begun = time.monotonic()
+    for around in (b"", b"bob", b"\xff\xfa"):
+        with contextlib.suppress(QueryError):
+            parse_query(around + part * ((1 << 20) // len(part)) + around)
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
