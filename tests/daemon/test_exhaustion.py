@@ -110,11 +110,12 @@ POOL = f"""
 import os, resource, threading
 from fingerd.server.workers import WorkerPool
 {BECOME}
-pool, done = WorkerPool(4), threading.Semaphore(0)
+done = threading.Semaphore(0)
+pool = WorkerPool(4, lambda number: done.release())
 {STARTS_FAIL}
 pool.start()
 for number in range(8):
-    pool.submit(str(number % 2), done.release)
+    pool.submit(str(number % 2), number)
 pool.adjust()
 {STARTS_WORK}
 for _ in range(8):

@@ -44,6 +44,12 @@ class Stuck:
         """Whether the pool has all its threads: it starts more while all of them are blocked."""
         return status(self.pid, "Threads") == ALL_THREADS
 
+    def accepted(self) -> int:
+        """How many clients it has accepted: the kernel gives a connection an inode then."""
+        port = self.daemon.address[1]
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(line[1].endswith(f":{port:04X}") and line[3] != "0A" and line[9] != "0" for line in lines)
+
 
 class Pages(http.server.BaseHTTPRequestHandler):
     """Pages by user name: complete, none at all, or one byte after the other without end."""
@@ -247,6 +253,7 @@ def fill(stuck: Stuck, query: str) -> Iterator[list[socket.socket]]:
             client.sendall(f"{query}\r\n".encode())
         connect_from("127.0.0.9", stuck.daemon, stack)
         wait_until(stuck.is_full)
+        wait_until(lambda: stuck.accepted() == len(clients) + 1)
         yield clients
 
 
