@@ -9,6 +9,7 @@ from fingerd.errors import StartError
 from fingerd.server.listeners import is_supported
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
+MAX_DIGITS = 20  # of a number of 64 bits
 SEND_SECONDS = 1.0  # for a notification, while the service manager does not read
 
 
@@ -33,7 +34,8 @@ class Notifier:
                 self._socket.close()
                 what = f"cannot connect to NOTIFY_SOCKET {address}: {error.strerror}"
                 raise StartError(what, os.EX_CONFIG) from error
-        self.watchdog_seconds = int(interval) / 1e6 if self._socket and for_us and interval.isdigit() else 0.0
+        is_number = interval.isascii() and interval.isdigit() and len(interval) <= MAX_DIGITS
+        self.watchdog_seconds = int(interval) / 1e6 if self._socket and for_us and is_number else 0.0
 
     def descriptors(self) -> tuple[int, ...]:
         """The descriptor that must stay open, if any."""
@@ -59,7 +61,7 @@ def listen_fds() -> list[socket.socket]:
     count = os.environ.pop("LISTEN_FDS", "")
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     os.environ.pop("LISTEN_FDNAMES", None)
-    if not for_us or not count.isdigit():
+    if not for_us or not (count.isascii() and count.isdigit() and len(count) <= MAX_DIGITS):
         return []
     listeners = []
     for descriptor in range(LISTEN_FDS_START, LISTEN_FDS_START + int(count)):

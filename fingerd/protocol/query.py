@@ -12,6 +12,7 @@ from fingerd.text import decode_line, strip_line_end
 SHORT_QUERY_BYTES = 64  # of a line that is remembered when it was parsed
 SHORT_QUERIES_MAX = 1024  # lines, some 400 bytes each
 WHITESPACE = " \t"
+VERBOSE = "/W", "/w"
 
 # RFC 854: IAC IAC is the byte 255; WILL, WONT, DO and DONT take an option byte; SB runs to IAC SE.
 IAC = b"\xff"
@@ -85,9 +86,14 @@ def is_queryable(name: str) -> bool:
 
 def _take_verbose(text: str) -> tuple[str, bool]:
     """Remove the {W} tokens from both ends; a ``/W`` next to other text is part of the name."""
-    verbose = False
-    while text[:2] in ("/W", "/w") and text[2:3] in ("", *WHITESPACE):
-        text, verbose = text[2:].lstrip(WHITESPACE), True
-    while text[-2:] in ("/W", "/w") and text[-3:-2] in (*WHITESPACE,):
-        text, verbose = text[:-2].rstrip(WHITESPACE), True
-    return text, verbose
+    start, end = 0, len(text)  # no copies: there may be as many tokens as a line can hold
+    while text.startswith(VERBOSE, start) and (start + 2 == end or text[start + 2] in WHITESPACE):
+        start += 2
+        while start < end and text[start] in WHITESPACE:
+            start += 1
+    verbose = start > 0
+    while end - start > 2 and text.endswith(VERBOSE, start, end) and text[end - 3] in WHITESPACE:
+        end, verbose = end - 2, True
+        while end > start and text[end - 1] in WHITESPACE:
+            end -= 1
+    return text[start:end], verbose

@@ -14,6 +14,7 @@ from fingerd.bugs import report_bug
 
 log = logging.getLogger(__name__)
 
+WAIT_SECONDS_MAX = 86_400.0  # epoll waits for 24 days at most
 EVENTS_MAX = 256  # that are taken from the kernel in one turn
 CALLBACKS_MAX = 256  # of other threads that are called in one turn
 SLOW_TURN_SECONDS = 0.02  # all clients wait while the loop turns
@@ -128,11 +129,11 @@ class EventLoop:
         while (not self._stopping if condition is None else condition()) and (now := monotonic()) < end:
             if now - begun > SLOW_TURN_SECONDS:
                 self._note_slow_turn(now - begun, now)
-            due = end
+            due = end if end - now < WAIT_SECONDS_MAX else now + WAIT_SECONDS_MAX
             for timer in self._timers:
                 if timer.when < due:  # noqa: PLR1730 - this costs each turn a third of what min() costs
                     due = timer.when
-            ready = self._epoll.poll(None if due == math.inf else max(due - now, 0), EVENTS_MAX)
+            ready = self._epoll.poll(max(due - now, 0), EVENTS_MAX)
             begun = monotonic()
             for descriptor, events in ready:
                 try:

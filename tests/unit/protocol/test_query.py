@@ -175,7 +175,22 @@ def test_a_username_is_not_queryable_if_a_query_for_it_has_another_meaning_or_no
 
 HOSTILE = [
     *(b"\xff", b"\xff\xfa", b"\xff\xfa\xff", b"\xff\xfb", b"\xff\xf0", b"\xff\xff", b"\xff\xfa\xf0", b"\xc3", b"\xe9"),
-    *(b"@", b"a@", b"@ ", b" @ ", b" ", b"\t", b" \t", b"/w", b"/W\t@", b"a ", b"\r", "\u0130".encode()),
+    *(
+        b"@",
+        b"a@",
+        b"@ ",
+        b" @ ",
+        b" ",
+        b"\t",
+        b" \t",
+        b"/w",
+        b"/W ",
+        b" /W",
+        b"/W\t@",
+        b"a ",
+        b"\r",
+        "\u0130".encode(),
+    ),
 ]
 
 
