@@ -21,6 +21,11 @@ STALLED_CLIENTS = 600
 
 
 async def search(crowd: Crowd) -> None:
+    """Two addresses search, one for many words at a time, and one for short parts of names."""
+    await asyncio.gather(_search_many_words(crowd), _search_parts(crowd))
+
+
+async def _search_many_words(crowd: Crowd) -> None:
     """One address asks for a hundred words at a time, first 50 times at once, then 50 times a second."""
     generator = random.Random(SEED)  # so that most words are somebody's
 
@@ -32,7 +37,7 @@ async def search(crowd: Crowd) -> None:
     await crowd.arrive(250, 50, visit)
 
 
-async def search_parts(crowd: Crowd) -> None:
+async def _search_parts(crowd: Crowd) -> None:
     """One address asks for ever other parts of names, of one word or two, which few or many people have."""
     generator = random.Random(SEED + 2)
 

@@ -6,8 +6,7 @@ from tests.soak.attacks.attack import Attack
 NOBODY = 65534
 
 ATTACKS = (
-    Attack("searches", configurations.searched, attackers.search, 300),
-    Attack("searches-of-parts", configurations.searched, attackers.search_parts, 500),
+    Attack("searches", configurations.searched, attackers.search, 800),
     Attack("lists", configurations.listed, attackers.spell_lists, 60),
     Attack("lists-anew", configurations.listed_anew, attackers.spell_lists, 60),
     Attack("unread-networks", configurations.long_answers, attackers.ignore_answers_of_many_networks, 2000),
