@@ -61,6 +61,16 @@ async def spell_lists(crowd: Crowd) -> None:
     await crowd.arrive(5 * LISTS, LISTS, visit)
 
 
+async def search_and_list(crowd: Crowd) -> None:
+    """One address asks for parts of names, and for every fourth time for the list."""
+    generator = random.Random(SEED + 4)
+
+    async def visit(number: int) -> None:
+        await crowd.ask("127.0.1.4", name(generator)[:4].encode() + b"\r\n" if number % 4 else b"\r\n")
+
+    await crowd.arrive(50, 12, visit)
+
+
 async def ignore_answers_of_many_networks(crowd: Crowd) -> None:
     """2,000 connections from 40 networks /64 of one /58: they ask for a long answer, and never read."""
 

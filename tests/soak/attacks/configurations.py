@@ -22,6 +22,7 @@ PARKED_USERS = {
 
 SEARCHED_PEOPLE = 10_000
 LISTED_PEOPLE = 5_000
+PEOPLE_WITH_FILES = 2_000
 DENIED_NETWORKS = 5_000
 SYLLABLES = ("ka", "lo", "mi", "ne", "ru", "sa", "to", "vi", "we", "zu")
 
@@ -62,6 +63,18 @@ def listed(_: Path) -> dict[str, object]:
 def listed_anew(directory: Path) -> dict[str, object]:
     """The same, and no answer may be given to another client."""
     return {**listed(directory), "reply": {"header": "{client}"}}
+
+
+def files(directory: Path) -> dict[str, object]:
+    """Many people in a folder, who are listed and found by parts of their names."""
+    folder, generator = directory / "people", random.Random(SEED)
+    for number in range(PEOPLE_WITH_FILES):
+        (folder / f"user{number}").mkdir(parents=True)
+        (folder / f"user{number}" / "name").write_text(f"{name(generator)} {name(generator)}\n")
+    for login, text in GOOD_USER.items():
+        (folder / f"{login}.txt").write_text(f"{text}\n")
+    config = static({}, {"from": "any", "list": True, "match": "name", "show": ["plan", "name"]})
+    return {**config, "backend": {"type": "files", "folder": str(folder)}}
 
 
 def long_answers(directory: Path) -> dict[str, object]:
