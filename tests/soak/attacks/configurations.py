@@ -23,7 +23,7 @@ PARKED_USERS = {
 SEARCHED_PEOPLE = 10_000
 LISTED_PEOPLE = 5_000
 PEOPLE_WITH_FILES = 2_000
-DENIED_NETWORKS = 5_000
+DENIED_NETWORKS, RULES_WITH_ONE = 5_000, 500
 SYLLABLES = ("ka", "lo", "mi", "ne", "ru", "sa", "to", "vi", "we", "zu")
 
 # A backend that hangs as C code does which knows no deadline; `moshez` is known at once.
@@ -106,9 +106,8 @@ def denied_networks(_: Path) -> dict[str, object]:
     """Many networks that are denied, by rules with one network, and by rules with many."""
     generator = random.Random(SEED)
     networks = [_network(generator) for _ in range(DENIED_NETWORKS)]
-    half = DENIED_NETWORKS // 2
-    rules: list[dict[str, object]] = [{"from": networks[:half], "deny": True}]
-    rules += [{"from": network, "deny": True} for network in networks[half:]]
+    rules: list[dict[str, object]] = [{"from": networks[RULES_WITH_ONE:], "deny": True}]
+    rules += [{"from": network, "deny": True} for network in networks[:RULES_WITH_ONE]]
     return static({}, *rules, {"from": "any"})
 
 

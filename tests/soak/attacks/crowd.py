@@ -18,7 +18,6 @@ from tests.soak.attacks.configurations import PORT
 from tests.soak.attacks.good_client import Tally
 from tests.soak.client import SMALL_BUFFER
 
-NICENESS = 10  # the daemon and the good client go first: the attack is what is asked, not the CPU that asking takes
 IPV6_FREEBIND = 78  # linux/in6.h: the addresses are routed to loopback, and assigned to no interface
 PATIENCE_SECONDS = 1.5  # for the last answers of an attack
 RETRY_SECONDS = 0.02  # between two attempts at a unix listener whose queue is full
@@ -120,7 +119,6 @@ def run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the soak test, which then kills this process
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    os.nice(NICENESS)
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)

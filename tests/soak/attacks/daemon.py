@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, ask, status
 from tests.soak.attacks.attack import WATCHDOG_SECONDS, Attack
 from tests.soak.attacks.configurations import ANSWER, PORT, QUERY
+from tests.soak.attacks.good_client import PRIORITY
 from tests.soak.daemon import SoakError
 
 EXIT_SECONDS = 3.0
@@ -35,7 +36,7 @@ class AttackedDaemon:
         else:
             write_end = os.open(self._errors, os.O_WRONLY | os.O_CREAT, 0o644)
         self.process = subprocess.Popen(
-            [*FINGERD, "-n", "-c", str(config)],
+            ["nice", "-n", str(PRIORITY), *FINGERD, "-n", "-c", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=write_end,

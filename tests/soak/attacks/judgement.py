@@ -9,15 +9,13 @@ from tests.soak.attacks.attack import MAX_LATENCY, WATCHDOG_SECONDS, Attack
 from tests.soak.attacks.good_client import Tally
 
 MIN_ATTACK = 0.9  # of the planned connections; with less the machine was too busy for a result
-MAX_LATE = 0.010  # seconds by which the good client may be run late; with more the machine was too busy
+PROCESSES = 2  # that must be run for an answer, the daemon and the client: each may be late where the machine is busy
 MIN_GOOD = 40  # good queries, below which no percentile means anything
-
-SLOW, WEAK = "p99", "too weak"
 
 NAME_WIDTH = 17
 HEADINGS = (
     f"  {'':6}  {'attack':{NAME_WIDTH}}  {'p50 ms':>8}  {'p99 ms':>8}  {'max ms':>8}  {'lost':>9}  {'RSS +MB':>8}  "
-    f"{'sockets left':>12}  {'beat s':>6}  broken bounds"
+    f"{'sockets left':>12}  {'beat s':>6}  {'late ms':>7}  broken bounds"
 )
 
 
@@ -42,13 +40,13 @@ def broken_bounds(attack: Attack, seen: Observation) -> Iterator[str]:
     """What is wrong, in a few words each; nothing if the attack failed."""
     good = seen.good
     if seen.connections < MIN_ATTACK * attack.connections:
-        yield f"{WEAK}: {seen.connections} connections of {attack.connections}"
+        yield f"too weak: {seen.connections} connections of {attack.connections}"
     if len(good.seconds) + good.lost < MIN_GOOD:
         yield "too few good queries"
     if good.lost:
         yield f"lost ({good.problems[0]})"
-    if attack.has_good_client and percentile(with_lost(good), 99) >= MAX_LATENCY:
-        yield SLOW
+    if attack.has_good_client and percentile(with_lost(good), 99) >= MAX_LATENCY + PROCESSES * lateness(good):
+        yield "p99"
     if seen.growth >= attack.growth:
         yield f"memory over {attack.growth:.0f} MB"
     if seen.sockets:
@@ -64,16 +62,9 @@ def with_lost(good: Tally) -> Sequence[float]:
     return [*good.seconds, *[math.inf] * good.lost]
 
 
-def lateness(seen: Observation) -> str:
-    """By how much the machine was late to run the good client, which tells how busy it was."""
-    late = percentile(seen.good.late, 99)
-    return f"; the good client was run {late * 1000:.0f} ms late at the 99th percentile" if seen.good.late else ""
-
-
-def is_doubtful(attack: Attack, seen: Observation) -> bool:
-    """Whether nothing is wrong but what a busy machine makes wrong, and it did not run the good client in time."""
-    broken = [*broken_bounds(attack, seen)]
-    return all(each.startswith((SLOW, WEAK)) for each in broken) and percentile(seen.good.late, 99) > MAX_LATE
+def lateness(good: Tally) -> float:
+    """The seconds by which the machine ran the good client late, 99 times of 100: others use its processors, too."""
+    return percentile(good.late, 99) if good.late else 0.0
 
 
 def row(attack: Attack, seen: Observation) -> str:
@@ -85,5 +76,5 @@ def row(attack: Attack, seen: Observation) -> str:
     return (
         f"  {'FAILED' if broken else 'ok':6}  {attack.name:{NAME_WIDTH}}  {p50:8.1f}  {p99:8.1f}  {longest:8.1f}  "
         f"{good.lost:4}/{total:4}  {seen.growth:8.1f}  {sockets:>12}  {seen.slowest_beat:6.1f}  "
-        f"{broken}"
+        f"{lateness(good) * 1000:7.1f}  {broken}"
     )
