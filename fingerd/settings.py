@@ -14,7 +14,16 @@ from fingerd.backends import Backend, UnknownTypeError, backend_names, distribut
 from fingerd.bugs import bugs_in
 from fingerd.config.document import join, override_options, read_document, remove_options
 from fingerd.config.schema import INVALID, REQUIRED, Reader, unsupported_types
-from fingerd.config.system_options import User, read_directory, read_file, read_group, read_mode, read_path, read_user
+from fingerd.config.system_options import (
+    Secret,
+    User,
+    read_directory,
+    read_file,
+    read_group,
+    read_mode,
+    read_path,
+    read_user,
+)
 from fingerd.config.values import did_you_mean, read_scalar, to_text, unknown_placeholders
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
@@ -174,6 +183,9 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
             found = tuple(map(str, backend.warnings()))
         for what in found:
             yield *origins.origin_of(backend), what
+    for secret in origins.instances_of(Secret):
+        if secret.exposure:
+            yield *origins.origin_of(secret), secret.exposure
     if not settings.policy:
         yield *origins.origin_of(settings, "policy"), "there is no rule: every client is denied"
     for number, option, what in rule_warnings(settings.policy):

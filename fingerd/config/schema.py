@@ -10,13 +10,15 @@ import dataclasses
 import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from fingerd.config.document import Document, join
 from fingerd.config.values import convert, describe, did_you_mean, read_scalar, to_text
 from fingerd.errors import OptionError
+
+T = TypeVar("T")
 
 REQUIRED = "required, but not given"
 
@@ -83,6 +85,10 @@ class Reader:
     def values_of(self, kind: Any) -> Iterator[Any]:
         """The dataclasses that were read as an option of type ``kind``, in the order of reading."""
         return (value for value, read_as, _ in self._read_values.values() if read_as is kind)
+
+    def instances_of(self, kind: type[T]) -> Iterator[T]:
+        """The values of a dataclass that were read, whatever the type of their option, in the order of reading."""
+        return (value for value, _, _ in self._read_values.values() if isinstance(value, kind))
 
     def read(self, node: yaml.Node, kind: Any, path: str) -> Any:
         """The value of type ``kind`` that ``node`` gives for the option ``path``, or INVALID."""

@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -116,9 +117,13 @@ def read_file(scalar: Scalar) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that ``repr`` does not show, so that it reaches no log, message or traceback by accident."""
+    """A text that ``repr`` does not show, so that it reaches no log, message or traceback by accident.
+
+    ``exposure`` says which other users may read or change the file that it is from; it is empty if none may.
+    """
 
     text: str = field(repr=False)
+    exposure: str = field(default="", compare=False)
 
 
 @named("path")
@@ -127,13 +132,22 @@ def read_secret(scalar: Scalar) -> Secret:
     path = read_path(scalar)
     try:
         line = read_named(path).decode().partition("\n")[0].rstrip("\r")
+        exposure = _exposure(path, os.stat(path).st_mode, os.stat(os.path.dirname(path)).st_mode)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8 text") from None
     if not line:
         raise ValueError(f"{path}: the first line is empty")
-    return Secret(line)
+    return Secret(line, exposure)
+
+
+def _exposure(path: str, mode: int, directory_mode: int) -> str:
+    """What every user may do with a file of a secret, by its permission bits; empty if nothing."""
+    granted = [word for bit, word in ((stat.S_IROTH, "read"), (stat.S_IWOTH, "change")) if mode & bit]
+    if directory_mode & stat.S_IWOTH and not directory_mode & stat.S_ISVTX:
+        granted.append("replace")
+    return f"every user may {' and '.join(granted)} {path}, which holds a secret" if granted else ""
 
 
 SecretFile = Annotated[Secret, read_secret]

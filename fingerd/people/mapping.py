@@ -4,18 +4,27 @@ A path into a JSON document is a sequence of keys and list indexes (from 0), sep
 """
 
 import json
+import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from fingerd.config.values import did_you_mean
 from fingerd.errors import OptionError
-from fingerd.people import TEXT_ATOMS, Person
+from fingerd.people import MAX_MATCHES, TEXT_ATOMS, Person
 from fingerd.text import read_text
 
+log = logging.getLogger(__name__)
+
 LOGIN = "login"
+MAX_LISTED = 10_000  # people of a list in one JSON document
 MAPPABLE_ATOMS = (LOGIN, *TEXT_ATOMS)  # that an external source can provide: each is one text
 PLAN_ABSENT = ""  # a known person without a plan is reported as having none
 _MISSING = object()
+
+# Python's objects take up to 50 times the bytes of a document: only one at a time is in memory.
+_READING = threading.Lock()
 
 
 def check_fields(fields: Iterable[str]) -> None:
@@ -70,12 +79,37 @@ def check_paths(fields: Mapping[str, str], has_list: bool, **others: str | None)
         raise OptionError(f"needs {LOGIN}, for the list of users", "fields")
 
 
-def people_of(document: bytes, path: str | None, fields: Mapping[str, str], username: str) -> tuple[Person, ...]:
+def people_of(
+    document: bytes, path: str | None, fields: Mapping[str, str], username: str, source: str
+) -> tuple[Person, ...]:
     """The people at ``path`` of a JSON document, with atoms from the paths ``fields``; none for null or an empty list.
 
-    A person without a login gets ``username``; the person with that login comes first. Null and missing values are
-    ignored. Raises ValueError if the document is not JSON or has another structure.
+    A person without a login gets ``username``; without that, as in a list, the person is left out. The person with that
+    login comes first. Null and missing values are ignored. At most MAX_MATCHES people are found for a username, and
+    MAX_LISTED without one; that more are left out is logged, with the name of the ``source``. Raises ValueError if the
+    document is not JSON or has another structure.
     """
+    limit = MAX_MATCHES if username else MAX_LISTED
+    with _READING:
+        people = _read_people(document, path, fields, username, limit + 1)
+    if len(people) > limit:
+        log.warning("%s: more than %d people, of whom only the first are used", source, limit)
+    return tuple(sorted(people[:limit], key=lambda person: person.login != username))
+
+
+def _read_people(
+    document: bytes, path: str | None, fields: Mapping[str, str], username: str, limit: int
+) -> tuple[Person, ...]:
+    """The first people of the document. All other objects made of it are gone when this returns."""
+    entries = _entries(document, path)
+    if username and len(entries) >= limit:
+        entries.sort(key=lambda entry: _login(entry, fields) != username)
+    people = (person_of(username, _atoms(entry, fields)) for entry in entries)
+    return tuple(islice((person for person in people if person.login), limit))
+
+
+def _entries(document: bytes, path: str | None) -> list[object]:
+    """The objects at ``path``; ValueError if there is something else."""
     try:
         text = document.decode().removeprefix("\ufeff")
         found = json.loads(text, parse_int=str, parse_float=str, parse_constant=_reject_constant)
@@ -89,11 +123,16 @@ def people_of(document: bytes, path: str | None, fields: Mapping[str, str], user
         found = _value_at(path, found)
         if found is _MISSING:
             raise ValueError(f"has no {path}")
-    entries = found if isinstance(found, list) else () if found is None else (found,)
+    entries = found if isinstance(found, list) else [] if found is None else [found]
     if not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("neither an object nor a list of objects")
-    people = (person_of(username, _atoms(entry, fields)) for entry in entries)
-    return tuple(sorted(people, key=lambda person: person.login != username))
+    return entries
+
+
+def _login(entry: object, fields: Mapping[str, str]) -> str:
+    """The login of an entry, empty without one."""
+    path = fields.get(LOGIN)
+    return as_text(_atoms(entry, {LOGIN: path}).get(LOGIN, "")) if path else ""
 
 
 def _reject_constant(constant: str) -> str:  # NaN and Infinity, which json accepts by default

@@ -105,8 +105,7 @@ class Command(Backend):
             return None
         output = self._run(self._list_argv, lookup)
         if self.fields:
-            people = self._people(output, self._list_argv[0], self.list_people, "")
-            return (person for person in people if person.login)
+            return iter(self._people(output, self._list_argv[0], self.list_people, ""))
         return iter((Person("", self._text(output)),))
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
@@ -181,7 +180,7 @@ class Command(Backend):
         try:
             if output.strip() and len(output) > self.output_bytes:
                 raise ValueError("longer than output_bytes")
-            return people_of(output, path, self.fields, username) if output.strip() else ()
+            return people_of(output, path, self.fields, username, f"command {program}") if output.strip() else ()
         except ValueError as error:
             raise BackendError(f"command {program}: {error}") from error
 

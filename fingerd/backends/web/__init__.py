@@ -163,6 +163,7 @@ class Web(Backend):
 
     def _people(self, address: str, path: str | None, lookup: Lookup) -> Sequence[Person] | None:
         """Return the people of the page, None for a 404; raise BackendError for any other failure."""
+        source = f"web {without_password(address)}"
         try:
             page = self._page(address, min(lookup.deadline, time.monotonic() + self.timeout))
             if page is None:
@@ -172,9 +173,9 @@ class Web(Backend):
                 return (Person(lookup.username, self._text(body, content_type)),)
             if len(body) > self.page_bytes:
                 raise ValueError("longer than page_bytes")
-            return people_of(body, path, self.fields, lookup.username)
+            return people_of(body, path, self.fields, lookup.username, source)
         except FAILURES as error:
-            raise BackendError(f"web {without_password(address)}: {cause_of(error)}") from error
+            raise BackendError(f"{source}: {cause_of(error)}") from error
 
     def _page(self, address: str, deadline: float) -> tuple[bytes, str] | None:
         """Return the body, if cut slightly more than ``page_bytes``, and its type; None for a 404; raise FAILURES."""

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingerd.errors import OptionError
-from fingerd.people import Person, Record
-from fingerd.people.mapping import MAPPABLE_ATOMS, as_text, check_paths, people_of, person_of
+from fingerd.people import MAX_MATCHES, Person, Record
+from fingerd.people.mapping import MAPPABLE_ATOMS, MAX_LISTED, as_text, check_paths, people_of, person_of
 
 FIELDS = {"login": "id", "name": "profile.name", "home_phone": "phones.1", "plan": "says"}
 ALICE = {"id": "alice", "profile": {"name": "Alice Archer"}, "phones": ["1", 22.50], "says": ["one", "two", None]}
@@ -16,7 +16,7 @@ ARCHER = Person.from_record("alice", Record(name="Alice Archer", home_phone="22.
 
 
 def people(document: object, path: str | None = None) -> tuple[Person, ...]:
-    return people_of(json.dumps(document).encode(), path, FIELDS, "asked")
+    return people_of(json.dumps(document).encode(), path, FIELDS, "asked", "here")
 
 
 DOCUMENTS = {
@@ -39,10 +39,10 @@ def test_people_of_a_document(document: object, path: str | None, logins: tuple[
 
 def test_atoms_are_read_from_their_paths() -> None:
     assert people(ALICE) == (ARCHER,)
-    assert people_of(b'{"id": 12345678901234567890123, "says": true}', None, FIELDS, "") == (
+    assert people_of(b'{"id": 12345678901234567890123, "says": true}', None, FIELDS, "", "here") == (
         Person("12345678901234567890123", plan="true"),
     )
-    assert people_of(f'{{"id": {"9" * 5000}}}'.encode(), None, FIELDS, "")[0].login == "9" * 5000
+    assert people_of(f'{{"id": {"9" * 5000}}}'.encode(), None, FIELDS, "", "here")[0].login == "9" * 5000
 
 
 MISSING: dict[str, dict[str, object]] = {
@@ -81,7 +81,7 @@ INVALID = {
 @pytest.mark.parametrize(("document", "message"), INVALID.values(), ids=INVALID)
 def test_invalid_documents_are_errors(document: bytes, message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is checked below
-        people_of(document, None, FIELDS, "alice")
+        people_of(document, None, FIELDS, "alice", "here")
     assert str(caught.value).startswith(message)
 
 
@@ -94,7 +94,7 @@ def test_a_path_without_a_value_is_an_error() -> None:
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_give_people_or_a_value_error(document: bytes) -> None:
     try:
-        found = people_of(document, None, FIELDS, "alice")
+        found = people_of(document, None, FIELDS, "alice", "here")
     except ValueError:
         return
     assert all(isinstance(person, Person) for person in found)
@@ -117,8 +117,31 @@ def test_any_json_gives_people_or_a_value_error(document: object, path: str | No
     assert all(isinstance(getattr(person, atom), str) for person in found for atom in ("login", "name", "plan"))
 
 
+@pytest.mark.parametrize("number", [MAX_MATCHES - 1, MAX_MATCHES, MAX_MATCHES + 1, 10 * MAX_MATCHES])
+@pytest.mark.parametrize("login", ["u{}", None], ids=["other logins", "no logins"])
+def test_people_for_one_name_are_bounded(number: int, login: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    entries = [{"id": login and login.format(index), "profile": {"name": f"n{index}"}} for index in range(number)]
+    found = people(entries)
+    assert [person.name for person in found] == [f"n{index}" for index in range(min(number, MAX_MATCHES))]
+    warning = f"here: more than {MAX_MATCHES} people, of whom only the first are used\n"
+    assert caplog.text.count(warning) == (number > MAX_MATCHES)
+    exact = people([*entries, {"id": "asked", "profile": {"name": "last"}}])
+    assert len(exact) == min(number + 1, MAX_MATCHES)
+    if login:
+        assert exact[0].name == "last"  # the exact login is the first, wherever it is
+
+
+@pytest.mark.parametrize("number", [MAX_LISTED, MAX_LISTED + 1])
+def test_people_of_a_list_are_bounded(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    entries = [{"id": f"u{index}"} for index in range(number)]
+    document = json.dumps([*([{}] * 1000), *entries]).encode()  # without a login they are not in a list
+    found = people_of(document, None, FIELDS, "", "here")
+    assert [person.login for person in found] == [f"u{index}" for index in range(MAX_LISTED)]
+    assert ("here: more than 10000 people" in caplog.text) is (number > MAX_LISTED)
+
+
 def test_a_byte_order_mark_is_ignored() -> None:
-    assert people_of(b"\xef\xbb\xbf{}", None, FIELDS, "alice") == (Person("alice", plan=""),)
+    assert people_of(b"\xef\xbb\xbf{}", None, FIELDS, "alice", "here") == (Person("alice", plan=""),)
 
 
 OPTIONS = {
