@@ -94,7 +94,8 @@ def read_config(
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
     before = reader.document.error_count
     if (scalar := read_scalar(node)) and scalar.kind == "text":
-        return reader.fail(node, path, f"must be a mapping, as {{type: {scalar.text}}}")
+        name = scalar.text if scalar.text in backend_names() else "NAME"
+        return reader.fail(node, path, f"must be a mapping, as {{type: {name}}}")
     found = reader.entries(node, path)
     if "type" not in found:
         return reader.fail(node, join(path, "type"), REQUIRED) if reader.document.error_count == before else INVALID
@@ -108,7 +109,8 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
     except UnknownTypeError:
         names = backend_names()
         known = f"there are {', '.join(names)}" if names else "the package fingerd.backends cannot be read"
-        return fail(f"there is no backend {name}{did_you_mean(name, names) or f' ({known})'}")
+        shown = name if name.isidentifier() else "of this name"
+        return fail(f"there is no backend {shown}{did_you_mean(name, names) or f' ({known})'}")
     except ImportError as error:
         package = distribution_of(name)
         whose = "" if package == "fingerd" else f" ({package})"

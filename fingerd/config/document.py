@@ -4,6 +4,7 @@ PyYAML's ``SafeLoader`` parses the text and constructs no objects. All problems 
 column, so that an administrator can correct a file in one go.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -104,24 +105,36 @@ def read_document(path: str) -> Document:
     except RecursionError:
         document.add_error(Location(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
-        parts = [error.problem, error.context]
-        if isinstance(error, yaml.composer.ComposerError):  # its problem continues the sentence of its context
-            parts.reverse()
-        reason = ", ".join(str(part) for part in parts if part) + _hint(error.problem or "")
-        document.add_error(_location(error.problem_mark) if error.problem_mark else Location(path), "", reason)
+        document.add_error(_location(error.problem_mark) if error.problem_mark else Location(path), "", _reason(error))
     except yaml.reader.ReaderError as error:
         what = f"U+{ord(text[error.position]):04X} is not allowed in a YAML file"
         document.add_error(_end_of(path, text[: error.position]), "", what)
     return document
 
 
-def _hint(problem: str) -> str:
-    """The remedy for the two syntax errors that plain text without quotes causes."""
-    if problem == "mapping values are not allowed here":
-        return " (a text with a colon must be in quotes)"
-    if problem.endswith("that cannot start any token") and "\\t" not in problem:
-        return " (a text that begins with it must be in quotes)"
-    return ""
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, and the remedy for errors that plain text without quotes causes.
+
+    Nothing of the file is quoted, as PyYAML does: this may be within a secret, which a log must not contain.
+    """
+    parts = [part for part in (error.problem, error.context) if part]
+    if isinstance(error, yaml.composer.ComposerError):  # its problem continues the sentence of its context
+        parts.reverse()
+        parts = [re.sub(r"(alias|anchor) .*?(?=; first occurrence$|$)", r"\1", part, flags=re.DOTALL) for part in parts]
+    elif isinstance(error, yaml.parser.ParserError):  # otherwise it names tokens: expected <block end>
+        parts = [re.sub("(tag handle) .*", r"\1", part, flags=re.DOTALL) for part in parts]
+    else:
+        found = "found a tab" if r"'\t'" in parts[0] else "found a character"
+        parts[0] = re.sub(r",? but found .*|(?<=character) (['\"]).*\1", "", parts[0], flags=re.DOTALL)
+        parts[0] = re.sub("^.*codec can't decode.*", "found invalid bytes", parts[0]).replace("found character", found)
+    return ", ".join(parts) + next((hint for end, hint in _HINTS.items() if parts[0].endswith(end)), "")
+
+
+_HINTS = {
+    "mapping values are not allowed here": " (a text with a colon must be in quotes)",
+    "a character that cannot start any token": " (a text that begins with it must be in quotes)",
+    "found undefined alias": " (quote a text that begins with *)",
+}
 
 
 def _end_of(name: str, text: str) -> Location:

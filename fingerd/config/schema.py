@@ -7,7 +7,6 @@ the caller passes a ``CustomReader``.
 """
 
 import dataclasses
-import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -15,12 +14,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from fingerd.config.document import Document, join
+from fingerd.config.redaction import is_braced, is_name, may_be_secret, redact, redact_exception
 from fingerd.config.values import convert, describe, did_you_mean, read_scalar, to_text
 from fingerd.errors import OptionError
 
 T = TypeVar("T")
 
 REQUIRED = "required, but not given"
+UNKNOWN_TAG = "unknown tag (quote a text that begins with !)"
 
 Origin = tuple[yaml.Node, str]  # of a value: its node, and the path of its option
 
@@ -70,6 +71,7 @@ class Reader:
         self.document = document
         self._custom = custom or {}
         self._ancestors: list[yaml.Node] = []  # from the root down to the node that is being read
+        self._secret_depth = 0  # of options that may hold a secret, around that node
         # By id(). The value is in it too: it has to live as long as its id is a key.
         self._read_values: dict[int, tuple[Any, Any, Origin]] = {}
 
@@ -104,7 +106,7 @@ class Reader:
         try:
             value = self._read_as(node, kind, path)
         except ValueError as error:
-            return self.fail(node, path, str(error))
+            return self.fail(node, path, redact(str(error), (node,) if self._secret_depth else ()))
         if dataclasses.is_dataclass(value):  # only these have an identity: equal texts and numbers may be one object
             self._read_values.setdefault(id(value), (value, kind, (node, path)))
         return value
@@ -124,8 +126,9 @@ class Reader:
         scalar = read_scalar(node)
         if scalar is None:
             if isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:"):
-                return self.fail(node, path, f"unknown tag {node.tag}")
-            return self.fail(node, path, f"must be {describe(kind)}{_quote_hint(node) if kind is str else ''}")
+                return self.fail(node, path, UNKNOWN_TAG)
+            hint = "; to mean a text in braces, put it in quotes" if kind is str and is_braced(node) else ""
+            return self.fail(node, path, f"must be {describe(kind)}{hint}")
         return convert(scalar, kind)
 
     def _read_either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
@@ -144,12 +147,13 @@ class Reader:
             value = self._read(node, kind, path)
             return INVALID if value is INVALID else (value,)
         if node.tag != "tag:yaml.org,2002:seq":
-            return self.fail(node, path, f"unknown tag {node.tag}")
+            return self.fail(node, path, UNKNOWN_TAG)
         values = tuple(self.read(item, kind, f"{path}[{number}]") for number, item in enumerate(node.value))
         return INVALID if any(value is INVALID for value in values) else values
 
     def _read_mapping(self, node: yaml.Node, kind: Any, path: str) -> Any:
-        values = {key: self.read(value, kind, join(path, key)) for key, (_, value) in self.entries(node, path).items()}
+        entries = self.entries(node, path).items()
+        values = {key: self.read(value, kind, self._join(path, key, value)) for key, (_, value) in entries}
         return INVALID if any(value is INVALID for value in values.values()) else types.MappingProxyType(values)
 
     def read_fields(self, node: yaml.Node, kind: Any, path: str, extra_keys: tuple[str, ...] = ()) -> Any:
@@ -161,12 +165,17 @@ class Reader:
         if self.document.error_count > before and not found:  # not a mapping
             return INVALID
         values = {}
+        secrets = {}  # the nodes of options that may hold one
         for key, (key_node, value_node) in found.items():
             if key in fields:
                 name = fields[key].name
-                values[name] = self.read(value_node, hints[name], join(path, key))
+                if may_be_secret(fields[key], hints[name]):
+                    secrets[key] = value_node
+                values[name] = self._read_option(value_node, hints[name], join(path, key), key in secrets)
             elif key not in extra_keys:
-                self.fail(key_node, join(path, key), f"unknown option{did_you_mean(key, [*fields, *extra_keys])}")
+                hint = did_you_mean(key, [*fields, *extra_keys])
+                shown = join(path, key) if hint or is_name(key, value_node) else path
+                self.fail(key_node, shown, f"unknown option{hint}")
         for key, field in fields.items():
             if key not in found and field.default is field.default_factory is dataclasses.MISSING:
                 self.fail(node, join(path, key), REQUIRED)
@@ -175,15 +184,33 @@ class Reader:
         try:
             return kind(**values)
         except OptionError as error:  # one option is wrong, or something below it
-            return self.fail(*self._below((node, path), error.keys), str(error))
+            origin = self._below((node, path), error.keys, secrets)
+            return self.fail(*origin, redact(str(error), secrets.values()))
+        except ValueError as error:
+            return self.fail(node, path, redact(str(error), secrets.values()))
+        except Exception as error:  # a bug of the backend, for which there will be a traceback
+            redact_exception(error, secrets.values())
+            raise
 
-    def _below(self, origin: Origin, keys: Sequence[str]) -> Origin:
+    def _read_option(self, node: yaml.Node, kind: Any, path: str, is_secret: bool) -> Any:
+        self._secret_depth += is_secret
+        try:
+            return self.read(node, kind, path)
+        finally:
+            self._secret_depth -= is_secret
+
+    def _below(self, origin: Origin, keys: Sequence[str], secrets: Collection[str] = ()) -> Origin:
         """The origin of the option at the end of the keys; a missing option has the node of its mapping."""
         node, path = origin
-        for key in keys:
+        for number, key in enumerate(keys):
             node = self.entries(node, path).get(key, (node, node))[1]
-            path = join(path, key)
+            if number == 0 or keys[0] not in secrets or is_name(key, node):
+                path = join(path, key)
         return node, path
+
+    def _join(self, path: str, key: str, value: yaml.Node) -> str:
+        """The path of the key; without it if it may be a secret that was written as a key."""
+        return path if self._secret_depth and not is_name(key, value) else join(path, key)
 
     def entries(self, node: yaml.Node, path: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """Each key with its node and the node of its value; empty for null, and after a problem with the mapping."""
@@ -193,7 +220,7 @@ class Reader:
                 self.fail(node, path, "must be a mapping")
             return found
         if node.tag != "tag:yaml.org,2002:map":
-            self.fail(node, path, f"unknown tag {node.tag}")
+            self.fail(node, path, UNKNOWN_TAG)
             return found
         for key_node, value_node in node.value:
             scalar = read_scalar(key_node)
@@ -203,24 +230,17 @@ class Reader:
             try:
                 key = to_text(scalar)
             except ValueError as error:
-                self.fail(key_node, join(path, scalar.text), str(error))
+                self.fail(key_node, self._join(path, scalar.text, value_node), str(error))
                 continue
             if key in found:
                 what = f"duplicate key, first given in line {found[key][0].start_mark.line + 1}"
-                self.fail(key_node, join(path, key), what)
+                self.fail(key_node, self._join(path, key, value_node), what)
             else:
                 found[key] = key_node, value_node
         return found
 
 
 CustomReader = Callable[[Reader, yaml.Node, str], Any]  # its ValueError is the problem
-
-
-def _quote_hint(node: yaml.Node) -> str:
-    """The hint to quote ``{user}``, which YAML reads as a mapping; empty for any other node."""
-    start, end = node.start_mark, node.end_mark
-    source = start.buffer[start.pointer : end.pointer] if start.buffer else ""
-    return f'; to mean the text, quote it: "{source}"' if re.fullmatch(r"\{[a-z]+\}", source) else ""
 
 
 def _is_word(node: yaml.Node, kind: Any) -> bool:

@@ -60,12 +60,12 @@ def read_scalar(node: yaml.Node) -> Scalar | None:
 
 
 def to_text(scalar: Scalar) -> str:
-    """The text of a scalar that YAML reads as text; ValueError for any other kind."""
+    """The text of a scalar that YAML reads as text; ValueError, which does not show it, for any other kind."""
     if scalar.kind != "text":
-        quote = f'to mean the text, quote it: "{scalar.text}"'
-        raise ValueError(f"YAML reads {scalar.text or 'an empty value'} as {scalar.kind}; {quote}")
+        what = "this" if scalar.text else "an empty value"
+        raise ValueError(f"YAML reads {what} as {scalar.kind}; to mean the text, put it in quotes")
     if not scalar.quoted and re.fullmatch("0o[0-9]+", scalar.text):
-        raise ValueError(f'YAML readers differ about {scalar.text}; quote it: "{scalar.text}"')
+        raise ValueError("YAML readers differ about octal numbers; put it in quotes")
     return scalar.text
 
 

@@ -17,6 +17,7 @@ import urllib3
 
 from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.net.http_transport import DeadlineAdapter, remaining_seconds, set_deadline
+from fingerd.net.urls import split_url
 
 MAX_REDIRECTS = 5
 CA_BUNDLE = str(requests.utils.DEFAULT_CA_BUNDLE_PATH)
@@ -29,8 +30,8 @@ _PASSWORD = re.compile("//[^/?#]*@")
 
 
 def origin(address: str) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port of an address; raise ValueError for an invalid port."""
-    parts = urlsplit(address)
+    """Return scheme, host and port of an address; raise ValueError for an invalid host or port."""
+    parts = split_url(address)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
@@ -62,7 +63,8 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError):
         return DEADLINE_PASSED
     message = re.sub(r"^(<[^>]*>|[\w.]+\([^)]*\)): ", "", str(error))  # urllib3 begins with its connection object
-    return _PASSWORD.sub("//", message) or type(error).__name__
+    message = re.sub("[a-z]+://.*", lambda url: without_password(url[0]), message, flags=re.DOTALL)
+    return message or type(error).__name__
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -83,11 +83,11 @@ BROKEN = {
     "a name that means verbose": ("{/W: ann}", "2:9: backend.names./W: no query can ask for '/W'"),
     "a target that is a number": (
         "{a: 5}",
-        '2:8: backend.names.a: YAML reads 5 as a number; to mean the text, quote it: "5"',
+        "2:8: backend.names.a: YAML reads this as a number; to mean the text, put it in quotes",
     ),
     "a name that is a boolean": (
         "{no: ann}",
-        '2:5: backend.names.no: YAML reads no as true or false; to mean the text, quote it: "no"',
+        "2:5: backend.names.no: YAML reads this as true or false; to mean the text, put it in quotes",
     ),
 }
 

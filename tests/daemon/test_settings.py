@@ -65,6 +65,7 @@ reply:
 """
 
 ADDRESS_FORMS = 'must be "host:port", ":port", "[ipv6]:port", "unix:/path", systemd or inetd'
+UNKNOWN_TAG = "unknown tag (quote a text that begins with !)"
 NO_SOURCE = "is not an address, a network, any or local"
 
 # What is wrong, the file, and its problems without the file's name. DIR is an empty directory.
@@ -146,43 +147,43 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     # YAML 1.1
     "a user named no": (
         "backend: {type: static, users: {no: x}}\n",
-        ['1:33: backend.users.no: YAML reads no as true or false; to mean the text, quote it: "no"'],
+        ['1:33: backend.users.no: YAML reads this as true or false; to mean the text, put it in quotes'],
     ),
     "a user named 1": (
         "backend: {type: static, users: {1: x}}\n",
-        ['1:33: backend.users.1: YAML reads 1 as a number; to mean the text, quote it: "1"'],
+        ['1:33: backend.users.1: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "a user named null": (
         "backend: {type: static, users: {null: x}}\n",
-        ['1:33: backend.users.null: YAML reads null as null; to mean the text, quote it: "null"'],
+        ['1:33: backend.users.null: YAML reads this as null; to mean the text, put it in quotes'],
     ),
     "a user named 22:30": (
         "backend:\n  type: static\n  users:\n    22:30: x\n",
-        ['4:5: backend.users.22:30: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
+        ['4:5: backend.users.22:30: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "a user named 0o27": (
         "backend: {type: static, users: {0o27: x}}\n",
-        ['1:33: backend.users.0o27: YAML readers differ about 0o27; quote it: "0o27"'],
+        ['1:33: backend.users.0o27: YAML readers differ about octal numbers; put it in quotes'],
     ),
     "a time as a text": (
         "backend: {type: static, users: {bob: 22:30}}\n",
-        ['1:38: backend.users.bob: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
+        ['1:38: backend.users.bob: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "a date as a text": (
         "backend: {type: static, users: {bob: 2024-01-01}}\n",
-        ['1:38: backend.users.bob: YAML reads 2024-01-01 as a date; to mean the text, quote it: "2024-01-01"'],
+        ['1:38: backend.users.bob: YAML reads this as a date; to mean the text, put it in quotes'],
     ),
     "null as a text": (
         "backend:\n  type: static\n  users:\n    bob:\n",
-        ['4:9: backend.users.bob: YAML reads an empty value as null; to mean the text, quote it: ""'],
+        ['4:9: backend.users.bob: YAML reads an empty value as null; to mean the text, put it in quotes'],
     ),
     "a number as an argument": (
         "backend: {type: command, argv: [echo, 5]}\n",
-        ['1:39: backend.argv[1]: YAML reads 5 as a number; to mean the text, quote it: "5"'],
+        ['1:39: backend.argv[1]: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "no as an account": (
         EMPTY + "process: {user: no}\n",
-        ['2:17: process.user: YAML reads no as true or false; to mean the text, quote it: "no"'],
+        ['2:17: process.user: YAML reads this as true or false; to mean the text, put it in quotes'],
     ),
     "octal digits without quotes": (
         EMPTY + "process: {umask: 027}\n",
@@ -253,7 +254,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "a list of lists of addresses": (EMPTY + "listen: [[':79']]\n", ["2:10: listen[0]: must be an address"]),
     "an address that YAML reads as a number": (
         EMPTY + "listen: 22:30\n",
-        ['2:9: listen: YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'],
+        ['2:9: listen: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "tags that numbers do not match": (
         EMPTY + "limits: {threads: !!str 5, rate: !!null 5, per_client: !!int '', connections: 0x" + "f" * 300 + "}\n",
@@ -275,14 +276,14 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "a port alone": (EMPTY + "listen: 79\n", [f'2:9: listen: {ADDRESS_FORMS} (did you mean ":79"?)']),
     "a path with a NUL": (EMPTY + 'listen: "unix:/a\\0b"\n', ["2:9: listen: must be a path after unix:"]),
     "an empty backend": ("backend:\n", ["1:9: backend.type: required, but not given"]),
-    "a tag on a mapping": ("backend: !thing {type: empty}\n", ["1:10: backend: unknown tag !thing"]),
+    "a tag on a mapping": ("backend: !thing {type: empty}\n", [f"1:10: backend: {UNKNOWN_TAG}"]),
     "a word as the policy": (EMPTY + "policy: any\n", ["2:9: policy: must be a mapping"]),
     "an empty policy": (EMPTY + "policy:\n", ["2:8: policy: is empty: give a value or remove the option"]),
     "a tag on the user": (EMPTY + "process: {user: !!int ten}\n", ["2:17: process.user: must be a user"]),
     "nested too deeply": ("[" * 5000, ["1:1: nested too deeply"]),
     "control characters in a key": (
         EMPTY + '"a\\e[2Jb\\n": 1\n',
-        ["2:1: a\\x1b[2Jb\\n: unknown option"],
+        ["2:1: unknown option"],
     ),
     "numbers out of range for accounts": (
         EMPTY + "process: {user: 4294967295, group: 4294967296}\n",
@@ -293,7 +294,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a number that YAML reads as another": (
         EMPTY + "process: {user: 0100}\n",
-        ['2:17: process.user: YAML reads 0100 as a number; to mean the text, quote it: "0100"'],
+        ['2:17: process.user: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "invalid names": (
         EMPTY + 'process: {user: "", group: "a\\0b"}\n',
@@ -327,7 +328,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "a type that is a list": ("backend: {type: [static]}\n", ["1:17: backend.type: must be text"]),
     "a type that is a number": (
         "backend: {type: 1}\n",
-        ['1:17: backend.type: YAML reads 1 as a number; to mean the text, quote it: "1"'],
+        ['1:17: backend.type: YAML reads this as a number; to mean the text, put it in quotes'],
     ),
     "a rule that matches no client": (
         EMPTY + "policy: [{from: []}]\n",
@@ -370,7 +371,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a tab": (
         "backend:\n\ttype: empty\n",
-        ["2:1: found character '\\t' that cannot start any token, while scanning for the next token"],
+        ["2:1: found a tab that cannot start any token, while scanning for the next token"],
     ),
     "two in one line": (
         "backend: type: empty\n",
@@ -380,7 +381,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "---\n" + EMPTY,
         ["2:1: expected a single document in the stream, but found another document"],
     ),
-    "unknown tag": ("backend: {type: !name empty}\n", ["1:17: backend.type: unknown tag !name"]),
+    "unknown tag": ("backend: {type: !name empty}\n", [f"1:17: backend.type: {UNKNOWN_TAG}"]),
     "a tag that does not match the text": (
         EMPTY + "limits: {threads: !!int ten}\n",
         ["2:19: limits.threads: must be a whole number"],
@@ -401,7 +402,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         EMPTY + "listen: &l [':79', *l]\n",
         ["2:9: listen[1]: recursive alias"],
     ),
-    "unknown alias": (EMPTY + "listen: *l\n", ["2:9: found undefined alias 'l'"]),
+    "unknown alias": (EMPTY + "listen: *l\n", ["2:9: found undefined alias (quote a text that begins with *)"]),
     # the host
     "unknown user and group": (
         EMPTY + "process:\n  user: nosuch\n  group: nosuch\n",

@@ -4,7 +4,6 @@ There is no shell. The user's name is one whole argument, and no program is run 
 that none can read it as an option (the oldest hole of finger daemons that call finger(1)).
 """
 
-import json
 import os
 import re
 import shutil
@@ -70,7 +69,7 @@ class Command(Backend):
                     self._check_argv(argv)
         for name, value in self.env.items():
             if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _ENV_NAMES.values():
-                raise OptionError(f"a variable may not be called {name}", "env", name)
+                raise OptionError("is not a name that a variable may have", "env", name)
             if "\0" in value:
                 raise OptionError("contains a NUL character", "env", name)
         check_paths(self.fields, self.list_argv is not None, people=self.people, list_people=self.list_people)
@@ -121,10 +120,10 @@ class Command(Backend):
     def warnings(self) -> Iterator[str]:
         """Yield a message for each word in braces that resembles a placeholder, and each name within an argument."""
         for option, argv in {"argv": self.argv, "list_argv": self._list_argv}.items():
-            for argument in argv[1:]:
+            for number, argument in enumerate(argv[1:], 1):
                 yield from unknown_placeholders(argument, tuple(_ENV_NAMES))
                 if _has_part(argument):
-                    what = f"the client chooses a part of the argument {_quoted(argument)} of {option}"
+                    what = f"the client chooses a part of argument {number} of {option}"
                     yield f"user_in_arguments: {what}, which the program may take for code, a path or an option"
 
     def close(self) -> None:
@@ -136,7 +135,7 @@ class Command(Backend):
         if not argv or not argv[0]:
             raise ValueError("names no program")
         if len(argv) == 1 and " " in argv[0]:
-            raise ValueError(f"must be a list of arguments: {json.dumps(argv[0].split(), ensure_ascii=False)}")
+            raise ValueError('must be a list of arguments, as [finger, "{user}"]')
         if placeholder := _PLACEHOLDER.search(argv[0]):
             raise ValueError(f"{placeholder[0]} may not choose the program")
         if any("\0" in argument for argument in argv):
@@ -144,9 +143,10 @@ class Command(Backend):
         variable = f"the program finds the name in the variable {_ENV_NAMES['user']}"
         if program := code_taker(argv, self._names_of):
             raise ValueError(f"{program} could take {USER} for code or for a program: remove it; {variable}")
-        if (part := next(filter(_has_part, argv), None)) and not self.user_in_arguments:
+        part = next((number for number, argument in enumerate(argv) if _has_part(argument)), None)
+        if part is not None and not self.user_in_arguments:
             how = f"make it an argument of its own, or remove it; {variable}"
-            raise ValueError(f"{USER} is only a part of {_quoted(part)}: {how} (or set user_in_arguments: true)")
+            raise ValueError(f"{USER} is only a part of argument {part}: {how} (or set user_in_arguments: true)")
 
     def _names_of(self, program: str) -> Set[str]:
         """Return the name of the file that a program is, links followed; nothing if it is not found."""
@@ -188,10 +188,6 @@ class Command(Backend):
 def _has_part(argument: str) -> bool:
     """Whether the name would be a part of the argument only."""
     return USER in argument and argument != USER
-
-
-def _quoted(argument: str) -> str:
-    return json.dumps(argument, ensure_ascii=False)
 
 
 def _with_absolute_program(argv: Sequence[str]) -> Sequence[str]:

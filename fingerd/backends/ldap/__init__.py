@@ -45,7 +45,7 @@ class Ldap(Backend):
     the people of the user list, ``name_filter`` those whose full name contains ``{word}``.
     """
 
-    url: tuple[str, ...]
+    url: tuple[str, ...] = field(repr=False)
     base: str
     filter: str = "(uid={user})"
     scope: Literal["subtree", "one", "base"] = "subtree"
@@ -53,7 +53,7 @@ class Ldap(Backend):
     list_filter: str | None = None
     name_filter: str | None = None
     bind_dn: str | None = None
-    password_file: SecretFile | None = field(default=None, repr=False)
+    password_file: SecretFile | None = None
     starttls: bool = False
     ca_file: Annotated[str, read_path] | None = None
     verify: bool = True

@@ -1,9 +1,10 @@
 """The addresses of LDAP servers, written as LDAP URLs (RFC 4516 section 2)."""
 
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fingerd.net.addresses import is_this_host
+from fingerd.net.urls import split_url
 
 PORTS = {"ldap": 389, "ldaps": 636, "ldapi": 0}
 
@@ -29,7 +30,7 @@ class LdapServer(NamedTuple):
 
 def parse_server_url(url: str) -> LdapServer:
     """The server of an LDAP URL that has no search in it; ValueError for anything else."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme not in PORTS:
         raise ValueError("must begin with ldap://, ldaps:// or ldapi://")
     if "@" in parts.netloc:

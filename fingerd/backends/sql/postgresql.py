@@ -64,7 +64,7 @@ class Postgresql(Driver):
         try:  # psycopg2 looks it up after connecting, when a chroot may lack the codec's module
             codecs.lookup(module.extensions.encodings[re.sub("[^A-Z0-9]", "", str(charset).upper())])
         except LookupError:
-            raise ValueError(f"client_encoding: unknown charset {charset}") from None
+            raise ValueError("client_encoding: unknown charset") from None
 
     def prepare(self, connection: Connection, seconds: float, streaming: bool) -> None:
         """Set the timeout if it changed; rows are streamed in a transaction only."""

@@ -26,6 +26,7 @@ from fingerd.net.addresses import is_this_host
 from fingerd.net.http import CA_BUNDLE, FAILURES, Fetcher, cause_of, check_header, origin, without_password
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
+from fingerd.net.urls import split_url
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
 from fingerd.safe_files import check_regular
@@ -60,15 +61,15 @@ class Web(Backend):
     of users.
     """
 
-    prefix: str | None = None
-    url: str | None = None
+    prefix: str | None = field(default=None, repr=False)  # these two may hold a password
+    url: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)  # may hold secrets
     timeout: Annotated[float, Seconds(0.1)] = 10  # for the whole page
     page_bytes: Annotated[int, Size()] = 256 << 10  # the rest is not read
     format: Literal["auto", "text", "html", "json"] = "auto"
     fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     people: str | None = None
-    list_url: str | None = None
+    list_url: str | None = field(default=None, repr=False)
     list_people: str | None = None
     auth_file: SecretFile | None = None
     verify: Annotated[bool | str, read_verify] = True
@@ -76,8 +77,9 @@ class Web(Backend):
 
     def __post_init__(self) -> None:
         self._check_address()
-        if self.list_url is not None and origin(self.list_url) != origin(self._address("a")):
-            raise OptionError("must have the host and port of the users' pages", "list_url")
+        with option_errors("list_url"):
+            if self.list_url is not None and origin(self.list_url) != origin(self._address("a")):
+                raise ValueError("must have the host and port of the users' pages")
         if self.format == "json" and not self.fields:
             raise OptionError("json needs fields", "format")
         if self.fields and self.format not in ("auto", "json"):
@@ -93,7 +95,7 @@ class Web(Backend):
         if self.url is not None and "{user}" not in self.url:
             raise OptionError("must contain {user}", "url")
         with option_errors("prefix" if self.url is None else "url"):
-            parts, other = urlsplit(self._address("a")), urlsplit(self._address("b"))
+            parts, other = split_url(self._address("a")), split_url(self._address("b"))
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("must begin with http:// or https:// and a host")
             if parts.port == 0:

@@ -51,7 +51,7 @@ def test_a_name_may_be_part_of_an_argument_where_that_is_asked_for() -> None:
     backend = Command(argv=argv, user_in_arguments=True)
     assert find(backend, "$(id)") == "--user=$(id) $(id)\n"
     (warning,) = backend.warnings()
-    assert warning.startswith('user_in_arguments: the client chooses a part of the argument "--user={user}" of argv')
+    assert warning.startswith("user_in_arguments: the client chooses a part of argument 1 of argv")
     assert list(Command(argv=("echo", "{user}"), user_in_arguments=True).warnings()) == []
 
 
@@ -63,7 +63,7 @@ def test_a_name_within_an_argument_is_a_configuration_error(option: str, argumen
         Command(**options)
     assert caught.value.keys == (option,)
     assert str(caught.value) == (
-        f'{{user}} is only a part of "{argument}": make it an argument of its own, or remove it; '
+        "{user} is only a part of argument 2: make it an argument of its own, or remove it; "
         "the program finds the name in the variable FINGER_USER (or set user_in_arguments: true)"
     )
     Command(**options, user_in_arguments=True)
@@ -192,7 +192,7 @@ def test_the_list_is_the_output_of_another_program() -> None:
         ({"argv": ()}, "names no program"),
         ({"argv": ("",)}, "names no program"),
         ({"argv": ("ls",), "list_argv": ()}, "names no program"),
-        ({"argv": ("finger {user}",)}, r'must be a list of arguments: \["finger", "{user}"\]'),
+        ({"argv": ("finger {user}",)}, r'must be a list of arguments, as \[finger, "{user}"\]'),
         ({"argv": ("{user}",)}, "{user} may not choose the program"),
     ],
 )

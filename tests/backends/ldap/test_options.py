@@ -43,9 +43,15 @@ PROBLEMS = {
         'url: "ldap://:389"',
         "backend.url: must be a host with an optional port, as in ldap://ldap.example.org",
     ),
-    "port": ("url: ldap://a:99999", "backend.url: Port out of range 0-65535"),
+    "port": (
+        "url: ldap://a:99999",
+        "backend.url: is not a valid address (a password is percent-encoded)",
+    ),
     "port 0": ("url: ldap://a:0", "backend.url: port 0 is not valid"),
-    "brackets": ('url: "ldap://[::1"', "backend.url: Invalid IPv6 URL"),
+    "brackets": (
+        'url: "ldap://[::1"',
+        "backend.url: is not a valid address (a password is percent-encoded)",
+    ),
     "no path": (
         "url: ldapi://run/x",
         "backend.url: must be ldapi:// and the path of a socket, as in ldapi:///run/slapd/ldapi",

@@ -80,7 +80,7 @@ PROBLEMS = {
     "url: 'postgresql+pg8000://u:secret@h/db'": "url: PostgreSQL needs psycopg2: write postgresql:// instead of",
     "url: 'postgresql://u:secret@h/db?async=1'": "url: async is not a libpq option",
     "url: 'postgresql://u:secret@h/db?connection_factory=x'": "url: connection_factory is not a libpq option",
-    "url: 'postgresql://u:secret@h/db?client_encoding=none'": "url: client_encoding: unknown charset none",
+    "url: 'postgresql://u:secret@h/db?client_encoding=none'": "url: client_encoding: unknown charset",
     "url: 'sqlite:///p.db'\n  query: SELECT 1": "query: must contain :user",
     "url: 'sqlite:///p.db'\n  list_query: 'SELECT :user'": "list_query: has an unknown parameter :user",
     "url: 'sqlite:///p.db'\n  fields: {nam: x}": "fields.nam: there is no atom nam (did you mean name?)",

@@ -479,7 +479,10 @@ ADDRESSES = {
     "no host": ({"prefix": "http:///~"}, "must begin with http:// or https:// and a host"),
     "user in the host": ({"url": "http://{user}.example.org/"}, "the user's name must not be part of the host"),
     "prefix that ends in the host": ({"prefix": "http://example."}, "the user's name must not be part of the host"),
-    "no port": ({"prefix": "http://a:99999/~"}, "Port out of range 0-65535"),
+    "no port": (
+        {"prefix": "http://a:99999/~"},
+        "is not a valid address (a password is percent-encoded)",
+    ),
 }
 
 

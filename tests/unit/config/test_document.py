@@ -65,10 +65,10 @@ UNREADABLE = {
     "syntax": (b"a: b: c\n", ":1:5: mapping values are not allowed here (a text with a colon must be in quotes)"),
     "a text that begins with a sign": (
         b"a: @home\n",
-        ":1:4: found character '@' that cannot start any token, while scanning for the next token"
+        ":1:4: found a character that cannot start any token, while scanning for the next token"
         " (a text that begins with it must be in quotes)",
     ),
-    "unknown alias": (b"a: *b\n", ":1:4: found undefined alias 'b'"),
+    "unknown alias": (b"a: *b\n", ":1:4: found undefined alias (quote a text that begins with *)"),
 }
 
 

@@ -46,18 +46,18 @@ def test_any_other_node_is_not_a_scalar(text: str) -> None:
 
 
 TRAPS = {
-    "no": ("no", 'YAML reads no as true or false; to mean the text, quote it: "no"'),
-    "number": ("5", 'YAML reads 5 as a number; to mean the text, quote it: "5"'),
-    "time": ("22:30", 'YAML reads 22:30 as a number; to mean the text, quote it: "22:30"'),
-    "date": ("2024-01-01", 'YAML reads 2024-01-01 as a date; to mean the text, quote it: "2024-01-01"'),
-    "tilde": ("~", 'YAML reads ~ as null; to mean the text, quote it: "~"'),
-    "octal": ("0o27", 'YAML readers differ about 0o27; quote it: "0o27"'),
+    "no": ("no", "YAML reads this as true or false; to mean the text, put it in quotes"),
+    "number": ("5", "YAML reads this as a number; to mean the text, put it in quotes"),
+    "time": ("22:30", "YAML reads this as a number; to mean the text, put it in quotes"),
+    "date": ("2024-01-01", "YAML reads this as a date; to mean the text, put it in quotes"),
+    "tilde": ("~", "YAML reads this as null; to mean the text, put it in quotes"),
+    "octal": ("0o27", "YAML readers differ about octal numbers; put it in quotes"),
 }
 
 
 @pytest.mark.parametrize(("text", "problem"), TRAPS.values(), ids=TRAPS.keys())
 def test_a_scalar_of_another_kind_is_a_text_only_in_quotes(text: str, problem: str) -> None:
-    with pytest.raises(ValueError, match="quote it") as caught:
+    with pytest.raises(ValueError, match="in quotes") as caught:
         to_text(scalar_of(text))
     assert str(caught.value) == problem
     assert to_text(scalar_of(f'"{text}"')) == text
