@@ -123,7 +123,7 @@ class Secret:
     """
 
     text: str = field(repr=False)
-    exposure: str = field(default="", compare=False)
+    exposure: str = field(default="", compare=False, repr=False)
 
 
 @named("path")
