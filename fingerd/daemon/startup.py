@@ -24,6 +24,8 @@ from fingerd.settings import Settings
 
 log = logging.getLogger("fingerd")
 
+SWITCH_SECONDS = 0.001  # that a thread which computes may keep the interpreter from the event loop's
+
 
 @dataclass(frozen=True, slots=True)
 class StartupContext:
@@ -97,6 +99,7 @@ def _serve(
 ) -> None:
     """Start the threads, report that the daemon serves, and serve."""
     notifier = start.notifier
+    sys.setswitchinterval(SWITCH_SECONDS)
     server.access_log = writer.log_access
     server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:

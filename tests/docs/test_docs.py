@@ -39,3 +39,18 @@ def test_readme_names_both_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "make run" in readme
     assert "make test" in readme
+
+
+def test_every_test_and_attack_that_security_names_exists() -> None:
+    """A test is named by its module, or by ``::`` alone where it is in the module before."""
+    text = (ROOT / "SECURITY.md").read_text()
+    missing, module = [], ""
+    for path, name in re.findall(r"`([a-z0-9_/]*(?:\.py)?)::(test_[a-z0-9_]+)`", text):
+        module = path or module
+        if not re.search(rf"^def {name}\(", (ROOT / "tests" / module).read_text(), re.MULTILINE):
+            missing.append(f"{module}::{name}")
+    assert not missing
+    known = {attack.name for attack in ATTACKS} | {kind.replace("_", " ") for kind in KINDS}
+    named = [name.strip() for names in re.findall(r"make soak: ([a-z, -]+?) \|", text) for name in names.split(",")]
+    assert named
+    assert not set(named) - known
