@@ -14,6 +14,10 @@ from fingerd.net.addresses import anonymized
 from fingerd.text import escape_controls, read_text, strip_line_end
 
 QUERY_CHARACTERS = 1000  # maximum length of a logged query, as a JSON string with its quotes
+SHORT_QUERY_CHARACTERS = 100  # of one that is shortened while the log cannot be written fast enough
+CUT_MARK = "[...]"  # at the end of a shortened query, and where a record is cut
+MESSAGE_CHARACTERS = 8_192  # of a record; syslog takes no message of any length
+TRACEBACK_CHARACTERS = 32_768  # the last ones of it
 
 Style = Literal["text", "json"]
 AddressDetail = Literal["full", "network", "none"]
@@ -38,7 +42,11 @@ def timestamp(second: int) -> str:
 def record_text(record: logging.LogRecord, style: Style) -> str:
     """A ``logging`` record as text or JSON: one line, in the text style with the lines of a traceback below it."""
     trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+    if len(trace) > TRACEBACK_CHARACTERS:
+        trace = f"{CUT_MARK}{trace[-TRACEBACK_CHARACTERS:]}"
     message = record.getMessage()
+    if len(message) > MESSAGE_CHARACTERS:
+        message = f"{message[:MESSAGE_CHARACTERS]}{CUT_MARK}"
     if style == "json":
         origin = {"time": timestamp(int(record.created)), "level": record.levelname, "logger": record.name}
         return json.dumps({**origin, "message": message} | ({"traceback": trace} if trace else {}))
@@ -46,32 +54,44 @@ def record_text(record: logging.LogRecord, style: Style) -> str:
     return "\n".join(map(escape_controls, lines))
 
 
-def quote_query(line: bytes) -> str:
-    """A query line as a JSON string: printable ASCII, at most QUERY_CHARACTERS characters."""
-    text = read_text(strip_line_end(line))[:QUERY_CHARACTERS]
-    while len(quoted := encode_basestring_ascii(text)) > QUERY_CHARACTERS:
-        text = text[: -((len(quoted) - QUERY_CHARACTERS + 11) // 12)]  # one character is quoted as up to twelve
-    return quoted
+def cut_line(line: bytes, size: int) -> bytes:
+    """The line, or its first ``size`` bytes, without a part of a character of UTF-8 at the end."""
+    end = size
+    while size - 3 < end < len(line) and line[end] & 0xC0 == 0x80:
+        end -= 1
+    return line[:end]
+
+
+def quote_query(line: bytes, is_short: bool = False) -> str:
+    """A query line as a JSON string: printable ASCII, at most QUERY_CHARACTERS characters.
+
+    With ``is_short``, at most SHORT_QUERY_CHARACTERS, CUT_MARK at the end included.
+    """
+    limit = SHORT_QUERY_CHARACTERS - len(CUT_MARK) if is_short else QUERY_CHARACTERS
+    text = read_text(strip_line_end(line))[:limit]
+    while len(quoted := encode_basestring_ascii(text)) > limit:
+        text = text[: -((len(quoted) - limit + 11) // 12)]  # one character is quoted as up to twelve
+    return f'{quoted[:-1]}{CUT_MARK}"' if is_short else quoted
 
 
 def _client_field(client: str, detail: AddressDetail) -> str:
-    if detail == "full":
-        return client
     return anonymized(client) if detail == "network" else "-"
 
 
-def access_text(record: Access, detail: AddressDetail, now: float) -> str:
+def access_text(record: Access, detail: AddressDetail, now: float, is_short: bool = False) -> str:
     """The access line as text, its fields in a fixed order; ``now`` is unused, since the sink adds the time."""
-    return (
-        f"client={_client_field(record.client, detail)} query={quote_query(record.line)} outcome={record.outcome}"
-        f" bytes={record.sent} ms={record.seconds * 1e3:.1f}"
-    )
+    client, line, outcome, sent, seconds = record
+    if detail != "full":
+        client = _client_field(client, detail)
+    return f"client={client} query={quote_query(line, is_short)} outcome={outcome} bytes={sent} ms={seconds * 1e3:.1f}"
 
 
-def access_json(record: Access, detail: AddressDetail, now: float) -> str:
+def access_json(record: Access, detail: AddressDetail, now: float, is_short: bool = False) -> str:
     """The access line as a JSON object, which includes the time; ``now`` is seconds since the epoch."""
+    client, line, outcome, sent, seconds = record
+    if detail != "full":
+        client = _client_field(client, detail)
     return (
-        f'{{"time": "{timestamp(int(now))}", "client": "{_client_field(record.client, detail)}",'
-        f' "query": {quote_query(record.line)}, "outcome": "{record.outcome}",'
-        f' "bytes": {record.sent}, "ms": {record.seconds * 1e3:.1f}}}'
+        f'{{"time": "{timestamp(int(now))}", "client": "{client}", "query": {quote_query(line, is_short)},'
+        f' "outcome": "{outcome}", "bytes": {sent}, "ms": {seconds * 1e3:.1f}}}'
     )

@@ -4,25 +4,27 @@ One thread collects the lines and writes them in batches. So a slow disk or a bl
 and a line costs little: a ``logging`` handler that writes each line itself costs more time than a whole answer.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import re
 import sys
 import threading
 import time
-from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from fingerd.bugs import report_bug
 from fingerd.config.system_options import read_file
 from fingerd.config.values import Scalar, did_you_mean, to_text
 from fingerd.errors import write_error
+from fingerd.log.buffer import Buffer, Line, Target
 from fingerd.log.format import Access, AddressDetail, Style, access_json, access_text, record_text
-from fingerd.log.sinks import DescriptorSink, Entry, Sink, SyslogSink, journal_reads, open_log_file
+from fingerd.log.sinks import AnyEntry, DescriptorSink, Entry, Sink, SyslogSink, journal_reads, open_log_file
 
 FINAL_FLUSH_SECONDS = 3.0  # timeout of the last write: a blocked disk or syslog must not keep the daemon from exiting
 FLUSH_SECONDS = 0.1  # lines are collected for this long before they are written
-MAX_LINES = 100_000  # pending lines, about 20 MB; more are dropped and counted, as are those that cannot be written
 
 INHERITED = ("/dev/stdout", "/dev/fd/", "/proc/self/fd/")  # names of open descriptors
 
@@ -67,13 +69,12 @@ class Writer(logging.Handler):
 
     def __init__(self, sink: Sink, settings: Log) -> None:
         super().__init__()
-        self.sink = sink
-        self._lines: deque[Entry | Sink] = deque()  # a sink among the entries takes all entries after it
-        self._dropped = 0
+        self.buffer = Buffer()
+        self._settings = settings  # of the lines that are added
+        self._target = Target(sink, settings.format, settings.addresses)  # of those that are written
         self._pending = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._settings = settings
 
     def start(self) -> None:
         """Start the thread. Call it after the last fork, since threads do not survive one."""
@@ -84,19 +85,27 @@ class Writer(logging.Handler):
         """Write pending lines to the present sink and close it, and all later lines to ``sink``."""
         self._settings = settings
         set_level(settings.level)
-        self._lines.append(sink)
+        self.buffer.add_target(Target(sink, settings.format, settings.addresses))
         self._pending.set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a ``logging`` record."""
-        self._put(Entry(record.levelno, record.created, record_text(record, self._settings.format)))
+        """Queue a ``logging`` record. One that cannot be formatted raises nothing, and counts as lost."""
+        try:
+            self.buffer.add(Entry(record.levelno, record.created, record_text(record, self._settings.format)))
+        except BaseException:  # a value's __str__ may raise anything; and there may be no memory
+            self.buffer.lose(1)
+        if not self._pending.is_set():
+            self._pending.set()
 
     def log_access(self, record: Access) -> None:
         """Queue the access line of one connection."""
-        settings, now = self._settings, time.time()
-        if settings.level in ("debug", "info"):
-            access_line = access_json if settings.format == "json" else access_text
-            self._put(Entry(logging.INFO, now, access_line(record, settings.addresses, now)))
+        if self._settings.level in ("debug", "info"):
+            try:
+                self.buffer.add_access(time.time(), record)
+            except MemoryError:
+                self.buffer.lose(1)
+            if not self._pending.is_set():
+                self._pending.set()
 
     def close(self) -> None:
         """Write the pending lines, and stop the thread."""
@@ -104,50 +113,68 @@ class Writer(logging.Handler):
             return
         self._closing.set()
         self._pending.set()
-        if self._thread:
+        if self._thread and self._thread.is_alive():
             self._thread.join(FINAL_FLUSH_SECONDS)
         if not self._thread or not self._thread.is_alive():
             self._flush()
         super().close()
 
-    def _put(self, line: Entry) -> None:
-        if len(self._lines) >= MAX_LINES:
-            self._dropped += 1
-            return
-        self._lines.append(line)
-        if not self._pending.is_set():
-            self._pending.set()
-
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._pending.wait()
-            self._closing.wait(FLUSH_SECONDS)
-            self._pending.clear()
-            self._flush()
+            try:
+                self._pending.wait()
+                self._closing.wait(FLUSH_SECONDS)
+                self._pending.clear()
+                self._flush()
+            except BaseException as error:  # no memory even to wait
+                self._pending.set()
+                time.sleep(FLUSH_SECONDS)
+                report_bug(error, "in the log")
 
     def _flush(self) -> None:
-        lines: list[Entry] = []
-        for _ in range(len(self._lines)):
-            line = self._lines.popleft()
-            if isinstance(line, Entry):
-                lines.append(line)
-                continue
-            self._write(lines)
-            self.sink.close()
-            self.sink, lines = line, []
-        self._write(lines)
+        """Write the lines that are there now, in batches, so that little memory is needed for their text."""
+        taken = None
+        for taken in self.buffer.take_all():
+            if isinstance(taken, Target):
+                self._turn_to(taken)
+            else:
+                self._write(taken.lines)
+        if taken is None and self.buffer.lost:
+            self._write(())  # only how many were lost
 
-    def _write(self, lines: list[Entry]) -> None:
-        lost = self._dropped
+    def _turn_to(self, target: Target) -> None:
+        old, self._target = self._target, target
+        with contextlib.suppress(OSError):  # such as a full disk, which NFS may report no sooner
+            old.sink.close()
+
+    def _write(self, lines: Sequence[Line]) -> None:
+        """Write a batch; its lines count as lost if the disk is full, syslog is gone, or there is no memory."""
+        lost = self.buffer.lost
+        try:
+            self._target.sink.write([*self._report(lost), *self._formatted(lines)])
+        except BaseException as error:
+            self.buffer.lose(len(lines))
+            if not isinstance(error, OSError | MemoryError):
+                report_bug(error, "in the log")
+        else:
+            self.buffer.lose(-lost)
+
+    def _report(self, lost: int) -> Iterator[Entry]:
+        """The line that says how many were lost, if any."""
         if lost:
             report = logging.LogRecord(__name__, logging.WARNING, "", 0, "%d lines could not be logged", (lost,), None)
-            lines = [Entry(report.levelno, report.created, record_text(report, self._settings.format)), *lines]
-        try:
-            if lines:
-                self.sink.write(lines)
-                self._dropped -= lost
-        except OSError:  # the disk is full, or syslog is gone; reported with the next lines that can be written
-            self._dropped += len(lines) - bool(lost)
+            yield Entry(report.levelno, report.created, record_text(report, self._target.style))
+
+    def _formatted(self, lines: Sequence[Line]) -> Iterator[AnyEntry]:
+        """The lines as text; all of it for thousands of lines a second, so with few calls."""
+        _, style, addresses = self._target
+        access_line = access_json if style == "json" else access_text
+        for line in lines:
+            if isinstance(line, Entry):
+                yield line
+            else:
+                now, access, is_short = line
+                yield logging.INFO, now, access_line(access, addresses, now, is_short)
 
 
 def log_access(record: Access) -> None:

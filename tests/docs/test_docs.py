@@ -8,6 +8,8 @@ import pytest
 from fingerd.backends import backend_names
 from fingerd.settings import load_config
 from tests.helpers.daemons import ROOT
+from tests.soak.attacks.catalogue import ATTACKS
+from tests.soak.client_kinds import KINDS
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
@@ -50,7 +52,7 @@ def test_every_test_and_attack_that_security_names_exists() -> None:
         if not re.search(rf"^def {name}\(", (ROOT / "tests" / module).read_text(), re.MULTILINE):
             missing.append(f"{module}::{name}")
     assert not missing
-    known = {attack.name for attack in ATTACKS} | {kind.replace("_", " ") for kind in KINDS}
+    known = {attack.name for attack in ATTACKS} | {kind.name for kind in KINDS}
     named = [name.strip() for names in re.findall(r"make soak: ([a-z, -]+?) \|", text) for name in names.split(",")]
     assert named
     assert not set(named) - known

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from fingerd.log.format import Access, access_text, timestamp
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, ask, wait_until
 from tests.helpers.requirements import needs
@@ -49,6 +50,15 @@ def test_clients_that_overdo_it_are_found_and_others_are_not(start: Start, tmp_p
     outcomes = sorted(re.sub(r".* outcome=(\S+) .*", r"\1", line) for line in lines)
     assert outcomes == ["limited", "malformed", "too-long"]
     assert all(line.partition("client=")[2].startswith("127.0.0.1 ") for line in lines)
+
+
+def test_lines_whose_query_is_shortened_are_found_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    forged = b'x" outcome=answered bytes=1 ms=1.0' + b"a" * 100
+    access = Access("192.0.2.7", forged, "too-long", 16, 0.1)
+    log.write_text(f"{timestamp(1_700_000_000)} {access_text(access, 'full', 0, is_short=True)}\n")
+    assert '[...]" outcome=too-long' in log.read_text()
+    assert len(matched(log)) == 1
 
 
 def test_lines_of_syslog_are_found_too(tmp_path: Path) -> None:

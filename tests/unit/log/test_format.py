@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from fingerd.log.format import Access, AddressDetail, access_json, access_text, quote_query, record_text, timestamp
+from fingerd.text import read_text
 
 QUOTED = {
     "a name": (b"bob\r\n", '"bob"'),
@@ -54,6 +55,28 @@ def test_a_long_query_is_cut_to_a_thousand_characters(line: bytes) -> None:
         assert line.decode().startswith(text)
     except UnicodeDecodeError:
         assert line.decode("latin-1").startswith(text)
+
+
+@pytest.mark.parametrize("line", LONG.values(), ids=LONG.keys())
+def test_a_shortened_query_is_a_json_string_of_a_hundred_characters_with_a_mark(line: bytes) -> None:
+    quoted = quote_query(line, is_short=True)
+    assert 80 < len(quoted) <= 100
+    assert quoted.isascii()
+    assert quoted.isprintable()
+    assert json.loads(quoted).endswith("[...]")
+    text = json.loads(quoted).removesuffix("[...]")
+    assert read_text(line).startswith(text)
+    assert f'"query": {quoted}, ' in access_json(ACCESS._replace(line=line), "full", 0.0, is_short=True)
+
+
+def test_very_long_records_are_cut() -> None:
+    for style in ("text", "json"):
+        text = record_text(warning("%s", "x" * 100_000), style)
+        assert "xxx[...]" in text
+        assert len(text) < 10_000
+        trace = record_text(error("y" * 100_000), style)
+        assert "[...]yyy" in trace
+        assert len(trace) < 40_000
 
 
 def test_a_query_of_exactly_a_thousand_characters_is_not_cut() -> None:

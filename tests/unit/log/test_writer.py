@@ -2,19 +2,24 @@
 
 import logging
 import os
+import re
+import subprocess
+import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from fingerd.errors import StartError
-from fingerd.log import writer as log_writer
+from fingerd.log.buffer import BUFFER_BYTES
 from fingerd.log.format import Access
-from fingerd.log.sinks import DescriptorSink, Entry
+from fingerd.log.sinks import AnyEntry, DescriptorSink, Entry
 from fingerd.log.writer import Log, Writer, open_sink
-from tests.helpers.daemons import wait_until
+from tests.helpers.daemons import TIMEOUT, wait_until
 
 
 class ListSink:
@@ -25,12 +30,12 @@ class ListSink:
         self.broken = False
         self.failures = 0
 
-    def write(self, lines: Sequence[Entry]) -> None:
+    def write(self, lines: Sequence[AnyEntry]) -> None:
         """Keep the lines, or raise OSError."""
         if self.broken:
             self.failures += 1
             raise OSError(28, "No space left on device")
-        self.lines += [line.text for line in lines]
+        self.lines += [text for _, _, text in lines]
 
     def descriptors(self) -> Sequence[int]:
         """None."""
@@ -96,14 +101,148 @@ def test_lines_that_cannot_be_written_are_counted_and_reported_later(style: str)
     assert len(sink.lines) == 2
 
 
-def test_the_number_of_pending_lines_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "MAX_LINES", 3)
+def lines_in(log: bytes) -> int:
+    """How many lines were logged, those included that are reported as lost."""
+    lost = sum(map(int, re.findall(rb"\b(\d{1,9}) lines could not be logged", log)))
+    return log.count(b"\n") - log.count(b"could not be logged") + lost
+
+
+@pytest.mark.parametrize("size", [5, 1000])
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_log_that_nobody_reads_takes_a_bounded_amount_of_memory(style: Literal["text", "json"], size: int) -> None:
+    readable, writable = os.pipe()
+    sink = DescriptorSink(writable, timestamps=True)
+    with open(readable, "rb") as log:
+        writer = Writer(sink, Log(format=style))
+        writer.start()
+        tracemalloc.start()
+        count = 2 * BUFFER_BYTES // (300 + size)
+        for number in range(count):
+            writer.log_access(
+                Access(f"192.0.2.{number % 250}", b"%05d" % number * (size // 5), "answered", number, 0.1)
+            )
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert 0.5 * BUFFER_BYTES < peak < 1.2 * BUFFER_BYTES
+        received: list[bytes] = []
+        reading = threading.Thread(target=lambda: received.append(log.read()))
+        reading.start()
+        wait_until(lambda: writer.buffer.bytes == 0)
+        writer.close()
+        sink.close()  # so that the reader comes to the end
+        reading.join(TIMEOUT)
+    (text,) = received
+    assert b"lines could not be logged" in text
+    assert lines_in(text) == count
+
+
+class Unprintable:
+    """A value that raises while it is logged, as one of a backend may."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def __str__(self) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, LookupError, RecursionError])
+def test_a_record_that_cannot_be_formatted_raises_nothing_and_counts_as_lost(error: type[BaseException]) -> None:
     sink = ListSink()
     writer = Writer(sink, Log())
-    for _ in range(5):
-        writer.handle(record("x"))
+    writer.start()
+    writer.handle(logging.LogRecord("fingerd", logging.WARNING, "", 0, "%s", (Unprintable(error),), None))
+    wait_until(lambda: sink.lines == ["WARNING fingerd.log.writer: 1 lines could not be logged"])
+    writer.handle(record("next"))
     writer.close()
-    assert sink.lines == ["WARNING fingerd.log.writer: 2 lines could not be logged", *["WARNING fingerd: x"] * 3]
+    assert sink.lines[1:] == ["WARNING fingerd: next"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, GeneratorExit, LookupError, OSError])
+def test_whatever_a_sink_raises_its_lines_count_as_lost_and_the_thread_goes_on(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, other = ListSink(), ListSink()
+    writer = Writer(sink, Log())
+    writer.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "write", Failing(error))
+        writer.handle(record("lost"))
+        wait_until(lambda: writer.buffer.lost == 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "close", Failing(OSError))
+        writer.switch(other, Log())
+        writer.handle(record("kept"))
+        wait_until(lambda: len(other.lines) == 2)
+    writer.close()
+    assert other.lines == ["WARNING fingerd.log.writer: 1 lines could not be logged", "WARNING fingerd: kept"]
+
+
+class Failing:
+    """A method of a sink that fails."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def __call__(self, *_: object) -> None:
+        raise self.error
+
+
+# A log that nobody reads, and no more memory than there is: then there is a reader, and memory again.
+WITHOUT_MEMORY = r"""
+import logging, os, re, resource, sys, time
+from fingerd.log.format import Access
+from fingerd.log.sinks import DescriptorSink
+from fingerd.log.writer import Log, Writer, install
+
+log = logging.getLogger("fingerd")
+
+readable, writable = os.pipe()
+writer = Writer(DescriptorSink(writable, True), Log())
+writer.start()
+install(writer, "info")
+os.write(writable, b"x" * 65_535 + b"\n")  # as much as a pipe holds
+log.warning("this line has to wait")
+time.sleep(1)  # and so has the thread, while all others come
+logged, space = 2, memoryview(bytearray(1 << 19))
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (int(sys.argv[1]) << 20), hard))
+for number in range(60_000):
+    try:
+        record = Access("192.0.2.%d" % (number % 250), b"%05d" % number * 200, "answered", number, 0.1)
+    except MemoryError:
+        continue
+    writer.log_access(record)
+    logged += 1
+size = 0
+for _ in range(100):  # the log's thread is woken, and may have no memory for the text of a batch
+    size += os.readv(readable, [space[size : size + 4096]])
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+log.warning("done")
+counted, rest = 0, bytes(space[:size])
+lines = []
+while not (lines and lines[-1].endswith(b" done")):
+    rest += os.read(readable, 4096)
+    *lines, rest = rest.split(b"\n")
+    for line in lines:
+        lost = re.search(rb"\b(\d{1,9}) lines could not be logged", line)
+        counted += int(lost[1]) if lost else 1
+writer.close()
+print(counted - logged, writer.buffer.bytes, writer.buffer.lost)
+"""
+
+
+@pytest.mark.parametrize("megabytes", [4, 12, 40])
+def test_the_thread_survives_that_there_is_no_memory(megabytes: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, str(megabytes)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("1 0 0\n", "", 0)
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
