@@ -217,7 +217,10 @@ for number in range(60_000):
     logged += 1
 size = 0
 for _ in range(100):  # the log's thread is woken, and may have no memory for the text of a batch
-    size += os.readv(readable, [space[size : size + 4096]])
+    try:
+        size += os.readv(readable, [space[size : size + 4096]])
+    except MemoryError:  # of this thread, before anything is read
+        pass
 resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 log.warning("done")
 counted, rest = 0, bytes(space[:size])
@@ -242,7 +245,8 @@ def test_the_thread_survives_that_there_is_no_memory(megabytes: int) -> None:
         check=False,
         timeout=TIMEOUT,
     )
-    assert (done.stdout, done.stderr, done.returncode) == ("1 0 0\n", "", 0)
+    assert done.stderr == ""
+    assert (done.stdout, done.returncode) == ("1 0 0\n", 0)
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])

@@ -26,7 +26,7 @@ STRANGERS = Rule(from_=("any",), deny=True)
 
 
 def test_a_source_that_yaml_reads_as_a_number_must_be_quoted() -> None:
-    with pytest.raises(ValueError, match="quote it"):
+    with pytest.raises(ValueError, match="put it in quotes"):
         read_source(Scalar("22:30", "a number", False, 1350))
     assert read_source(Scalar("any", "text", False, None)) == "any"
 
@@ -134,7 +134,7 @@ INVALID_OPTIONS = {
     "an empty value": ("show:", "3:22: policy[0].show: is empty: give a value or remove the option"),
     "the word no": (
         "show: no",
-        '3:23: policy[0].show: YAML reads no as true or false; to mean the text, quote it: "no"',
+        '3:23: policy[0].show: YAML reads this as true or false; to mean the text, put it in quotes',
     ),
     "a mapping": ("show: {plan: true}", "3:23: policy[0].show: must be text"),
     "an unknown way to match": (
@@ -154,7 +154,7 @@ INVALID_OPTIONS = {
     "a mapping of hosts": ("forward: {a: b}", "3:26: policy[0].forward: must be text"),
     "a number as a host": (
         "forward: 1",
-        '3:26: policy[0].forward: YAML reads 1 as a number; to mean the text, quote it: "1"',
+        '3:26: policy[0].forward: YAML reads this as a number; to mean the text, put it in quotes',
     ),
     "a port": (
         "forward: 'a:79'",
