@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
 from fingerd.text import mark_cut, read_cut, read_text
 
@@ -106,6 +107,65 @@ def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = 
     if data[:2] in _UTF_16:
         return mark_cut(bytes(data[:limit]).decode("utf-16", "ignore"))
     return read_cut(bytes(data), limit).removeprefix("\ufeff")
+
+
+def read_resolved(path: str, limit: int) -> str | None:
+    """Return the text of the file at an absolute path without links, as ``read_regular``; None if it does not exist.
+
+    Every directory on the path is opened in turn, and none may have become a link. If anybody but root and this
+    process's user can write to one of them, the file must belong to the owner of the last one, or to root. The path is
+    resolved when it is configured: a link that is made later is not the administrator's. Raises UnsafeFileError and
+    OSError as above.
+    """
+    *folders, name = path.strip("/").split("/")
+    directory = os.open("/", _DIRECTORY | os.O_PATH)
+    is_trusted = True
+    try:
+        for number, folder in enumerate(folders):
+            below = open_directory(folder, directory, for_listing=False)
+            if below is None:
+                if entry_exists(folder, directory):
+                    raise UnsafeFileError(f"/{'/'.join(folders[: number + 1])}: is not a directory")
+                return None
+            os.close(directory)
+            directory = below
+            is_trusted = is_trusted and not _writers(os.fstat(directory), is_parent=number < len(folders) - 1)
+        owner = None if is_trusted else os.fstat(directory).st_uid
+        return read_regular(name, directory, limit, owner)
+    except UnsafeFileError as error:
+        text = str(error)
+        raise UnsafeFileError(text if text.startswith("/") else f"{os.path.dirname(path)}/{text}") from error
+    finally:
+        os.close(directory)
+
+
+def writable_by_others(path: str, itself: bool = True) -> Iterator[str]:
+    """A message for the first part of an absolute path that others than root and this process's user may change.
+
+    The parts are its directories and, with ``itself``, what it names, before and after links are resolved.
+    """
+    for each in dict.fromkeys((path, os.path.realpath(path))):
+        names = each.strip("/").split("/")
+        for number in range(len(names) + itself):
+            part = "/" + "/".join(names[:number])
+            try:
+                writers = _writers(os.stat(part), is_parent=number < len(names) - itself)
+            except OSError:
+                break
+            if writers:
+                yield f"{writers} may change {part}, and with it what is read there"
+                return
+
+
+def _writers(status: os.stat_result, is_parent: bool) -> str:
+    """Who may write to it besides root and this process's user; as a parent: who may replace what exists in it."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"uid {status.st_uid}"
+    if is_parent and status.st_mode & stat.S_ISVTX:
+        return ""
+    if status.st_mode & stat.S_IWOTH:
+        return "every user"
+    return f"gid {status.st_gid}" if status.st_mode & stat.S_IWGRP and status.st_gid else ""
 
 
 def read_named(path: str) -> bytes:

@@ -17,7 +17,7 @@ from fingerd.config.system_options import read_path, resolve_path
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.protocol.query import is_queryable
-from fingerd.safe_files import UnsafeFileError, decode_file, read_named, read_regular
+from fingerd.safe_files import UnsafeFileError, decode_file, read_named, read_resolved, writable_by_others
 
 FILE_REPEATABLE_SECONDS = 1.0  # for how long the text of a file may be repeated
 MAX_TEXT_BYTES = 64 << 10  # of a file that is a target; the rest is cut
@@ -41,7 +41,7 @@ class Aliases(Composite):
     file: Annotated[str, read_path] | None = None
 
     def __post_init__(self) -> None:
-        _ = self._targets  # resolved now: an invalid alias is a configuration error
+        _ = self._targets, self._files  # resolved now: an invalid alias is a configuration error
 
     @cached_property
     def _targets(self) -> Mapping[str, tuple[str, ...]]:
@@ -59,8 +59,10 @@ class Aliases(Composite):
         return resolved
 
     @cached_property
-    def _has_files(self) -> bool:
-        return any(_is_file(target) for targets in self._targets.values() for target in targets)
+    def _files(self) -> Mapping[str, str]:
+        """The targets that are paths, each with its path without links: a link that is made later is not followed."""
+        targets = (target for targets in self._targets.values() for target in targets if _is_file(target))
+        return {target: os.path.realpath(target) for target in targets}
 
     @property
     def members(self) -> Sequence[Backend]:
@@ -69,12 +71,12 @@ class Aliases(Composite):
     @property
     def blocking(self) -> bool:
         """Whether the other backend may wait, or a target is a file, which has to be read."""
-        return self.backend.blocking or self._has_files
+        return self.backend.blocking or bool(self._files)
 
     @property
     def repeatable_seconds(self) -> float:
         """As long as the other backend allows; at most one second if a target is a file."""
-        return min(self.backend.repeatable_seconds, FILE_REPEATABLE_SECONDS if self._has_files else math.inf)
+        return min(self.backend.repeatable_seconds, FILE_REPEATABLE_SECONDS if self._files else math.inf)
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people of all targets of the alias, each once; the other backend's answer for any other name."""
@@ -84,7 +86,8 @@ class Aliases(Composite):
         people: dict[Person, None] = {}
         for target in targets:  # each is an exact login, never a word of a full name
             exact = replace(lookup, username=target, by_name=False)
-            people |= dict.fromkeys(_read_text(target) if _is_file(target) else self.backend.find(exact))
+            path = self._files.get(target)
+            people |= dict.fromkeys(_read_text(target, path) if path else self.backend.find(exact))
         return tuple(people)
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
@@ -97,6 +100,11 @@ class Aliases(Composite):
             for target in filter(_is_file, targets):
                 if not (path := root / target.lstrip("/")).is_file():
                     yield f"the alias {name} points to {path}, which is not a file"
+
+    def warnings(self) -> Iterator[str]:
+        """A message for each file, of aliases or of a text, that others may replace."""
+        for path in (*([self.file] if self.file else ()), *self._files):
+            yield from writable_by_others(path)
 
 
 def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
@@ -141,10 +149,10 @@ def _is_file(target: str) -> bool:
     return target.startswith(("/", "./", "../"))
 
 
-def _read_text(path: str) -> Sequence[Person]:
+def _read_text(target: str, path: str) -> Sequence[Person]:
     """The text of a file as one person; empty if there is no file. BackendError if it cannot be read."""
     try:
-        text = read_regular(os.path.realpath(path), None, MAX_TEXT_BYTES)  # links are the administrator's own
+        text = read_resolved(path, MAX_TEXT_BYTES)
     except (UnsafeFileError, OSError) as error:
         raise BackendError(f"aliases {error}") from error
-    return () if text is None else (Person(os.path.basename(path), text),)
+    return () if text is None else (Person(os.path.basename(target), text),)

@@ -16,7 +16,14 @@ from fingerd.config.values import Size
 from fingerd.errors import BackendError
 from fingerd.people import MAX_MATCHES, NOFINGER, TEXT_ATOMS, Person, Record
 from fingerd.protocol.query import is_queryable
-from fingerd.safe_files import UnsafeFileError, entry_exists, is_safe_name, open_directory, read_regular
+from fingerd.safe_files import (
+    UnsafeFileError,
+    entry_exists,
+    is_safe_name,
+    open_directory,
+    read_regular,
+    writable_by_others,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +68,10 @@ class Files(Backend):
             yield f"there is no directory {path}"
         elif not os.access(path, os.R_OK | os.X_OK):
             yield f"the directory {path} is not readable by uid {os.getuid()}"
+
+    def warnings(self) -> Iterator[str]:
+        """A message if others may replace the directory, as by a link."""
+        yield from writable_by_others(self.folder, itself=False)
 
     @contextmanager
     def _open(self) -> Iterator[int]:

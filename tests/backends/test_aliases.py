@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -426,3 +427,92 @@ def test_an_alias_of_twice_as_many_users_costs_twice_as_much() -> None:
     assert [person.login for person in aliases.find(make_lookup("all"))] == list(people.users)
     half, everyone = (count_calls(partial(aliases.find, make_lookup(name))) for name in ("half", "all"))
     assert everyone < half * 2.2
+
+
+# Files in directories of other users
+
+
+OTHER, SECRET = 1234, "root:s3cr3t\n"
+
+
+def link_to(secret: Path, path: Path) -> None:
+    path.unlink()
+    path.symlink_to(secret)
+
+
+def link_the_directory(secret: Path, path: Path) -> None:
+    (secret.parent / path.name).write_text(SECRET)
+    path.parent.rename(path.parent.with_suffix(".old"))
+    path.parent.symlink_to(secret.parent)
+
+
+def link_a_parent(secret: Path, path: Path) -> None:
+    (secret.parent / path.parent.name).mkdir()
+    (secret.parent / path.parent.name / path.name).write_text(SECRET)
+    path.parent.parent.rename(path.parent.parent.with_suffix(".old"))
+    path.parent.parent.symlink_to(secret.parent)
+
+
+def link_hard(secret: Path, path: Path) -> None:
+    path.unlink()
+    path.hardlink_to(secret)
+
+
+def rename_a_file_of_root(secret: Path, path: Path) -> None:
+    (path.parent / "kept").write_text(SECRET)
+    (path.parent / "kept").chmod(0o600)
+    (path.parent / "kept").rename(path)
+
+
+def rename_a_file_of_another(secret: Path, path: Path) -> None:
+    rename_a_file_of_root(secret, path)
+    os.chown(path, OTHER + 1, OTHER + 1)
+
+
+SWAPS = {
+    "a link": (link_to, "is a symbolic link"),
+    "a link in the place of the directory": (link_the_directory, "is not a directory"),
+    "a link in the place of a parent": (link_a_parent, "is not a directory"),
+    "a hard link": (link_hard, "belongs to another user"),
+    "a file of root's": (rename_a_file_of_root, "belongs to another user"),
+    "a file of another user's": (rename_a_file_of_another, "belongs to another user"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("swap", "reason"), SWAPS.values(), ids=SWAPS)
+def test_the_owner_of_a_directory_cannot_publish_other_files(
+    swap: Callable[[Path, Path], None], reason: str, start: Start, tmp_path: Path
+) -> None:
+    secret, path = tmp_path / "root" / "secret", tmp_path / "home" / "ann" / "plan"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    path.parent.mkdir(parents=True)
+    path.write_text("I am ann\n")
+    for each in (path, path.parent, path.parent.parent):
+        os.chown(each, OTHER, OTHER)
+    daemon = start(
+        'listen: "127.0.0.1:0"\n'
+        f"backend: {{type: aliases, backend: {{type: empty}}, names: {{a: {path}, b: [{path}, b]}}}}\n"
+    )
+    assert f"uid {OTHER} may change {tmp_path}/home, and with it what is read there" in "\n".join(daemon.log)
+    assert daemon.ask(b"a\r\n") == b"I am ann\r\n"
+    swap(secret, path)
+    assert daemon.ask(b"b\r\n") == b"Internal error in server\r\n"
+    daemon.logged(reason)
+
+
+def test_a_directory_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    for name in ("here", "there"):
+        (tmp_path / name / "motd").write_text(name)
+    backend = Aliases(USERS, {"motd": (f"{tmp_path}/here/motd",)})
+    assert texts_of(backend, "motd") == ["here"]
+    (tmp_path / "here").rename(tmp_path / "old")
+    assert texts_of(backend, "motd") == []
+    (tmp_path / "here").symlink_to("there")
+    with pytest.raises(BackendError, match=f"^aliases {tmp_path}/here: is not a directory$"):
+        texts_of(backend, "motd")
+    assert texts_of(Aliases(USERS, {"motd": (f"{tmp_path}/here/motd",)}), "motd") == ["there"]

@@ -14,8 +14,11 @@ from fingerd.safe_files import (
     is_safe_name,
     open_directory,
     read_regular,
+    writable_by_others,
 )
 from tests.helpers.machines import becoming
+
+OTHER = 1234
 
 
 @pytest.fixture
@@ -167,3 +170,39 @@ def test_a_cut_splits_no_character(tmp_path: Path, directory: int, charset: str,
 )
 def test_charsets(data: bytes, text: str) -> None:
     assert decode_file(data) == text
+
+
+CHANGEABLE: dict[str, tuple[str, int, int, bool, str]] = {  # part, owner, mode; with the file; who may change it
+    "nobody": ("a/b", 0, 0o755, True, ""),
+    "the file's owner": ("a/b/file", OTHER, 0o644, True, f"uid {OTHER} may change DIR/a/b/file"),
+    "the group of the file": ("a/b/file", 0, 0o664, True, f"gid {OTHER} may change DIR/a/b/file"),
+    "everybody who may write to the file": ("a/b/file", 0, 0o646, True, "every user may change DIR/a/b/file"),
+    "the directory's owner": ("a/b", OTHER, 0o755, True, f"uid {OTHER} may change DIR/a/b"),
+    "the owner of a parent": ("a", OTHER, 0o755, True, f"uid {OTHER} may change DIR/a"),
+    "the group of a parent": ("a", 0, 0o775, True, f"gid {OTHER} may change DIR/a"),
+    "a sticky directory, for what may be missing": ("a/b", 0, 0o1777, True, "every user may change DIR/a/b"),
+    "nobody in a sticky parent": ("a", 0, 0o1777, True, ""),
+    "nobody who only adds to a directory": ("a/b/file", OTHER, 0o755, False, ""),
+    "the parent of a directory": ("a/b", OTHER, 0o755, False, f"uid {OTHER} may change DIR/a/b"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("part", "owner", "mode", "itself", "what"), CHANGEABLE.values(), ids=CHANGEABLE)
+@pytest.mark.parametrize("linked", [False, True], ids=["", "through a link"])
+def test_who_may_change_what_a_path_names(
+    part: str, owner: int, mode: int, itself: bool, what: str, linked: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    (tmp_path / "link").symlink_to("a")
+    os.chown(tmp_path / part, owner, OTHER)
+    (tmp_path / part).chmod(mode)
+    path = tmp_path / ("link" if linked else "a") / "b" / "file"
+    found = [message.partition(",")[0] for message in writable_by_others(str(path), itself)]
+    expected = what.replace("DIR", str(tmp_path))
+    assert [message.replace("/link", "/a") for message in found] == ([expected] if expected else [])
+
+
+def test_a_missing_path_is_changed_by_nobody(tmp_path: Path) -> None:
+    assert list(writable_by_others(str(tmp_path / "none" / "file"))) == []

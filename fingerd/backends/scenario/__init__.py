@@ -17,6 +17,7 @@ from fingerd.errors import option_errors
 from fingerd.people import MAX_MATCHES, LastLogin, Person, Session
 from fingerd.people.name_index import NameIndex
 from fingerd.protocol.query import is_queryable
+from fingerd.safe_files import writable_by_others
 
 PROCESS_START = time.time()  # about: a reload does not restart a scenario
 
@@ -81,7 +82,8 @@ class Scenario(Backend):
         return (_person(state, now, position) for state in self._timeline.states(position) if state.sessions)
 
     def warnings(self) -> Iterator[str]:
-        """A message for each login that no query can contain."""
+        """A message for each login that no query can contain, and for a file that others may replace."""
+        yield from writable_by_others(self.file)
         for login in self._timeline.logins():
             if not is_queryable(login):
                 yield f"no query can ask for a user called {login!r}"

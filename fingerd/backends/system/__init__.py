@@ -22,6 +22,7 @@ from fingerd.config.system_options import read_path
 from fingerd.config.values import Integer, Size
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import MAX_MATCHES, Person
+from fingerd.safe_files import writable_by_others
 
 MAX_PADDED = 4  # hidden people of one name; more of them can be detected by the answer's time
 
@@ -87,6 +88,11 @@ class System(Backend):
         except OSError as error:
             raise BackendError(f"system: {error}") from error
         return None if people is None else iter(people)
+
+    def warnings(self) -> Iterator[str]:
+        """A message if others may replace the directory of published plans, as by a link."""
+        if self.plans:
+            yield from writable_by_others(self.plans, itself=False)
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message for each enabled source that does not exist below ``root``."""
