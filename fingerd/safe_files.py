@@ -60,6 +60,19 @@ def entry_exists(name: str, dir_fd: int) -> bool | None:
     return True
 
 
+def irregularity(name: str, dir_fd: int) -> str | None:
+    """Why ``read_regular`` refuses this entry by its kind: None for a regular file, "" if missing. OSError as above."""
+    try:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except (OSError, ValueError) as error:  # ValueError: the file system's charset cannot encode the name
+        if getattr(error, "errno", None) in RESOURCE_ERRNOS:
+            raise
+        return ""
+    if stat.S_ISREG(status.st_mode):
+        return None
+    return "is a symbolic link" if stat.S_ISLNK(status.st_mode) else "is not a regular file"
+
+
 def is_own_file(name: str, dir_fd: int, owner: int) -> bool:
     """Whether the directory has a regular file of this name that belongs to ``owner`` or to root. OSError as above."""
     try:

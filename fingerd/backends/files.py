@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -19,6 +20,7 @@ from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import (
     UnsafeFileError,
     entry_exists,
+    irregularity,
     is_safe_name,
     open_directory,
     read_regular,
@@ -28,6 +30,9 @@ from fingerd.safe_files import (
 log = logging.getLogger(__name__)
 
 PLAN_SUFFIX = ".txt"
+
+MAX_REFUSALS = 1000  # refused entries that are logged, each once until a reload
+ABSENT = ".absent"  # looked up where a call is made for its time alone: no login begins with a dot
 
 _LIST_ATOMS = ("name", "office", "office_phone", "job")
 _MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their leading and trailing space
@@ -94,26 +99,46 @@ class Files(Backend):
         for login in _logins(directory):
             if time.monotonic() >= lookup.deadline:
                 raise BackendError(f"files {self.folder}: not {done} in time")
-            if person := self._person(directory, login, atoms):
+            if person := self._person(directory, login, atoms, is_single=False):
                 yield person
 
-    def _person(self, directory: int, login: str, atoms: Collection[str]) -> Person | None:
-        """The person with those of the atoms that have a file; None if unknown or hidden."""
+    def _person(self, directory: int, login: str, atoms: Collection[str], is_single: bool = True) -> Person | None:
+        """The person with those of the atoms that have a file; None if unknown or hidden.
+
+        With ``is_single``, all unknown people cost the same system calls: absent ones, hidden ones, and those whose
+        entry is closed, a link or no file. A call that one of them does not need is made with ABSENT or the directory.
+        """
+        own, plan_name = None, f"{login}{PLAN_SUFFIX}"
         try:
             own = open_directory(login, directory)
         except UnsafeFileError as error:
-            log.info("files: in %s: %s", self.folder, error)
-            return None
-        if own is None:
-            limit = self.file_bytes if "plan" in atoms else 0
-            plan = self._read(f"{login}{PLAN_SUFFIX}", directory, self.folder, limit)
-            return None if plan is None else Person.from_record(login, Record(plan=plan if limit else ""))
+            self._refusals.log(self.folder, error)
+            plan_name = ABSENT
         try:
-            if entry_exists(NOFINGER, own) is not False:  # hidden too if that cannot be checked
-                return None
-            texts = {atom: self._read(atom, own, f"{self.folder}/{login}", self.file_bytes) for atom in atoms}
+            if own is not None:
+                if entry_exists(NOFINGER, own) is False:  # hidden too if that cannot be checked
+                    return self._read_record(own, login, atoms)
+                plan_name = ABSENT
+            elif is_single:
+                entry_exists(ABSENT, directory)
+            limit = self.file_bytes if "plan" in atoms else 0
+            if is_single and (reason := irregularity(plan_name, directory)) is not None:
+                if reason:
+                    self._refusals.log(self.folder, f"{plan_name}: {reason}")
+                plan_name = ABSENT  # not opened: closing it would take another system call
+            plan = self._read(plan_name, directory, self.folder, limit)
+            if plan is not None:
+                return Person.from_record(login, Record(plan=plan if limit else ""))
+            if is_single:
+                spare = open_directory(ABSENT if own is not None else ".", directory)
+                own = spare if own is None else own
+            return None
         finally:
-            os.close(own)
+            if own is not None:
+                os.close(own)
+
+    def _read_record(self, own: int, login: str, atoms: Collection[str]) -> Person:
+        texts = {atom: self._read(atom, own, f"{self.folder}/{login}", self.file_bytes) for atom in atoms}
         values = {atom: text if atom in _MULTILINE_ATOMS else text.strip() for atom, text in texts.items() if text}
         return Person.from_record(login, Record(**values))
 
@@ -121,8 +146,32 @@ class Files(Backend):
         try:
             return read_regular(name, directory, limit)
         except UnsafeFileError as error:
-            log.info("files: in %s: %s", path, error)
+            self._refusals.log(path, error)
             return None
+
+    @cached_property
+    def _refusals(self) -> "_Refusals":
+        return _Refusals()
+
+
+class _Refusals:
+    """Logs each refused entry once, until the reason changes or the configuration is reloaded.
+
+    A line for each query would cost time, by which the client could tell a refused entry from an absent one.
+    """
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def log(self, path: str, refusal: object) -> None:
+        """Log that an entry of the directory was refused, and why."""
+        message = f"{path}: {refusal}"
+        if message in self._logged or len(self._logged) >= MAX_REFUSALS:
+            return
+        self._logged.add(message)
+        log.info("files: in %s", message)
+        if len(self._logged) == MAX_REFUSALS:
+            log.info("files: further refused entries are not logged until the next reload")
 
 
 def _logins(directory: int) -> Iterator[str]:

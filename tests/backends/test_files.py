@@ -4,12 +4,13 @@ import math
 import os
 import resource
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from fingerd.people import MAX_MATCHES, TEXT_ATOMS
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status, wait_until
-from tests.helpers.requirements import need
+from tests.helpers.requirements import need, needs
 
 NOBODY = 65534
 SECRET = "not to be published"
@@ -313,6 +314,124 @@ def test_a_person_whose_directory_cannot_be_searched_is_hidden(daemon: Daemon, p
     assert daemon.ask(b"ann\r\n") == UNKNOWN
     assert daemon.ask(b"Ann\r\n", MEMBER) == UNKNOWN
     assert daemon.ask(b"\r\n", MEMBER) == b"No one logged on.\r\n"
+
+
+def closed(mode: int) -> Callable[[Path], object]:
+    return lambda path: make(path, name="Name", plan="plan").chmod(mode)
+
+
+def text_file(make_file: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda path: make_file(path.with_name(f"{path.name}.txt"))
+
+
+def hidden(hide: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda path: hide(make(path, name="Name", plan="plan") / "nofinger")
+
+
+UNKNOWN_PEOPLE: dict[str, Callable[[Path], object]] = {
+    "absent": lambda path: None,
+    **{f"hidden by {kind}": hidden(hide) for kind, hide in HIDDEN.items()},
+    **{f"a directory of mode {mode:o}": closed(mode) for mode in (0o700, 0o600, 0o744, 0o711, 0o000)},
+    "a link to a directory": lambda path: path.symlink_to("/etc"),
+    "a broken link": lambda path: path.symlink_to("/nowhere"),
+    "a file in the place of the directory": lambda path: path.write_text("text"),
+    "a FIFO in the place of the directory": os.mkfifo,
+    "a text file that is a link": text_file(lambda path: path.symlink_to("/etc/passwd")),
+    "a text file that is a FIFO": text_file(os.mkfifo),
+    "a text file that is a directory": text_file(lambda path: path.mkdir()),
+    "a text file that nobody may read": text_file(lambda path: path.touch(0)),
+    "a hidden directory and a text file": lambda path: (
+        hidden(lambda nofinger: nofinger.touch())(path),
+        path.with_name(f"{path.name}.txt").write_text("text"),
+    ),
+}
+
+
+@pytest.mark.root
+@needs("strace")
+def test_all_unknown_people_cost_the_same_system_calls(start: Start, tmp_path: Path) -> None:
+    people, calls = tmp_path / "people", tmp_path / "calls"
+    people.mkdir()
+    let_everybody_in(people)
+    strace = (
+        "strace",
+        "-D",
+        "-ff",
+        "-qq",
+        "-o",
+        str(calls),
+        "-e",
+        "trace=%file,read,close,fstat,dup,fcntl,getdents64,lseek,write",
+    )
+    daemon = start(config(people) + "process: {user: nobody}\n", inside=strace)
+    logins = {f"user{number}": kind for number, kind in enumerate(UNKNOWN_PEOPLE)}
+    for login, kind in logins.items():
+        UNKNOWN_PEOPLE[kind](people / login)
+    for login in logins:
+        for line in (login, f"/W {login}"):  # the first one may write a line to the log
+            assert daemon.ask(f"{line}\r\n".encode()) == UNKNOWN
+    daemon.stop()
+    lookups = calls_of_lookups(tmp_path.glob("calls.*"), people)
+    found = {kind: lookups[login][-1] for login, kind in logins.items()}
+    assert {kind: names for kind, names in found.items() if names != found["absent"]} == {}
+    assert found["absent"].count("openat") == 3
+
+
+def calls_of_lookups(traces: Iterable[Path], people: Path) -> dict[str, list[list[str]]]:
+    """The system calls of each lookup, by login: those of a thread from opening the directory to closing it."""
+    lookups: dict[str, list[list[str]]] = {}
+    for trace in traces:  # of one thread each
+        for part in trace.read_text().split(f'openat(AT_FDCWD, "{people}"')[1:]:
+            opened, *calls = part.splitlines()
+            descriptor = opened.rpartition(" ")[2]
+            calls = calls[
+                : next(number for number, call in enumerate(calls) if call.startswith(f"close({descriptor})"))
+            ]
+            lookups.setdefault(calls[0].split('"')[1], []).append([call.partition("(")[0] for call in calls])
+    return lookups
+
+
+@pytest.mark.root
+def test_each_refused_entry_is_logged_once_until_the_reason_changes(start: Start, tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    people.mkdir()
+    let_everybody_in(people)
+    daemon = start(config(people) + TIME + "process: {user: nobody}\n")
+    closed(0o000)(people / "closed")
+    (people / "linker.txt").symlink_to("/etc/shadow")
+    os.mkfifo(make(people / "piper", name="Piper") / "plan")
+    for source in ("127.0.0.1", MEMBER, "127.0.0.3"):
+        for line in (b"closed\r\n", b"linker\r\n", b"/W linker\r\n", b"piper\r\n", b"Piper\r\n", b"\r\n"):
+            daemon.ask(line, source)
+    (people / "linker.txt").unlink()
+    (people / "linker.txt").mkdir()
+    for _ in range(3):
+        daemon.ask(b"linker\r\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("configuration reloaded")
+    daemon.ask(b"linker\r\n")
+    daemon.stop()
+    refusals = [line.partition(" files: in ")[2] for line in daemon.log if " files: in " in line]
+    assert refusals == [
+        f"{people}: closed: Permission denied",
+        f"{people}: linker.txt: is a symbolic link",
+        f"{people}/piper: plan: is not a regular file",
+        f"{people}: linker.txt: is not a regular file",
+        f"{people}: linker.txt: is not a regular file",
+    ]
+
+
+def test_the_number_of_logged_refusals_is_limited(
+    people: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fingerd.backends.files.MAX_REFUSALS", 3)
+    caplog.set_level("INFO", "fingerd")
+    backend = Files(str(people))
+    for number in range(10):
+        (people / f"user{number}.txt").symlink_to("/etc/passwd")
+        assert not backend.find(Lookup(f"user{number}", False, "unix", math.inf))
+    assert len(caplog.messages) == 4
+    assert caplog.messages[-1] == "files: further refused entries are not logged until the next reload"
 
 
 # Plans as attacks, or from other systems

@@ -1107,7 +1107,7 @@ def test_22_errors_of_ours(start: Start, tmp_path: Path) -> None:
 
 
 YAML_WORDS = {
-    "no": "YAML reads no as true or false",
+    "no": "YAML reads this as true or false",
     "yes": "YAML reads yes as true or false",
     "on": "YAML reads on as true or false",
     "null": "YAML reads null as null",
@@ -1130,7 +1130,7 @@ def test_23_users_whose_names_are_words_of_yaml(start: Start, tmp_path: Path) ->
     problems = dict(zip(YAML_WORDS, done.stderr.splitlines(), strict=True))
     for line, (word, problem) in enumerate(problems.items(), 5):
         assert problem.startswith(f"{path}:{line}:5: backend.users.{word}: {YAML_WORDS[word]}"), problem
-        assert "quote it" in problem
+        assert "put it in quotes" in problem
     quoted = "".join(f'    "{word}": Happy\n' for word in (*YAML_WORDS, "alice"))
     target = Target(start(LISTEN + f"backend:\n  type: static\n  users:\n{quoted}"), (b"alice\r\n", b"Happy\r\n"))
     target.survive_queries([(f"{word}\r\n".encode(), b"Happy\r\n") for word in YAML_WORDS], {b"Happy\r\n": "answered"})

@@ -33,6 +33,7 @@ PACKAGES = {
     "pkill": "procps",
     "scdoc": "scdoc",
     "slapd": "slapd",
+    "strace": "strace",
     "systemd-socket-activate": "systemd",
     "zsh": "zsh",
 }
