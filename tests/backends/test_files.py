@@ -348,7 +348,7 @@ UNKNOWN_PEOPLE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.root
-@needs("strace")
+@needs("strace", "ptrace")
 def test_all_unknown_people_cost_the_same_system_calls(start: Start, tmp_path: Path) -> None:
     people, calls = tmp_path / "people", tmp_path / "calls"
     people.mkdir()
@@ -383,11 +383,9 @@ def calls_of_lookups(traces: Iterable[Path], people: Path) -> dict[str, list[lis
     for trace in traces:  # of one thread each
         for part in trace.read_text().split(f'openat(AT_FDCWD, "{people}"')[1:]:
             opened, *calls = part.splitlines()
-            descriptor = opened.rpartition(" ")[2]
-            calls = calls[
-                : next(number for number, call in enumerate(calls) if call.startswith(f"close({descriptor})"))
-            ]
-            lookups.setdefault(calls[0].split('"')[1], []).append([call.partition("(")[0] for call in calls])
+            closing = f"close({opened.rpartition(' ')[2]})"
+            end = [call.startswith(closing) for call in calls].index(True)
+            lookups.setdefault(calls[0].split('"')[1], []).append([call.partition("(")[0] for call in calls[:end]])
     return lookups
 
 

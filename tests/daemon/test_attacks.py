@@ -1108,15 +1108,15 @@ def test_22_errors_of_ours(start: Start, tmp_path: Path) -> None:
 
 YAML_WORDS = {
     "no": "YAML reads this as true or false",
-    "yes": "YAML reads yes as true or false",
-    "on": "YAML reads on as true or false",
-    "null": "YAML reads null as null",
-    "~": "YAML reads ~ as null",
-    "1": "YAML reads 1 as a number",
-    "0x1f": "YAML reads 0x1f as a number",
-    "22:30": "YAML reads 22:30 as a number",
-    "0o27": "YAML readers differ about 0o27",
-    "2024-01-01": "YAML reads 2024-01-01 as a date",
+    "yes": "YAML reads this as true or false",
+    "on": "YAML reads this as true or false",
+    "null": "YAML reads this as null",
+    "~": "YAML reads this as null",
+    "1": "YAML reads this as a number",
+    "0x1f": "YAML reads this as a number",
+    "22:30": "YAML reads this as a number",
+    "0o27": "YAML readers differ about octal numbers",
+    "2024-01-01": "YAML reads this as a date",
 }
 
 
