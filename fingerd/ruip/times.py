@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-DAY = 86_400.0  # seconds
-WEEK = 7 * DAY
+MINUTE = 60.0  # seconds
+DAY = 86_400.0
+WEEKDAY_AGE = 6 * DAY  # up to which a weekday names one day; a week ago, today's weekday would look like today
 HALF_YEAR = 183 * DAY
 _EARLIEST, _LATEST = -2e9, 2e11  # the years 1906 and 8307
 
@@ -28,9 +29,14 @@ def idle_column(seconds: float | None) -> str:
 
 
 def when_column(timestamp: float, now: float) -> str:
-    """``Mon 12:15`` within a week of ``now``, ``Jan 03`` within half a year, else ``Jan 1990``."""
-    age = abs(now - timestamp)
-    return _local(timestamp).strftime("%a %H:%M" if age < WEEK else "%b %d" if age < HALF_YEAR else "%b %Y")
+    """``Mon 12:15`` for the last six days, ``Jan 03`` within half a year of ``now``, else ``Jan 1990``.
+
+    A session may have begun since ``now``, while its query waited to be
+    answered: up to a minute later is not yet another day.
+    """
+    age = now - timestamp
+    is_near = -MINUTE < age < WEEKDAY_AGE
+    return _local(timestamp).strftime("%a %H:%M" if is_near else "%b %d" if abs(age) < HALF_YEAR else "%b %Y")
 
 
 def date_text(timestamp: float, now: float) -> str:

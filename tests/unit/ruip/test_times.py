@@ -3,7 +3,7 @@
 import pytest
 
 from fingerd.ruip.times import date_text, idle_column, idle_time, when_column
-from tests.unit.ruip.conftest import DAY, NOW, WINTER, at
+from tests.unit.ruip.conftest import DAY, HOUR, NOW, WINTER, at
 
 pytestmark = pytest.mark.usefixtures("rutgers_time")
 
@@ -26,9 +26,12 @@ IDLE = {
 
 DATES = {
     "now": (NOW, "Mon 12:00", "Mon Jul 30 12:00"),
-    "this week": (at(7, 24, 9, 5), "Tue 09:05", "Tue Jul 24 09:05"),
-    "less than a week ago": (at(7, 23, 12, 1), "Mon 12:01", "Mon Jul 23 12:01"),
-    "a second less than a week ago": (NOW - 7 * DAY + 1, "Mon 12:00", "Mon Jul 23 12:00"),
+    "this week": (at(7, 25, 9, 5), "Wed 09:05", "Wed Jul 25 09:05"),
+    "less than six days ago": (at(7, 24, 12, 1), "Tue 12:01", "Tue Jul 24 12:01"),
+    "a second less than six days ago": (NOW - 6 * DAY + 1, "Tue 12:00", "Tue Jul 24 12:00"),
+    "six days ago": (at(7, 24, 12, 0), "Jul 24", "Tue Jul 24 12:00"),
+    "almost a week ago": (at(7, 23, 12, 5), "Jul 23", "Mon Jul 23 12:05"),
+    "a second less than a week ago": (NOW - 7 * DAY + 1, "Jul 23", "Mon Jul 23 12:00"),
     "a week ago": (at(7, 23, 12, 0), "Jul 23", "Mon Jul 23 12:00"),
     "with one digit": (at(5, 7, 16, 38), "May 07", "Mon May  7 16:38"),
     "in winter time": (at(3, 1, 23, 30, zone=WINTER), "Mar 01", "Thu Mar  1 23:30"),
@@ -36,7 +39,11 @@ DATES = {
     "half a year ago": (NOW - 183 * DAY, "Jan 1990", "Sun Jan 28 11:00 1990"),
     "years ago": (at(12, 31, 23, 59, 1986, WINTER), "Dec 1986", "Wed Dec 31 23:59 1986"),
     "the epoch": (0.0, "Dec 1969", "Wed Dec 31 19:00 1969"),
-    "in the near future": (at(7, 30, 12, 5), "Mon 12:05", "Mon Jul 30 12:05"),
+    "a moment ahead, since the query waited": (NOW + 20, "Mon 12:00", "Mon Jul 30 12:00"),
+    "a minute ahead": (at(7, 30, 12, 1), "Jul 30", "Mon Jul 30 12:01"),
+    "in the near future": (at(7, 30, 12, 5), "Jul 30", "Mon Jul 30 12:05"),
+    "two days ahead": (at(8, 1, 11, 0), "Aug 01", "Wed Aug  1 11:00"),
+    "almost a week ahead": (at(8, 6, 11, 55), "Aug 06", "Mon Aug  6 11:55"),
     "in the far future": (at(7, 30, 12, 0, 2038), "Jul 2038", "Fri Jul 30 12:00 2038"),
 }
 
@@ -55,6 +62,18 @@ def test_an_unknown_idle_time_is_an_empty_column() -> None:
 def test_a_date_is_local_and_has_its_year_if_it_is_far_from_now(timestamp: float, when: str, date: str) -> None:
     assert when_column(timestamp, NOW) == when
     assert date_text(timestamp, NOW) == date
+
+
+@pytest.mark.parametrize("now", [NOW, at(4, 2, 1, 30), at(4, 1, 3, 30), at(10, 28, 1, 30, zone=WINTER)])
+def test_a_weekday_names_one_day(now: float) -> None:
+    """Also where the clock was changed in the days before: on April 1 and on October 28."""
+    dates: dict[str, set[str]] = {}
+    for hours in range(24 * 8):
+        weekday, _, time_or_day = when_column(now - hours * HOUR, now).partition(" ")
+        if ":" in time_or_day:
+            dates.setdefault(weekday, set()).add(date_text(now - hours * HOUR, now)[:10])
+    assert len(dates) == 7
+    assert {len(each) for each in dates.values()} == {1}
 
 
 @pytest.mark.parametrize(
