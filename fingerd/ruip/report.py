@@ -12,7 +12,7 @@ from typing import NamedTuple
 from wcwidth import wcswidth
 
 from fingerd.people import LastLogin, Mail, Person, Session
-from fingerd.ruip.times import date_text, idle_column, idle_time, when_column
+from fingerd.ruip.times import date_text, idle_column, idle_words, when_column
 from fingerd.text import one_line
 
 EMPTY_LIST_TEXT = "No one logged on."
@@ -98,7 +98,7 @@ def _is_separate(login: LastLogin, sessions: Sequence[Session]) -> bool:
 
 def _session(session: Session, now: float) -> str:
     since = "Logged in" if session.since is None else f"On since {date_text(session.since, now)}"
-    idle = "" if session.idle is None else idle_time(session.idle)
+    idle = "" if session.idle is None else idle_words(session.idle)
     messages = "" if session.messages else " (messages off)"
     return f"{since}{_origin(session.terminal, session.host)}{idle and ', idle '}{idle}{messages}"
 

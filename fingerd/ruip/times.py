@@ -1,6 +1,6 @@
 """Times in the forms of RFC 1288 section 4: idle times, and dates in local time."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 MINUTE = 60.0  # seconds
 DAY = 86_400.0
@@ -28,6 +28,15 @@ def idle_column(seconds: float | None) -> str:
     return f"{idle:>3} " if idle.isdigit() else f"{idle:>4}"
 
 
+def idle_words(seconds: float) -> str:
+    """``5 minutes``, ``1 hour 11 minutes``, ``12 hours`` or ``4 days``; empty below one minute."""
+    minutes = int(max(seconds, 0)) // 60
+    if days := minutes // (24 * 60):
+        return _count(days, "day")
+    counts = (minutes // 60, "hour"), (minutes % 60, "minute")
+    return " ".join(_count(number, unit) for number, unit in counts if number)
+
+
 def when_column(timestamp: float, now: float) -> str:
     """``Mon 12:15`` for the last six days, ``Jan 03`` within half a year of ``now``, else ``Jan 1990``.
 
@@ -40,12 +49,16 @@ def when_column(timestamp: float, now: float) -> str:
 
 
 def date_text(timestamp: float, now: float) -> str:
-    """``Sat Jun 23 10:47``, followed by the year if it is half a year or more from ``now``."""
+    """``Sat Jun 23 10:47 (EDT)``, with the year before the zone if it is half a year or more from ``now``."""
     date = _local(timestamp)
-    text = f"{date:%a %b} {date.day:2} {date:%H:%M}"
-    return text if abs(now - timestamp) < HALF_YEAR else f"{text} {date.year}"
+    year = "" if abs(now - timestamp) < HALF_YEAR else f" {date.year}"
+    return f"{date:%a %b} {date.day:2} {date:%H:%M}{year} ({date:%Z})"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _local(timestamp: float) -> datetime:
-    """The local time; a time outside of the calendar, which users can give to their files, is clamped."""
-    return datetime.fromtimestamp(min(max(timestamp, _EARLIEST), _LATEST))
+    """The local time with its zone; a time outside of the calendar, which users can give to their files, is clamped."""
+    return datetime.fromtimestamp(min(max(timestamp, _EARLIEST), _LATEST), UTC).astimezone()

@@ -104,7 +104,8 @@ def test_r30_a_rule_that_hides_the_full_name_is_warned_of(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("source", [OPEN, OFFICE_A, OFFICE_B, MINIMAL, LISTED])
 def test_r31_what_the_list_tells_of_a_user_an_answer_about_the_user_tells_too(rfc_daemon: Daemon, source: str) -> None:
-    cells = "p0 p1 p3 p7 1:11 4d Hill Psychol x3166 x3074 x2287 Operations monster.example.org"
+    cells = "p0 p1 p3 p7 Hill Psychol x3166 x3074 x2287 Operations monster.example.org"
+    words = {"1:11": "idle 1 hour 11 minutes", "4d": "idle 4 days", "5": "idle 5 minutes"}  # for the same idle times
     rows = ask_text(rfc_daemon, "", source).splitlines()[1:]
     assert len(rows) == len(ONLINE)
     for user, name in ONLINE.items():
@@ -112,6 +113,8 @@ def test_r31_what_the_list_tells_of_a_user_an_answer_about_the_user_tells_too(rf
         answer = ask_text(rfc_daemon, user, source)
         for cell in (name, user, *cells.split()):
             assert cell in answer or cell not in row
+        for cell, text in words.items():
+            assert (text in answer) == (f" {cell} " in row)
         assert (" on p" in answer) == (" p" in row)  # and since when, in words
 
 

@@ -13,13 +13,16 @@ SPOOL = "/var/mail"
 
 
 def mail_of(login: str, spool: str) -> Mail | None:
-    """The times of the user's mailbox, as finger(1) reads them, in whole seconds; None if they are unknown."""
+    """The times of the user's mailbox, as finger(1) reads them, in whole seconds; None if they are unknown.
+
+    Without a mailbox they are: the mail may be delivered to another place, such as ~/Maildir.
+    """
     if not is_safe_name(login):
         return None
     try:
         status = os.lstat(os.path.join(spool, login))
     except FileNotFoundError:
-        return Mail() if os.path.isdir(spool) else None
+        return None
     except (OSError, ValueError) as error:
         warn_once(f"mail in {spool}", getattr(error, "strerror", None) or str(error))
         return None

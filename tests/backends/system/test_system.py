@@ -121,8 +121,10 @@ def test_the_answer_has_every_fact_of_debians(populated: AccountsHost, serve: Se
     for login in ("ann", "bob", "cid", "dot"):
         compare(debians(populated, f"/W {login}"), server.ask(f"/W {login}"))
     ann = server.ask("/W ann")
-    assert re.search(r"on pts/0 from client\.example\.org, idle 1:11$", ann, re.MULTILINE)
-    assert re.search(r"on pts/1, idle 3d \(messages off\)$", ann, re.MULTILINE)
+    assert re.search(r" on pts/0 from client\.example\.org, idle 1 hour 11 minutes$", ann, re.MULTILINE)
+    assert re.search(r" on pts/1, idle 3 days \(messages off\)$", ann, re.MULTILINE)
+    mail = {login: "mail" in server.ask(f"/W {login}").lower() for login in ("cid", "dot")}
+    assert mail == {"cid": False, "dot": True}  # of whom only the second has a mailbox, which is empty
 
 
 @pytest.mark.root
@@ -462,7 +464,7 @@ def test_the_example_and_its_programs(host: AccountsHost, start: Start, tmp_path
 def test_mail_times_are_those_of_the_spool(tmp_path: Path) -> None:
     spool = str(tmp_path)
     box = tmp_path / "ann"
-    assert mail_of("ann", spool) == Mail()
+    assert mail_of("ann", spool) is None  # its mail may be elsewhere
     box.touch()
     assert mail_of("ann", spool) == Mail()
     box.write_text("From somebody\n")

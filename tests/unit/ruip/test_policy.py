@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from fingerd.protocol.reply import AMBIGUOUS_NAME
 from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source, rule_warnings
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
+from tests.unit.ruip.conftest import at
 
 HOME = Rule(from_=(parse_source("192.0.2.0/24"), parse_source("2001:db8::/32")), list=True)
 NEIGHBOUR = Rule(from_=(parse_source("192.0.2.7"),), deny="silently")
@@ -205,7 +205,7 @@ def test_the_defaults_can_be_written(tmp_path: Path) -> None:
     assert policy_of(tmp_path, written).rules == (DEFAULT_RULE,)
 
 
-NOW = datetime(1990, 6, 24, 12, 0).timestamp()
+NOW = at(6, 24, 12, 0)
 PIRMANN = Person(
     "pirmann",
     name="David Pirmann",
@@ -214,8 +214,8 @@ PIRMANN = Person(
     home_phone="989-8482",
     directory="/dimacs/u1/pirmann",
     shell="/bin/tcsh",
-    sessions=(Session("ttyp0", "romulus.rutgers.", datetime(1990, 6, 23, 10, 47).timestamp(), 300.0),),
-    last_login=LastLogin(datetime(1990, 6, 23, 10, 47).timestamp(), "ttyp0"),
+    sessions=(Session("ttyp0", "romulus.rutgers.", at(6, 23, 10, 47), 300.0),),
+    last_login=LastLogin(at(6, 23, 10, 47), "ttyp0"),
     mail=Mail(),
     plan="Work",
 )
@@ -244,14 +244,14 @@ ADMINISTRATORS = {
         PIRMANN,
         "In real life: David Pirmann\r\n"
         "Office: 016 Hill, x2443                 Home phone: 989-8482\r\n"
-        "On since Sat Jun 23 10:47 on ttyp0 from romulus.rutgers., idle 5\r\n",
+        "On since Sat Jun 23 10:47 (EDT) on ttyp0 from romulus.rutgers., idle 5 minutes\r\n",
     ),
     "A, not logged in": (
         "[name, office, office_phone, home_phone, sessions, last_login]",
         AWAY,
         "In real life: David Pirmann\r\n"
         "Office: 016 Hill, x2443                 Home phone: 989-8482\r\n"
-        "Last login Sat Jun 23 10:47 on ttyp0\r\n",
+        "Last login Sat Jun 23 10:47 (EDT) on ttyp0\r\n",
     ),
     "B": ("[name, office, office_phone]", PIRMANN, "In real life: David Pirmann\r\nOffice: 016 Hill, x2443\r\n"),
     "B, to the letter": ("[office, office_phone]", PIRMANN, "Office: 016 Hill, x2443\r\n"),
@@ -259,6 +259,7 @@ ADMINISTRATORS = {
 }
 
 
+@pytest.mark.usefixtures("rutgers_time")
 @pytest.mark.parametrize(("show", "person", "answer"), ADMINISTRATORS.values(), ids=ADMINISTRATORS.keys())
 @pytest.mark.parametrize("line", [b"pirmann\r\n", b"/W pirmann\r\n"], ids=["short", "verbose"])
 def test_rfc_1288_3_2_3_administrators_choose_what_is_shown(

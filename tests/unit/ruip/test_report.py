@@ -15,7 +15,7 @@ from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.presets import PRESETS
 from fingerd.ruip.report import LIST_ATOMS, SHORT_PLAN_LINES, format_list, format_people, join_blocks
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
-from fingerd.ruip.times import date_text, idle_time, when_column
+from fingerd.ruip.times import date_text, idle_time, idle_words, when_column
 from fingerd.text import one_line
 from tests.unit.ruip.conftest import DAY, HOUR, MINUTE, NOW, WINTER, at
 
@@ -89,13 +89,13 @@ def test_rfc_1288_4_1_null_command_line() -> None:
     assert reply(b"\r\n", people, "standard", now=MONDAY) == on_the_wire(ELBERETH)
 
 
-# 4.2: dimacs.rutgers.edu
+# 4.2: dimacs.rutgers.edu; times have their zone besides
 
 PIRMANN = """\
 Login name: pirmann                     In real life: David Pirmann
 Office: 016 Hill, x2443                 Home phone: 989-8482
 Directory: /dimacs/u1/pirmann           Shell: /bin/tcsh
-Last login Sat Jun 23 10:47 on ttyp0 from romulus.rutgers.
+Last login Sat Jun 23 10:47 (EDT) on ttyp0 from romulus.rutgers.
 No unread mail
 Project:
 Plan:
@@ -137,7 +137,7 @@ RON = """\
 Login name: spinner                     In real life: Ron Spinner
 Office: Ops Cubby,    x2443             Home phone: 463-7358
 Directory: /u1/spinner                  Shell: /bin/tcsh
-Last login Mon May  7 16:38 on ttyq7
+Last login Mon May  7 16:38 (EDT) on ttyq7
 Plan:
             ught i
           ca      n
@@ -154,7 +154,7 @@ Plan:
 Login name: surak                       In real life: Ron Surak
 Office: 000 OMB Dou,    x9256
 Directory: /u2/surak                    Shell: /bin/tcsh
-Last login Fri Jul 27 09:55 on ttyq3
+Last login Fri Jul 27 09:55 (EDT) on ttyq3
 No Plan.
 
 Login name: etter                       In real life: Ron Etter
@@ -239,23 +239,23 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
     # sessions
     "logged in": both(
         replace(ANN, sessions=(Session("tty1", "", SINCE, 5 * MINUTE),)),
-        HEAD + "On since Mon Jul 30 09:15 on tty1, idle 5\n",
+        HEAD + "On since Mon Jul 30 09:15 (EDT) on tty1, idle 5 minutes\n",
     ),
     "logged in from another host, not idle": both(
         replace(ANN, sessions=(Session("pts/3", "host.example.org", SINCE, 10.0),)),
-        HEAD + "On since Mon Jul 30 09:15 on pts/3 from host.example.org\n",
+        HEAD + "On since Mon Jul 30 09:15 (EDT) on pts/3 from host.example.org\n",
     ),
     "logged in, start unknown": both(
         replace(ANN, sessions=(Session("tty1", "192.0.2.7", None, 2 * DAY),)),
-        HEAD + "Logged in on tty1 from 192.0.2.7, idle 2d\n",
+        HEAD + "Logged in on tty1 from 192.0.2.7, idle 2 days\n",
     ),
     "logged in, idle time unknown": both(
-        replace(ANN, sessions=(Session("tty1", "", SINCE),)), HEAD + "On since Mon Jul 30 09:15 on tty1\n"
+        replace(ANN, sessions=(Session("tty1", "", SINCE),)), HEAD + "On since Mon Jul 30 09:15 (EDT) on tty1\n"
     ),
     "logged in, everything else unknown": both(replace(ANN, sessions=(Session(""),)), HEAD + "Logged in\n"),
     "logged in more than once": both(
         replace(ANN, sessions=(Session("tty1", "", SINCE), Session("tty2", "", at(1, 1, 8, 0, 1989, WINTER)))),
-        HEAD + "On since Mon Jul 30 09:15 on tty1\nOn since Sun Jan  1 08:00 1989 on tty2\n",
+        HEAD + "On since Mon Jul 30 09:15 (EDT) on tty1\nOn since Sun Jan  1 08:00 1989 (EST) on tty2\n",
     ),
     "a session replaces the last login": both(
         replace(ANN, sessions=(Session("tty1"),), last_login=LastLogin(SINCE)), HEAD + "Logged in on tty1\n"
@@ -263,11 +263,12 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
     "not logged in": both(replace(ANN, sessions=()), HEAD + "Not logged in.\n"),
     "sessions unknown": both(replace(ANN, sessions=None), HEAD),
     "last login": both(
-        replace(ANN, sessions=(), last_login=LastLogin(SINCE, "tty1")), HEAD + "Last login Mon Jul 30 09:15 on tty1\n"
+        replace(ANN, sessions=(), last_login=LastLogin(SINCE, "tty1")),
+        HEAD + "Last login Mon Jul 30 09:15 (EDT) on tty1\n",
     ),
     "last login long ago": both(
         replace(ANN, last_login=LastLogin(at(6, 2, 8, 0, 1987), "", "host")),
-        HEAD + "Last login Tue Jun  2 08:00 1987 from host\n",
+        HEAD + "Last login Tue Jun  2 08:00 1987 (EDT) from host\n",
     ),
     "last login never": both(replace(ANN, sessions=(), last_login=LastLogin(None)), HEAD + "Never logged in.\n"),
     # mail
@@ -276,22 +277,22 @@ RECORDS: dict[str, tuple[Person, str, str]] = {
     "mail that was read": (
         replace(ANN, mail=Mail(at(7, 29, 8, 0), SINCE)),
         HEAD,
-        HEAD + "Mail last read Mon Jul 30 09:15\n",
+        HEAD + "Mail last read Mon Jul 30 09:15 (EDT)\n",
     ),
     "mail that was read when it came": (
         replace(ANN, mail=Mail(SINCE, SINCE)),
         HEAD,
-        HEAD + "Mail last read Mon Jul 30 09:15\n",
+        HEAD + "Mail last read Mon Jul 30 09:15 (EDT)\n",
     ),
     "new mail": (
         replace(ANN, mail=Mail(SINCE, at(7, 29, 8, 0))),
         HEAD,
-        HEAD + "New mail received Mon Jul 30 09:15, unread since Sun Jul 29 08:00\n",
+        HEAD + "New mail received Mon Jul 30 09:15 (EDT), unread since Sun Jul 29 08:00 (EDT)\n",
     ),
     "mail that was never read": (
         replace(ANN, mail=Mail(SINCE)),
         HEAD,
-        HEAD + "New mail received Mon Jul 30 09:15\n",
+        HEAD + "New mail received Mon Jul 30 09:15 (EDT)\n",
     ),
     # project and plan
     "a project of one line": both(replace(ANN, project="pots\n"), HEAD + "Project: pots\n"),
@@ -609,7 +610,7 @@ def test_a_record_shows_at_least_what_the_list_shows(person: Person, show: tuple
         if session.idle is not None and session.idle >= MINUTE:
             assert idle_time(session.idle).encode() in listed
             silent = "" if session.messages else " (messages off)"
-            assert f", idle {idle_time(session.idle)}{silent}\r\n".encode() in record
+            assert f", idle {idle_words(session.idle)}{silent}\r\n".encode() in record
 
 
 @settings(deadline=None)
@@ -684,7 +685,7 @@ MARKED = {
     "timezone": "m-timezone",
 }
 WORDS = {atom: (text,) for atom, text in MARKED.items() if isinstance(text, str)} | {
-    "sessions": ("m-terminal", "m-host", "Jul 30 12:00 on", "idle"),
+    "sessions": ("m-terminal", "m-host", "Jul 30 12:00 (EDT) on", "idle"),
     "last_login": ("m-last-terminal", "m-last-host", "Last login", "Never"),
     "mail": ("mail",),
 }
