@@ -5,7 +5,7 @@ leaves out what is long; the long form, of ``/W``, shows everything.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -26,15 +26,29 @@ LOGIN_TOLERANCE_SECONDS = 10.0  # by which two sources may differ about the time
 _LINE_END = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # as for str.splitlines()
 
 
-def format_people(people: Iterable[Person], now: float, verbose: bool, max_characters: int) -> str:
+def terminal_width(text: str) -> int:
+    """The columns that one line of printable text takes on a terminal, in UTF-8."""
+    return len(text) if text.isascii() else max(wcswidth(text), 0)
+
+
+def format_people(
+    people: Iterable[Person],
+    now: float,
+    verbose: bool,
+    max_characters: int,
+    width_of: Callable[[str], int] = terminal_width,
+) -> str:
     """The records of these people (RFC 1288 4.3), separated by empty lines.
+
+    ``width_of`` counts the columns that a text takes in the answer's charset.
 
     Stops after the record with which the text exceeds ``max_characters``, and
     does not lay out what is beyond them in that record.
     """
     texts: list[str] = []
     for person in people:
-        texts.append(_record(person, now, verbose, max_characters) if person.text is None else person.text)
+        record = person.text
+        texts.append(_record(person, now, verbose, max_characters, width_of) if record is None else record)
         max_characters -= len(texts[-1])
         if max_characters < 0:
             break
@@ -46,7 +60,7 @@ def join_blocks(texts: Iterable[str]) -> str:
     return "\n".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
-def _record(person: Person, now: float, verbose: bool, max_characters: int) -> str:
+def _record(person: Person, now: float, verbose: bool, max_characters: int, width_of: Callable[[str], int]) -> str:
     """The record of one person (RFC 1288 4.2), in which each long text is cut to ``max_characters``."""
     office = ", ".join(filter(str.strip, map(one_line, (person.office, person.office_phone))))
     cells = [
@@ -57,7 +71,7 @@ def _record(person: Person, now: float, verbose: bool, max_characters: int) -> s
     ]
     if verbose:
         cells.insert(2, ("Directory", person.directory, "Shell", person.shell))
-    lines = [line for cell in cells if (line := _pair(*cell))]
+    lines = [line for cell in cells if (line := _pair(*cell, width_of))]
     lines += _logins(person, now)
     if verbose and person.forward.strip():
         lines.append(f"Mail forwarded to {one_line(person.forward.strip())}")
@@ -67,11 +81,13 @@ def _record(person: Person, now: float, verbose: bool, max_characters: int) -> s
     return "\n".join(lines)
 
 
-def _pair(left: str, left_value: str, right: str, right_value: str) -> str:
+def _pair(left: str, left_value: str, right: str, right_value: str, width_of: Callable[[str], int]) -> str:
     """One line with two columns; an empty value is left out, with its label."""
     values = (left, one_line(left_value)), (right, one_line(right_value))
     cells = [f"{label}: {value}" for label, value in values if value.strip()]
-    return " ".join([_padded(cells[0], SECOND_COLUMN - 1), *cells[1:]]) if len(cells) > 1 else "".join(cells)
+    if len(cells) > 1:
+        return " ".join([_padded(cells[0], SECOND_COLUMN - 1, width_of), *cells[1:]])
+    return "".join(cells)
 
 
 def _logins(person: Person, now: float) -> Iterator[str]:
@@ -156,33 +172,34 @@ class Row(NamedTuple):
 
 
 class Column(NamedTuple):
-    """The layout of a column, in columns of the terminal: ``indent`` is for its heading, ``gap`` precedes it."""
+    """The layout of a column, in columns of the terminal: ``gap`` precedes it, its heading fits into ``min_width``."""
 
     heading: str
-    indent: int
     min_width: int
     gap: int
     align_right: bool = False
 
 
-# The columns of a Row: RFC 1288 4.1, and two that it only mentions (2.5.1), Where and Job.
+# The columns of a Row: RFC 1288 4.1, and two that it only mentions (2.5.1), Where and Job. Its rows have these places;
+# its headings do not stand over them, and it has none for the telephone.
 COLUMNS = (
-    Column("Login", 0, 8, 0),
-    Column("Name", 3, 20, 1),
-    Column("TTY", 0, 3, 2),
-    Column("Idle", 0, 4, 1, True),
-    Column("When", 3, 9, 1),
-    Column("Where", 0, 16, 2),
-    Column("Office", 8, 11, 2),
-    Column("", 0, 8, 1, True),
-    Column("Job", 0, 3, 2),
+    Column("Login", 8, 0),
+    Column("Name", 20, 1),
+    Column("TTY", 3, 2),
+    Column("Idle", 4, 1, True),
+    Column("When", 9, 1),
+    Column("Where", 16, 2),
+    Column("Office", 11, 2),
+    Column("Phone", 8, 1, True),
+    Column("Job", 3, 2),
 )
 MAX_COLUMN_WIDTH = 48  # a longer text moves the rest of its row to the right
 LIST_ATOMS = frozenset(("login", "name", "sessions", "office", "office_phone", "job"))  # that a list shows
-_OFFICE, _PHONE = map(Row._fields.index, ("office", "office_phone"))
 
 
-def format_list(people: Iterable[Person], now: float, max_characters: int) -> str:
+def format_list(
+    people: Iterable[Person], now: float, max_characters: int, width_of: Callable[[str], int] = terminal_width
+) -> str:
     """The list of {C}: a row for each session, or one for a person without known sessions.
 
     Stops after the person with whom the list exceeds ``max_characters``. A
@@ -202,7 +219,7 @@ def format_list(people: Iterable[Person], now: float, max_characters: int) -> st
                 length += 1 + sum(map(len, row))
         if length > max_characters:
             break
-    return "\n".join([*_render(rows), *texts]) or EMPTY_LIST_TEXT
+    return "\n".join([*_render(rows, width_of), *texts]) or EMPTY_LIST_TEXT
 
 
 def _rows(person: Person, now: float) -> Iterator[Row]:
@@ -218,34 +235,21 @@ def _rows(person: Person, now: float) -> Iterator[Row]:
         yield Row(login, name, terminal, idle, when, host, office, phone, job)
 
 
-def _render(rows: Sequence[Row]) -> list[str]:
-    """The rows below their headings; a column without text is left out."""
+def _render(rows: Sequence[Row], width_of: Callable[[str], int]) -> list[str]:
+    """The rows below their headings, each over its column; a column without text is left out."""
     if not rows:
         return []
     cells = list(zip(*rows, strict=True))
     is_used = [any(map(str.strip, texts)) for texts in cells]
-    is_used[_OFFICE] |= is_used[_PHONE]  # the heading of the office stands above both
-    heading, *lines = ["" for _ in range(len(rows) + 1)]
-    start = 0  # of the column
+    lines = [""] * (1 + len(rows))
     for column, texts in compress(zip(COLUMNS, cells, strict=True), is_used):
-        gap = " " * (column.gap if start else 0)
-        start += len(gap)
-        heading = heading.ljust(start)
-        if column.heading and heading[-1:].strip():  # the heading before is wider than its column
-            heading += gap
-        heading += " " * column.indent + column.heading
-        width = min(max(column.min_width, *map(_width, texts)), MAX_COLUMN_WIDTH)
-        start += width
-        for number, text in enumerate(texts):
-            lines[number] += gap + _padded(text, width, column.align_right)
-    return [line.rstrip() for line in (heading, *lines)]
+        gap = " " * column.gap if lines[0] else ""
+        width = min(max(column.min_width, *map(width_of, texts)), MAX_COLUMN_WIDTH)
+        for number, text in enumerate((column.heading, *texts)):
+            lines[number] += gap + _padded(text, width, width_of, column.align_right)
+    return [line.rstrip() for line in lines]
 
 
-def _padded(text: str, width: int, align_right: bool = False) -> str:
-    spaces = " " * (width - _width(text))
+def _padded(text: str, width: int, width_of: Callable[[str], int], align_right: bool = False) -> str:
+    spaces = " " * (width - width_of(text))
     return spaces + text if align_right else text + spaces
-
-
-def _width(text: str) -> int:
-    """The columns that the text takes on a terminal."""
-    return len(text) if text.isascii() else max(wcswidth(text), 0)

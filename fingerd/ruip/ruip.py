@@ -31,7 +31,7 @@ from fingerd.protocol.reply import (
 from fingerd.ruip.disclosure import Disclosed, Disclosure, Shown
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
-from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks
+from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks, terminal_width
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,8 @@ class Ruip:
         self._disclosure = Disclosure(backend)
         self._policy = policy
         self._options = options
+        # Latin-1 and ASCII have one column for each character, and for each ``?`` in the place of another.
+        self._width_of = terminal_width if options.charset == "utf-8" else len
         self._query_bytes = query_bytes
         self._reply_bytes = reply_bytes
         texts = (options.header or "", options.footer or "")
@@ -192,7 +194,7 @@ class Ruip:
 
     def _text_of(self, found: Disclosed, lookup: Lookup, context: AnswerContext, budget: int) -> str:
         if found.outcome == "answered":
-            return format_people(found.people, context.now, lookup.verbose, budget)
+            return format_people(found.people, context.now, lookup.verbose, budget, self._width_of)
         return AMBIGUOUS_NAME if found.outcome == "refused" else NO_SUCH_USER
 
     def _list(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
@@ -200,7 +202,7 @@ class Ruip:
         people = self._disclosure.list_users(lookup, rule, LIST_ATOMS)
         if people is None:
             return "refused", LIST_DENIED
-        return "answered", format_list(people, context.now, self._reply_bytes)
+        return "answered", format_list(people, context.now, self._reply_bytes, self._width_of)
 
     def text_answer(self, outcome: str, text: str, context: AnswerContext, username: str = "") -> Answer:
         """The text between the header and the footer, cut to the size that an answer may have."""

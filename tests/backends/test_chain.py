@@ -251,7 +251,7 @@ backend:
         "fingerd.backends.chain: backend skipped: command sh: exit status 3: broken"
     )
     assert "outcome=answered" in daemon.logged("client=")
-    assert daemon.ask(b"\r\n") == b"Login       Name\r\nann      ann\r\n"
+    assert daemon.ask(b"\r\n") == b"Login    Name\r\nann      ann\r\n"
     assert daemon.ask(b"bob\r\n") == b"No such user\r\n"
 
 

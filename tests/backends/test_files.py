@@ -198,12 +198,12 @@ def test_the_list_is_sorted_by_login_and_has_the_atoms_that_fit_into_a_row(daemo
     (people / ".hidden.txt").write_text("hidden")
     make(people / ".trash", name="hidden")
     assert daemon.ask(b"\r\n", MEMBER).decode().split("\r\n") == [
-        "Login       Name                       Office                Job",
+        "Login    Name                  Office                 Phone  Job",
         "ann      ann",
         "bob      the name              the office  the office_phone  the job",
         "",
     ]
-    assert daemon.ask(b"\r\n", "127.0.0.3") == b"   Name\r\nann\r\nthe name\r\n"
+    assert daemon.ask(b"\r\n", "127.0.0.3") == b"Name\r\nann\r\nthe name\r\n"
     assert daemon.ask(b"\r\n") == DENIED
 
 
@@ -591,7 +591,7 @@ def test_no_atom_follows_a_link(daemon: Daemon, people: Path, atom: str, target:
     make(people / "bob", plan=SECRET)
     (make(people / "ann") / atom).symlink_to(target)
     assert daemon.ask(b"/W ann\r\n", MEMBER) == record()
-    assert daemon.ask(b"\r\n", MEMBER) == b"Login       Name\r\nann      ann\r\nbob      bob\r\n"
+    assert daemon.ask(b"\r\n", MEMBER) == b"Login    Name\r\nann      ann\r\nbob      bob\r\n"
 
 
 def test_the_long_form_has_the_whole_plan(daemon: Daemon, people: Path) -> None:
@@ -668,7 +668,7 @@ def test_a_link_to_a_directory_is_not_a_person(daemon: Daemon, people: Path, tar
     make(people / "bob", plan="mine")
     (people / "ann").symlink_to(target)
     assert daemon.ask(b"ann\r\n") == UNKNOWN
-    assert daemon.ask(b"\r\n", MEMBER) == b"Login       Name\r\nbob      bob\r\n"
+    assert daemon.ask(b"\r\n", MEMBER) == b"Login    Name\r\nbob      bob\r\n"
 
 
 # Names as attacks
@@ -730,7 +730,7 @@ def test_a_name_that_cannot_be_queried_is_not_listed(daemon: Daemon, people: Pat
     os.mkdir(os.fsencode(people) + b"/\xff")
     make(people / "eve\tcarol")
     assert daemon.ask(b"\r\n", MEMBER).splitlines() == [
-        b"Login        Name",
+        b"Login     Name",
         b"eve carol eve carol",
     ]
 
@@ -824,7 +824,7 @@ def test_people_of_any_charset_are_found_in_a_chroot(start: Start, tmp_path: Pat
     )
     assert daemon.ask(b"ann\r\n").endswith("Grüße\r\n".encode("latin-1"))
     assert daemon.ask(b"\r\n", MEMBER).splitlines()[1:] == [
-        "Zoë      ?? ?               12 Hill".encode("latin-1"),
+        "Zoë      ?? ?                  12 Hill".encode("latin-1"),
         b"ann      ann",
     ]
 

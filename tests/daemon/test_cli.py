@@ -34,7 +34,7 @@ QUERIES = {
     "unknown": (("bob",), b"No such user\r\n"),
     "the list for a local client": (
         ("",),
-        "Login       Name\r\nalice    alice\r\nZoë      Zoë\r\n".encode(),
+        "Login    Name\r\nalice    alice\r\nZoë      Zoë\r\n".encode(),
     ),
     "the list for a remote client": (("", "--from", "203.0.113.9"), b"Finger online user list denied\r\n"),
     "the list for a client of a unix socket": (("", "--from", "unix"), None),

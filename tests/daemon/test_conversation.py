@@ -236,7 +236,7 @@ def test_deny_silently_closes_without_an_answer_and_a_client_that_no_rule_matche
 
 def test_the_list_is_shown_where_a_rule_allows_it(start: Start) -> None:
     daemon = start(POLICY + "  - {from: any, list: true}\n")
-    assert daemon.ask(b"\r\n").split(b"\r\n")[:2] == [b"Login       Name", b"alice    alice"]
+    assert daemon.ask(b"\r\n").split(b"\r\n")[:2] == [b"Login    Name", b"alice    alice"]
 
 
 def test_the_log_can_be_json_and_keep_less_of_addresses(start: Start) -> None:

@@ -290,7 +290,7 @@ def test_a_query_is_forwarded_along_a_chain_of_hosts(daemons: Daemons) -> None:
     answer = b"[b.example.org]\r\n[c.example.org]\r\nBob on c\r\n"
     assert a("bob@c.example.org@b.example.org") == answer
     assert [each.outcome() for each in (a, b, c)] == ["answered"] * 3
-    assert a("/W @b.example.org") == b"[b.example.org]\r\nLogin       Name\r\nbob      bob\r\n"
+    assert a("/W @b.example.org") == b"[b.example.org]\r\nLogin    Name\r\nbob      bob\r\n"
     assert a("nobody@b.example.org") == b"[b.example.org]\r\nNo such user\r\n"
     assert a("bob@elsewhere.example.com@c.example.org") == b"[c.example.org]\r\n" + DENIED
     assert a("bob") == b"Bob on a\r\n"

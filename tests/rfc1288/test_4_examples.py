@@ -13,10 +13,13 @@ def ask_lines(daemon: Daemon, query: str) -> list[str]:
 
 def test_r54_the_example_of_a_list(rfc_daemon: Daemon) -> None:
     head, *rows = ask_lines(rfc_daemon, "")
-    assert re.match(r"Login       Name  +TTY +Idle    When .*Office", head)
+    assert re.match(r"Login +Name +TTY +Idle +When .*Office", head)
     idle = {row.split()[0]: row[head.index("TTY") + 3 : head.index("Idle") + 4].strip() for row in rows}
     assert idle == {"rinehart": "1:11", "greenfie": "", "rapatel": "4d", "cherniss": "5"}
     assert re.match(r"rinehart Mark J\. Rinehart +p0  1:11 [A-Z][a-z]{2} \d\d:\d\d .*019 Hill +x3166", rows[0])
+    cells = ("rinehart", "Mark J. Rinehart", "p0", "1:11", "019 Hill", "Operations")
+    headings = ("Login", "Name", "TTY", "Idle", "Office", "Job")  # which in the RFC do not stand over their columns
+    assert [rows[0].index(cell) for cell in cells] == [head.index(heading) for heading in headings]
 
 
 def test_r55_the_example_of_a_user(rfc_daemon: Daemon) -> None:

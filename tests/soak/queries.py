@@ -154,7 +154,7 @@ def is_web(name: str, generation: int) -> bool:
 def _list(name: str, generation: int) -> str:
     if name == POOL:
         return LIST_DENIED if is_web(name, generation) else LIST_TEXT
-    return "".join(["Login       Name\n", *(f"{login:<8} {login}\n" for login in TEXTS)])
+    return "".join(["Login    Name\n", *(f"{login:<8} {login}\n" for login in TEXTS)])
 
 
 def has_header(generation: int) -> bool:

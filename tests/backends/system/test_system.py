@@ -171,7 +171,7 @@ def test_the_standard_policy_hides_what_it_should(populated: AccountsHost, serve
 @pytest.mark.root
 def test_a_list_without_sessions_has_each_user_once(populated: AccountsHost, serve: Serve) -> None:
     answer = serve(policy="policy: [{from: any, list: true, show: [name, login]}]").ask("")
-    assert answer == "Login       Name\nann      Ann Example\n"
+    assert answer == "Login    Name\nann      Ann Example\n"
 
 
 @pytest.mark.root

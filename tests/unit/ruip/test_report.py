@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wcwidth import wcwidth
 
 from fingerd.backends import Backend, Lookup
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Session
@@ -38,10 +39,17 @@ class Known(Backend):
         return iter(self.people)
 
 
-def reply(line: bytes, people: Sequence[Person], *show: str, now: float = NOW, reply_bytes: int = 1 << 30) -> bytes:
+def reply(
+    line: bytes,
+    people: Sequence[Person],
+    *show: str,
+    now: float = NOW,
+    reply_bytes: int = 1 << 30,
+    options: ReplyOptions = ReplyOptions(),
+) -> bytes:
     """The answer about these people to a client that may see these atoms."""
     rule = Rule(from_=("any",), list=True, match="name", show=show or ("everything",))
-    ruip = Ruip(Known(tuple(people)), Policy((rule,)), ReplyOptions(), 1024, reply_bytes)
+    ruip = Ruip(Known(tuple(people)), Policy((rule,)), options, 1024, reply_bytes)
     return ruip.answer_line(line, AnswerContext("192.0.2.7", 20.0, now)).reply
 
 
@@ -49,10 +57,10 @@ def on_the_wire(text: str) -> bytes:
     return text.replace("\n", "\r\n").encode()
 
 
-# 4.1: elbereth.rutgers.edu
+# 4.1: elbereth.rutgers.edu, its headings moved over their columns, and one for the telephone
 
 ELBERETH = """\
-Login       Name               TTY Idle    When            Office
+Login    Name                  TTY Idle When       Office         Phone
 rinehart Mark J. Rinehart      p0  1:11 Mon 12:15  019 Hill       x3166
 greenfie Stephen J. Greenfiel  p1       Mon 15:46  542 Hill       x3074
 rapatel  Rocky - Rakesh Patel  p3    4d Thu 00:58  028 Hill       x2287
@@ -383,74 +391,74 @@ NO_SESSIONS_KNOWN = Person("ann", name="Ann Example")
 
 LISTS: dict[str, tuple[tuple[Person, ...], str]] = {
     "no one": ((), "No one logged on.\n"),
-    "a login with a text": ((Person("bob", "x"),), "Login       Name\nbob      bob\n"),
+    "a login with a text": ((Person("bob", "x"),), "Login    Name\nbob      bob\n"),
     "a text is unchanged": ((Person("", "Here:\n bob\r\n"),), "Here:\n bob\n"),
     "rows before texts": (
         (Person("", "Here:\n"), Person("bob", "")),
-        "Login       Name\nbob      bob\nHere:\n",
+        "Login    Name\nbob      bob\nHere:\n",
     ),
-    "login and name": ((NO_SESSIONS_KNOWN,), "Login       Name\nann      Ann Example\n"),
-    "not logged in": ((replace(ANN, sessions=()),), "Login       Name\nann      Ann Example\n"),
+    "login and name": ((NO_SESSIONS_KNOWN,), "Login    Name\nann      Ann Example\n"),
+    "not logged in": ((replace(ANN, sessions=()),), "Login    Name\nann      Ann Example\n"),
     "a row for each session": (
         (replace(ANN, sessions=(Session("p0"), Session("p1"))), Person("bob", sessions=())),
-        "Login       Name               TTY\n"
+        "Login    Name                  TTY\n"
         "ann      Ann Example           p0\n"
         "ann      Ann Example           p1\n"
         "bob      bob\n",
     ),
     "every column of a session, and the job": (
         (replace(ANN, sessions=(Session("p0", "host.example.org", SINCE, 3 * HOUR),), job="potter"),),
-        "Login       Name               TTY Idle    When    Where             Job\n"
+        "Login    Name                  TTY Idle When       Where             Job\n"
         "ann      Ann Example           p0  3:00 Mon 09:15  host.example.org  potter\n",
     ),
     "a session whose start is unknown": (
         (replace(ANN, sessions=(Session("p0", "", None, 5 * MINUTE),)),),
-        "Login       Name               TTY Idle\nann      Ann Example           p0    5\n",
+        "Login    Name                  TTY Idle\nann      Ann Example           p0    5\n",
     ),
     "a session long ago": (
         (replace(ANN, sessions=(Session("p0", "", at(1, 3, 8, 0, 1988, WINTER)),)),),
-        "Login       Name               TTY    When\nann      Ann Example           p0  Jan 1988\n",
+        "Login    Name                  TTY When\nann      Ann Example           p0  Jan 1988\n",
     ),
     "idle for years, and for minutes": (
         (replace(ANN, sessions=(Session("p0", idle=1096 * DAY), Session("p1", idle=5 * MINUTE)), job="potter"),),
-        "Login       Name               TTY Idle   Job\n"
+        "Login    Name                  TTY  Idle  Job\n"
         "ann      Ann Example           p0  1096d  potter\n"
         "ann      Ann Example           p1     5   potter\n",
     ),
     "columns narrower than their minimum": (
         (replace(ANN, sessions=(Session("p0", "h", at(1, 3, 8, 0, 1988, WINTER)),), office="h", job="potter"),),
-        "Login       Name               TTY    When    Where                     Office  Job\n"
+        "Login    Name                  TTY When       Where             Office       Job\n"
         "ann      Ann Example           p0  Jan 1988   h                 h            potter\n",
     ),
     "office without a phone": (
         (replace(ANN, office="12 Hill"),),
-        "Login       Name                       Office\nann      Ann Example           12 Hill\n",
+        "Login    Name                  Office\nann      Ann Example           12 Hill\n",
     ),
-    "phone without an office, below the heading of both": (
+    "phone without an office": (
         (replace(ANN, office_phone="x1"),),
-        f"Login       Name                       Office\nann      {'Ann Example':<20}{'x1':>22}\n",
+        "Login    Name                    Phone\nann      Ann Example                x1\n",
     ),
     "an atom that only one person has": (
         (ANN, Person("bob", name="Bob", job="miller")),
-        "Login       Name               Job\nann      Ann Example\nbob      Bob                   miller\n",
+        "Login    Name                  Job\nann      Ann Example\nbob      Bob                   miller\n",
     ),
     "a long login": (
         (Person("a-very-long-username", name="Ann"), Person("bob", name="Bob")),
-        "Login                   Name\na-very-long-username Ann\nbob                  Bob\n",
+        "Login                Name\na-very-long-username Ann\nbob                  Bob\n",
     ),
     "a long name": (
         (replace(ANN, name="Ann Example of the Long Names", job="potter"), Person("bob", job="miller")),
-        "Login       Name                        Job\n"
+        "Login    Name                           Job\n"
         "ann      Ann Example of the Long Names  potter\n"
         "bob      bob                            miller\n",
     ),
     "a login wider than the widest column": (
         (Person("a" * 50, name="Ann"), Person("bob", name="Bob")),
-        f"{'Login':<48}    Name\n{'a' * 50} Ann\n{'bob':<48} Bob\n",
+        f"{'Login':<48} Name\n{'a' * 50} Ann\n{'bob':<48} Bob\n",
     ),
     "controls and line ends": (
         (Person("a\nnn", name="Ann\x1b[2J\r\nExample", office="\x9b\u2028", sessions=(Session("p\t0"),)),),
-        "Login       Name               TTY          Office\na nn     Ann?[2J  Example      p 0  ?\n",
+        "Login    Name                  TTY  Office\na nn     Ann?[2J  Example      p 0  ?\n",
     ),
 }
 
@@ -536,6 +544,61 @@ def test_the_column_after_a_name_of_any_script_is_aligned(name: str, columns: in
     record = reply(b"x\r\n", [person]).decode().splitlines()
     assert record[0] == f"Login name: {name}{' ' * (28 - columns)}In real life: {name}"
     assert record[1] == f"Pronouns: {name}{' ' * (30 - columns)}Timezone: UTC"
+
+
+FULL = Person("", name="Ann", office="12 Hill", office_phone="x1", job="potter")
+FULL_SESSION = Session("p0", "host", SINCE, 71 * MINUTE)
+HEADINGS = {
+    "Login": "in its place",
+    "TTY": "p0",
+    "Idle": "1:11",
+    "When": "Mon 09:15",
+    "Where": "host",
+    "Office": "12 Hill",
+    "Phone": "x1",
+    "Job": "potter",
+}
+
+
+def on_screen(line: str) -> str:
+    """The line with one character for each column that it takes on a terminal."""
+    return "".join((character + "." * (wcwidth(character) - 1))[: wcwidth(character)] for character in line)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1", "ascii"])
+@pytest.mark.parametrize("name", [*(name for name, _ in NAMES.values()), "e\u0301" * 24, "日" * 24, "日" * 23 + "x"])
+def test_each_heading_stands_over_its_column(name: str, charset: Literal["utf-8", "latin-1", "ascii"]) -> None:
+    """For names of up to 48 columns, in any script and any charset."""
+    ann = replace(FULL, login="in its place", name=name, sessions=(FULL_SESSION,))
+    bob = replace(FULL, login="bob", sessions=(Session("console", "a-host.example.org", SINCE, 1096 * DAY),))
+    answer = reply(b"\r\n", [ann, bob], options=ReplyOptions(charset)).decode(charset)
+    heading, row, _ = map(on_screen, answer.splitlines())
+    assert heading.split() == ["Login", "Name", *list(HEADINGS)[1:]]
+    shown = on_screen(name.encode(charset, "replace").decode(charset))
+    for word, cell in (HEADINGS | {"Name": shown}).items():
+        end = heading.index(word) + len(word)
+        start = end - len(cell) if word in ("Idle", "Phone") else heading.index(word)
+        assert row[start : start + len(cell)] == cell, word
+
+
+def test_the_first_heading_is_the_first_column_that_is_shown() -> None:
+    people = [replace(FULL, login="ann", sessions=(FULL_SESSION,))]
+    for show, heading in {
+        ("name",): "Name",
+        ("name", "login"): "Login    Name",
+        ("name", "office"): "Name                  Office",
+        ("name", "office_phone"): "Name                    Phone",
+        ("name", "sessions"): "Name                  TTY Idle When       Where",
+    }.items():
+        assert reply(b"\r\n", people, *show).decode().splitlines()[0] == heading
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "ascii"])
+def test_the_second_column_of_a_record_is_aligned_in_any_charset(charset: Literal["latin-1", "ascii"]) -> None:
+    for name, _ in NAMES.values():
+        person = Person(name, name="N", office=name, home_phone="1")
+        record = reply(b"x\r\n", [person], options=ReplyOptions(charset)).decode(charset).splitlines()
+        assert [line.index(label) for line, label in zip(record, ("In real", "Home"), strict=True)] == [40, 40]
 
 
 # Properties of any person

@@ -111,7 +111,7 @@ OUTCOMES = {
         FRIEND,
         b"\r\n",
         "answered",
-        "Login       Name\r\nbob      bob\r\nalice    alice\r\njürgen   jürgen\r\n".encode(),
+        "Login    Name\r\nbob      bob\r\nalice    alice\r\njürgen   jürgen\r\n".encode(),
     ),
 }
 
