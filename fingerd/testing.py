@@ -24,8 +24,8 @@ def check_backend(backend: Backend, known: str = "") -> None:
     """Check that hostile names are unknown and, if ``known`` is given, that this user is found once and first.
 
     That is checked in 32 threads at the same time too. The user list, if there is one, is read to its end; that of a
-    backend that does not block has no more people than ``people_count`` says. Raises AssertionError with what is
-    wrong, and whatever the backend raises.
+    backend that does not block has no more people than ``people_count`` says. No session may be idle for longer than
+    it lasts. Raises AssertionError with what is wrong, and whatever the backend raises.
     """
     hostile = (*HOSTILE_NAMES, f"../{known}", f"./{known}") if known else HOSTILE_NAMES
     for by_name in (False, True):
@@ -33,19 +33,31 @@ def check_backend(backend: Backend, known: str = "") -> None:
             found = backend.find(make_lookup(username, by_name=by_name))
             _check(not found, f"{username!r} must be unknown, but is {found!r}")
         if known:
-            logins = [person.login for person in backend.find(make_lookup(known, by_name=by_name))]
+            found = backend.find(make_lookup(known, by_name=by_name))
+            logins = [person.login for person in found]
             _check(logins[:1] == [known], f"{known} must be found first, but the result is {logins}")
             _check(logins.count(known) == 1, f"{known} must be found once, but the result is {logins}")
+            for person in found:
+                _check_sessions(person)
     listed = 0
     for person in backend.list_users(make_lookup("", TIMEOUT)) or ():
         listed += 1
         _check(isinstance(person, Person), f"the list must consist of people, but has {person!r}")
         _check(bool(person.login) or person.text is not None, f"{person!r} in the list has neither a login nor a text")
+        _check_sessions(person)
     count = backend.people_count
     is_counted = bool(count) and not backend.blocking
     _check(not is_counted or listed <= count, f"the list has {listed} people, but people_count is {count}")
     if known:
         _check_threads(backend, known)
+
+
+def _check_sessions(person: Person) -> None:
+    for session in person.sessions or ():
+        if session.since is not None and session.idle is not None:
+            lasts = max(time.time() - session.since, 0)
+            message = f"{person.login} is idle for {session.idle:.0f} s in a session of {lasts:.0f} s"
+            _check(session.idle <= lasts + 1, message)
 
 
 def _check_threads(backend: Backend, known: str) -> None:

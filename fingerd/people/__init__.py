@@ -11,7 +11,10 @@ from dataclasses import KW_ONLY, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One open login session; ``since`` is in ``time.time()`` seconds, ``idle`` the seconds since the last input."""
+    """One open login session; ``since`` is in ``time.time()`` seconds, ``idle`` the seconds since the last input.
+
+    None if unknown. A session is never idle for longer than it lasts.
+    """
 
     terminal: str
     host: str = ""  # that the user logged in from

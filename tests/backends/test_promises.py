@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fingerd.backends.static import Static
 from fingerd.backends.vending import Slot
 from fingerd.daemon.catalogue import catalogue
 from fingerd.errors import BackendError
-from fingerd.people import Person
+from fingerd.people import Person, Session
 from fingerd.testing import check_backend, check_failing, make_lookup
 from tests.helpers.daemons import FINGERD
 
@@ -141,6 +142,8 @@ class Wrong(Empty):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         known = [Person(lookup.username)] if lookup.username == "alice" else []
+        if known and self.how == "idle before the login":
+            return [Person("alice", sessions=(Session("x", since=time.time() - 600, idle=1.7e9),))]
         if self.how == "finds every name":
             return [Person(lookup.username)]
         if self.how == "twice":
@@ -154,6 +157,8 @@ class Wrong(Empty):
         return [] if self.how == "finds no one" else known
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
+        if self.how == "idle in the future":
+            return iter([Person("bob", sessions=(Session("x", since=time.time() + 600, idle=60.0),))])
         if self.how == "miscounted":
             return iter([Person("alice"), Person("bob")])
         return iter([Person("alice"), Person("")]) if self.how == "nameless" else iter([Person("", "a text")])
@@ -171,6 +176,8 @@ class Wrong(Empty):
         "in another folder": "'../alice' must be unknown, but is ",
         "nameless": "in the list has neither a login nor a text",
         "miscounted": "the list has 2 people, but people_count is 1",
+        "idle before the login": "alice is idle for 1700000000 s in a session of 600 s",
+        "idle in the future": "bob is idle for 60 s in a session of 0 s",
         "finds no one": "alice must be found first, but the result is []",
         "in threads only": "a thread raised KeyError('alice')",
         "not in threads": "a thread found [] for alice",

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import pwd
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.namespaces import HOST_SETUP
@@ -111,6 +113,16 @@ class AccountsHost:
         login_session = Login(session, session.stdout.readline().strip())
         wait_until(lambda: login_session.terminal in self.run("who"))
         return login_session
+
+    def backdate_logins(self, seconds: float) -> None:
+        """Make all records of utmp so much older."""
+
+        def earlier(match: re.Match[str]) -> str:
+            when = datetime.fromisoformat(match[1]) - timedelta(seconds=seconds)
+            return f"[{when.isoformat(timespec='microseconds').replace('.', ',')}]"
+
+        records = self.run("utmpdump", "/run/utmp").splitlines()[1:]
+        self.write_utmp(*(re.sub(r"\[([^][]*)\]$", earlier, record) for record in records))
 
     def write_utmp(self, *records: str) -> None:
         """Replace utmp; ``records`` are in the format of utmpdump(1)."""

@@ -40,8 +40,8 @@ from fingerd.people import LastLogin, Person, Session
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
-def session(terminal, idle=None, host=""):
-    return (Session(terminal, host, since=time.time() - DAY, idle=idle),)
+def session(terminal, idle=None, host="", days=1):
+    return (Session(terminal, host, since=time.time() - days * DAY, idle=idle),)
 
 
 def people():
@@ -55,7 +55,7 @@ def people():
     )
     yield Person(
         "rapatel", name="Rocky - Rakesh Patel", office="028 Hill", office_phone="x2287",
-        sessions=session("p3", 4 * DAY + 1, "monster.example.org"),
+        sessions=session("p3", 4 * DAY + 1, "monster.example.org", days=5),
     )
     yield Person(
         "cherniss", name="Zoë Çherniss", office="127 Psychol", sessions=session("p7", 5 * MINUTE + 1), plan="Grüße"

@@ -95,11 +95,19 @@ def missing_sessions(root: Path) -> Iterator[str]:
 
 def _to_session(login: Login, now: float) -> Session:
     """The session with the current state of its terminal, whose access time, as in finger(1), is the last input's."""
-    messages, idle_since = not login.graphical, login.idle_since
+    messages, last_input = not login.graphical, login.idle_since
     if not login.graphical and login.terminal:
         with suppress(OSError):
             status = os.stat(os.path.join("/dev", login.terminal))
             if stat.S_ISCHR(status.st_mode):
-                messages, idle_since = status.st_mode & _WRITABLE == _WRITABLE, status.st_atime
-    idle = None if idle_since is None else max(now - idle_since, 0.0)
-    return Session(login.terminal, login.host, login.since, idle, messages)
+                messages = status.st_mode & _WRITABLE == _WRITABLE
+                last_input = status.st_atime if status.st_atime > 0 else None  # else no access has a time
+    return Session(login.terminal, login.host, login.since, _idle(last_input, login.since, now), messages)
+
+
+def _idle(last_input: float | None, since: float | None, now: float) -> float | None:
+    """The seconds since the last input, but no more than the session has lasted, for the terminal may be older.
+
+    None if the last input is unknown; 0 if it, or the login, is in the future, as after a clock was set back.
+    """
+    return None if last_input is None else max(now - max(last_input, since or last_input), 0.0)

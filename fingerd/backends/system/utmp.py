@@ -53,7 +53,7 @@ def _logins(data: bytes) -> Iterator[Login]:
     for kind, pid, line, user, host, seconds, microseconds in RECORD.iter_unpack(data[:whole]):
         if kind == USER_PROCESS and user[:1] != b"\0" and is_alive(pid):
             terminal = field_text(line)
-            since = seconds + microseconds / 1e6
+            since = seconds + microseconds / 1e6 if seconds else None
             yield Login(field_text(user), terminal, field_text(host), since, graphical=":" in terminal)  # as :0
 
 

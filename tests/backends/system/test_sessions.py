@@ -28,9 +28,14 @@ PID = os.getpid()
 
 
 def record(
-    user: bytes = b"ann", line: bytes = b"pts/none", host: bytes = b"client", kind: int = USER_PROCESS, pid: int = PID
+    user: bytes = b"ann",
+    line: bytes = b"pts/none",
+    host: bytes = b"client",
+    kind: int = USER_PROCESS,
+    pid: int = PID,
+    since: int = int(NOW) - 60,
 ) -> bytes:
-    return RECORD.pack(kind, pid, line, user, host, int(NOW) - 60, 500_000)
+    return RECORD.pack(kind, pid, line, user, host, since, 500_000)
 
 
 BOOT = record(b"reboot", b"~", b"6.1", kind=2, pid=0)
@@ -99,7 +104,7 @@ def test_a_session_whose_process_is_gone_is_ignored(utmp: Path, sessions: Sessio
 def test_idle_time_and_messages_of_a_real_terminal(utmp: Path, sessions: Sessions) -> None:
     master, slave = os.openpty()
     terminal = os.ttyname(slave)
-    utmp.write_bytes(BOOT + record(line=terminal.removeprefix("/dev/").encode()))
+    utmp.write_bytes(BOOT + record(line=terminal.removeprefix("/dev/").encode(), since=int(NOW) - 7200))
     modified = os.stat(slave).st_mtime
     for idle, mode in ((0.0, 0o620), (71 * 60, 0o600), (-100.0, 0o622)):
         os.utime(terminal, (NOW - idle, modified))
@@ -111,6 +116,44 @@ def test_idle_time_and_messages_of_a_real_terminal(utmp: Path, sessions: Session
     os.close(master)
     (session,) = sessions.for_login("ann", NOW) or ()
     assert (session.idle, session.messages) == (None, True)
+
+
+MINUTE, DAY, YEAR = 60, 86_400, 365 * 86_400
+# When the login was and when the terminal was accessed, in seconds before now or None for 0; what is told.
+ACCESS_TIMES = {
+    "after the login": (50 * MINUTE, 10 * MINUTE, 10 * MINUTE),
+    "with the login": (50 * MINUTE, 50 * MINUTE, 50 * MINUTE),
+    "seconds before the login": (50 * MINUTE, 50 * MINUTE + 8, 50 * MINUTE),
+    "a day before a login of 50 minutes ago": (50 * MINUTE, DAY, 50 * MINUTE),
+    "54 years before the login": (10 * MINUTE, NOW - 1, 10 * MINUTE),
+    "the epoch": (10 * MINUTE, None, None),
+    "before the epoch": (10 * MINUTE, NOW + 86_400, None),
+    "in the future": (10 * MINUTE, -5 * MINUTE, 0),
+    "before a login in the future, as after a clock was set back": (-DAY, 2 * DAY, 0),
+    "in the future, as is the login": (-2 * DAY, -DAY, 0),
+    "over a year ago": (2 * YEAR, YEAR + DAY, YEAR + DAY),
+    "before a login over a year ago": (2 * YEAR, 3 * YEAR, 2 * YEAR),
+    "the epoch, and the login too": (None, None, None),
+    "a day ago, and the login is unknown": (None, DAY, DAY),
+}
+
+
+@pytest.mark.parametrize(("login", "access", "idle"), ACCESS_TIMES.values(), ids=ACCESS_TIMES.keys())
+def test_idle_is_never_longer_than_the_session_and_unknown_if_the_access_time_is(
+    utmp: Path, sessions: Sessions, login: float | None, access: float | None, idle: float | None
+) -> None:
+    master, slave = os.openpty()
+    try:
+        terminal = os.ttyname(slave)
+        since = 0 if login is None else int(NOW - login)
+        utmp.write_bytes(BOOT + record(line=terminal.removeprefix("/dev/").encode(), since=since))
+        os.utime(terminal, (0 if access is None else NOW - access, NOW))
+        (session,) = sessions.for_login("ann", NOW) or ()
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert (session.since is None) == (login is None)
+    assert session.idle == (idle if idle is None else pytest.approx(idle, abs=0.6))  # the login has half a second
 
 
 @pytest.mark.parametrize("line", [b"../etc/passwd", b"/etc/passwd", b"", b"null/x", b"shm"])
@@ -254,7 +297,7 @@ def test_sessions_of_logind(sessions: Sessions, bus: Bus, terminal: tuple[int, s
         "/early": properties("root", Class="user-early", TTY="tty6"),
         "/x11": properties("joe", Type="x11", TTY="tty7", Display=":0", RemoteHost=""),
         "/wayland": properties(
-            "joe", Type="wayland", TTY="tty8", IdleHint=True, IdleSinceHint=int(NOW - 90) * 1_000_000
+            "joe", Type="wayland", TTY="tty8", IdleHint=True, IdleSinceHint=int(NOW - 40) * 1_000_000
         ),
     }
     since = NOW - 60
@@ -264,7 +307,7 @@ def test_sessions_of_logind(sessions: Sessions, bus: Bus, terminal: tuple[int, s
     assert ssh.idle is not None
     assert sessions.for_login("joe", NOW) == (
         Session(":0", "", since, None, messages=False),
-        Session("tty8", "client", since, 90, messages=False),
+        Session("tty8", "client", since, 40, messages=False),
     )
     sleeper.kill()
     sleeper.wait()

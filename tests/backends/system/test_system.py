@@ -93,6 +93,7 @@ def populated(host: AccountsHost) -> AccountsHost:
     host.path(f"/dev/{first.terminal}").chmod(0o620)
     os.utime(host.path(f"/dev/{first.terminal}"), (now - 71 * MINUTE - 5, now))
     os.utime(host.path(f"/dev/{second.terminal}"), (now - 3 * DAY - 5, now))
+    host.backdate_logins(4 * DAY)
     host.add("bob", "Bob & Builder,,,", "--shell", "/bin/sh")
     host.write("/home/bob/.plan", "text: no end of line", "bob")
     mail = host.write("/var/mail/bob", "From somebody\n", "bob", 0o600)
@@ -142,6 +143,19 @@ def test_the_list_has_a_row_for_each_session_like_debians(populated: AccountsHos
         assert ("client.example.org" in row) == ("client.example.org" in our_row)
         assert ("1:11" if terminal == "pts/0" else "3d") in our_row
         assert "Room 7" in our_row  # theirs has it only for a session without a remote host
+
+
+@pytest.mark.root
+def test_an_idle_time_is_never_longer_than_the_session(populated: AccountsHost, serve: Serve) -> None:
+    """Debian's tells one of 56 years, and one of three days in a session of fifty minutes."""
+    server = serve()
+    os.utime(populated.path("/dev/pts/0"), (0, time.time()))
+    populated.backdate_logins(50 * MINUTE - 4 * DAY)
+    answer = server.ask("ann")
+    assert re.search(r" on pts/0 from client\.example\.org$", answer, re.MULTILINE)
+    assert re.search(r" on pts/1, idle 5[01] minutes \(", answer)
+    heading, *rows = server.ask("").splitlines()
+    assert sorted(row[heading.index("Idle") :][:4].strip() for row in rows) in (["", "50"], ["", "51"])
 
 
 @pytest.mark.root
