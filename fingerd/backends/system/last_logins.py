@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fingerd.backends.system.facts import signature, warn_once
-from fingerd.backends.system.utmp import TIMES_OF_64_BITS, field_text
+from fingerd.backends.system.utmp import TIMES_OF_64_BITS, field_text, remote_host
 from fingerd.people import LastLogin
 from fingerd.safe_files import RESOURCE_ERRNOS
 from fingerd.text import read_text
@@ -67,7 +67,7 @@ class LastLogins:
             warn_once("last logins of lastlog", str(error))
             return None
         when, terminal, host = RECORD.unpack(data) if len(data) == RECORD.size else (0, b"", b"")
-        return LastLogin(when or None, field_text(terminal), field_text(host))
+        return _last_login(when, field_text(terminal), field_text(host))
 
 
 def missing_last_logins(root: Path) -> Iterator[str]:
@@ -120,7 +120,11 @@ def _rows(path: str, query: str) -> Iterator[tuple[str, LastLogin]]:
         connection.text_factory = read_text
         for _, login, when, terminal, host in connection.execute(query):
             if isinstance(when, int | float):  # a column of SQLite can hold any type
-                yield str(login), LastLogin(float(when) or None, _text(terminal), _text(host))
+                yield str(login), _last_login(float(when), _text(terminal), _text(host))
+
+
+def _last_login(when: float, terminal: str, host: str) -> LastLogin:
+    return LastLogin(when or None, terminal, remote_host(terminal, host))
 
 
 def _text(value: object) -> str:

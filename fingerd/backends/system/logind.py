@@ -1,4 +1,4 @@
-"""Login sessions from systemd-logind over D-Bus, for hosts that keep no utmp; the only importer of jeepney.
+"""Login sessions from systemd-logind over D-Bus, with the idle times of desktops; the only importer of jeepney.
 
 The interface is org.freedesktop.login1(5). The files in /run/systemd/sessions are private, as their headers declare.
 """
@@ -23,7 +23,7 @@ from jeepney import (
 )
 from jeepney.auth import BEGIN, Authenticator
 
-from fingerd.backends.system.utmp import Login, is_alive
+from fingerd.backends.system.utmp import Login, is_alive, remote_host
 from fingerd.net.stream import CHUNK_BYTES, DeadlineSocket, connect
 
 BUS = "/run/dbus/system_bus_socket"
@@ -148,7 +148,8 @@ def _read_session(bus: _Bus, path: str, deadline: float) -> _Session | None:
     values: Mapping[str, Any] = {name: value for name, (_, value) in properties.items()}
     since, idle_since = values.get("Timestamp"), values.get("IdleSinceHint")
     graphical, leader = values.get("Type") in _GRAPHICAL, int(values.get("Leader") or 0)
-    terminal: str | None = str((graphical and values.get("Display")) or values.get("TTY") or "")
+    console, display = str(values.get("TTY") or "").removeprefix("/dev/"), str(values.get("Display") or "")
+    terminal: str | None = (graphical and display) or console
     if not graphical and terminal in ("", "ssh"):  # logind does not know terminals of ssh, which sshd opens later
         terminal = _find_terminal(leader)
     if terminal is None:
@@ -156,12 +157,19 @@ def _read_session(bus: _Bus, path: str, deadline: float) -> _Session | None:
     login = Login(
         user=str(values["Name"]),
         terminal=terminal,
-        host=str(values.get("RemoteHost") or ""),
+        host=remote_host(terminal, str(values.get("RemoteHost") or "")),
         since=since / 1e6 if since else None,
         graphical=graphical,
         idle_since=idle_since / 1e6 if graphical and values.get("IdleHint") and idle_since else None,
+        names=frozenset(filter(None, (console, display, _seat(values)))),
     )
     return _Session(login, str(values.get("Class")), leader)
+
+
+def _seat(values: Mapping[str, Any]) -> str:
+    """The name of the seat, in a pair with its object path; "" for a session without one."""
+    seat = values.get("Seat")
+    return str(seat[0]) if seat else ""
 
 
 def _find_terminal(leader: int) -> str | None:

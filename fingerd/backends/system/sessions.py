@@ -1,4 +1,7 @@
-"""Login sessions with their idle times, from utmp or else, as Debian 13 no longer keeps one, from systemd-logind."""
+"""Login sessions with their idle times, from utmp or else, as Debian 13 no longer keeps one, from systemd-logind.
+
+Only systemd-logind knows the idle time of a desktop, so it is asked for it where utmp has one, too.
+"""
 
 import os
 import stat
@@ -6,16 +9,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from fingerd.backends.system.facts import signature, warn_once
 from fingerd.backends.system.logind import BUS, Logind, LogindError
-from fingerd.backends.system.utmp import NAME_BYTES, UTMP, Login, read_utmp
+from fingerd.backends.system.utmp import NAME_BYTES, UTMP, Login, is_console, read_utmp
 from fingerd.people import Session
 from fingerd.safe_files import RESOURCE_ERRNOS
 
 CACHE_SECONDS = 1.0  # for which sessions are cached unless utmp changes; a killed process is noticed after that
-RETRY_SECONDS = 10.0  # after a failure of all sources: each attempt costs 2 seconds if the bus does not answer
+RETRY_SECONDS = 10.0  # after a failure of systemd-logind: each attempt costs 2 seconds if the bus does not answer
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP  # mesg(1): programs of the group tty, such as write(1), may write to it
 
@@ -27,6 +31,7 @@ class Sessions:
         self._utmp = utmp
         self._logind = Logind(bus)
         self._bus = bus
+        self._bus_valid_from = 0.0  # it is not used before that, in time.monotonic() seconds
         self._lock = threading.Lock()
         self._signature: object = None  # of the utmp that was read
         self._valid_until = 0.0  # time.monotonic()
@@ -63,7 +68,7 @@ class Sessions:
                     by_login.setdefault(login.user, []).append(login)
                 self._by_login = None if found is None else by_login
                 self._signature = utmp
-                self._valid_until = time.monotonic() + (RETRY_SECONDS if found is None else CACHE_SECONDS)
+                self._valid_until = time.monotonic() + CACHE_SECONDS
             return self._by_login
 
     def _is_fresh(self, utmp: object) -> bool:
@@ -78,12 +83,22 @@ class Sessions:
             warn_once("sessions of utmp", str(error))
             found = None
         self._is_truncated = found is not None
-        if found is not None or not os.path.exists(self._bus):
+        if found is None:
+            return self._read_logind()
+        if not any(map(_may_be_desktop, found)):
             return found
+        desktops = [login for login in self._read_logind() or () if login.graphical]
+        return tuple(_with_idle_hint(login, desktops) if _may_be_desktop(login) else login for login in found)
+
+    def _read_logind(self) -> Sequence[Login] | None:
+        """The sessions of systemd-logind; None if there is none, it fails, or it failed a moment ago."""
+        if time.monotonic() < self._bus_valid_from or not os.path.exists(self._bus):
+            return None
         try:
             return self._logind.read()
         except LogindError as error:
             warn_once("sessions of systemd-logind", str(error))
+            self._bus_valid_from = time.monotonic() + RETRY_SECONDS
             return None
 
 
@@ -91,6 +106,20 @@ def missing_sessions(root: Path) -> Iterator[str]:
     """A message if neither source exists below ``root``."""
     if not any(root.joinpath(path.lstrip("/")).exists() for path in (UTMP, BUS)):
         yield f"sessions and the user list are unavailable: there is neither {UTMP} nor systemd-logind at {BUS}"
+
+
+def _may_be_desktop(login: Login) -> bool:
+    """Whether it is a desktop, or on a console, where some display managers record no more than the terminal."""
+    return login.graphical or is_console(login.terminal)
+
+
+def _with_idle_hint(login: Login, desktops: Sequence[Login]) -> Login:
+    """A login of utmp as systemd-logind knows it: idle since when, and graphical where only that can tell."""
+    same = [each for each in desktops if each.user == login.user and each.names & login.names]
+    if not same:
+        return login
+    hints = [each.idle_since for each in same if each.idle_since is not None]
+    return replace(login, graphical=True, idle_since=max(hints) if len(hints) == len(same) else None)
 
 
 def _to_session(login: Login, now: float) -> Session:

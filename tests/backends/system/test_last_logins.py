@@ -4,6 +4,7 @@ import logging
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,15 @@ class Files:
             file.seek(uid * RECORD.size)
             file.write(RECORD.pack(when, terminal, host))
 
-    def write_wtmpdb(self, user: str, when: int, terminal: str | None = "pts/1", kind: int = 3) -> None:
+    def write_wtmpdb(
+        self, user: str, when: int, terminal: str | None = "pts/1", kind: int = 3, host: str = "192.0.2.7"
+    ) -> None:
         with sqlite3.connect(self.wtmpdb) as database:
             if not self.wtmpdb.stat().st_size:
                 database.execute(WTMPDB)
             database.execute(
                 "INSERT INTO wtmp(Type, User, Login, TTY, RemoteHost, Service) VALUES(?, ?, ?, ?, ?, 'sshd')",
-                (kind, user, when * 1_000_000 + 250_000, terminal, "192.0.2.7" if terminal else None),
+                (kind, user, when * 1_000_000 + 250_000, terminal, host if terminal else None),
             )
         database.close()
 
@@ -93,6 +96,26 @@ def test_wtmpdb(files: Files) -> None:
     assert files.logins.for_login("ann", 1000) == LastLogin(1_700_000_300.25, "tty1", "192.0.2.7")
     assert files.logins.for_login("ann' OR 1 --", 1000) is None
     assert files.logins.for_login("\udcff", 1000) is None
+
+
+@pytest.mark.parametrize(
+    ("terminal", "host", "is_host"),
+    [
+        (":0", ":0", False),
+        ("tty7", ":0", False),
+        ("tty2", "tty2", False),
+        ("seat0", "login screen", False),
+        ("pts/1", ":0.0", False),
+        ("pts/1", "::1", True),
+        (":10", "192.0.2.7", True),
+    ],
+)
+def test_a_display_is_no_host(files: Files, terminal: str, host: str, is_host: bool) -> None:
+    files.write_lastlog(1000, 1_700_000_000, terminal.encode(), host.encode())
+    expected = LastLogin(1_700_000_000, terminal, host if is_host else "")
+    assert files.logins.for_login("ann", 1000) == expected
+    files.write_wtmpdb("ann", 1_700_000_100, terminal, host=host)
+    assert files.logins.for_login("ann", 1000) == replace(expected, when=1_700_000_100.25)
 
 
 def test_lastlog2(files: Files) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_records_of_utmp(utmp: Path, sessions: Sessions) -> None:
     utmp.write_bytes(b"".join([*data, full, half]))
     assert sessions.logins() == ("ann", "bob", "x" * 32)
     since = NOW - 60 + 0.5
-    assert sessions.for_login("bob", NOW) == (Session(":0", ":0", since, None, messages=False),)  # Debian's #53816
+    assert sessions.for_login("bob", NOW) == (Session(":0", "", since, None, messages=False),)  # Debian's #53816
     assert [session.terminal for session in sessions.for_login("ann", NOW) or ()] == ["pts/none", "tty9"]
     assert sessions.for_login("x" * 32, NOW) == (Session("y" * 32, "z" * 256, since),)
     assert sessions.for_login("x" * 40, NOW) is None  # utmp truncates logins
@@ -261,6 +262,7 @@ def properties(name: str, leader: int = PID, **overrides: Any) -> dict[str, Any]
         "Leader": ("u", leader),
         "IdleHint": ("b", False),
         "IdleSinceHint": ("t", 0),
+        "Seat": ("(so)", ("", "/")),
         "User": ("(uo)", (1000, "/org/freedesktop/login1/user/_1000")),
     }
     return values | {key: (values[key][0], value) for key, value in overrides.items()}
@@ -418,6 +420,140 @@ def test_a_slow_bus_is_read_completely_by_several_attempts(
     assert len(found) == 12
     assert failures > 0
     assert bus.calls.count("GetAll") < 12 + 2 * failures
+
+
+# The line and the host of utmp; whether the terminal is a desktop's, and the host that is told.
+RECORDED = {
+    "X11 by SDDM or LightDM": (b"tty7", b":0", True, ""),
+    "X11 by GDM": (b":1", b":1", True, ""),
+    "Wayland by GDM": (b"tty2", b"tty2", True, ""),
+    "the seat, by GDM": (b"seat0", b"login screen", True, ""),
+    "a screen of a display": (b"tty8", b":0.0", True, ""),
+    "a remote display": (b"client:0", b"client", True, "client"),
+    "xrdp": (b":10", b"192.0.2.7", True, "192.0.2.7"),
+    "a console": (b"tty3", b"", False, ""),
+    "a terminal emulator": (b"pts/98", b":0", False, ""),
+    "screen in a terminal emulator": (b"pts/98", b":0:S.0", False, ""),
+    "ssh over IPv6": (b"pts/98", b"::1", False, "::1"),
+    "ssh over IPv6 of IPv4": (b"pts/98", b"::ffff:192.0.2.7", False, "::ffff:192.0.2.7"),
+    "tmux": (b"pts/98", b"tmux(7).%0", False, "tmux(7).%0"),
+    "a serial line": (b"ttyS0", b"", False, ""),
+}
+
+
+@pytest.mark.parametrize(("line", "origin", "graphical", "host"), RECORDED.values(), ids=RECORDED.keys())
+def test_a_desktop_is_recognized_and_no_display_is_a_host(
+    utmp: Path, line: bytes, origin: bytes, graphical: bool, host: str
+) -> None:
+    utmp.write_bytes(BOOT + record(line=line, host=origin))
+    (login,) = read_utmp(str(utmp)) or ()
+    assert (login.terminal, login.graphical, login.host) == (line.decode(), graphical, host)
+
+
+@pytest.fixture
+def consoles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terminals tty2, tty7 and pts/98 that were last accessed when ``ann`` logged in, three days ago."""
+
+    def status(path: str, **options: Any) -> os.stat_result:
+        if path not in ("/dev/tty2", "/dev/tty7", "/dev/pts/98"):
+            return real(path, **options)
+        fields = list(real("/dev/null"))
+        fields[stat.ST_ATIME] = int(NOW - 3 * DAY)
+        return os.stat_result(fields)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", status)
+
+
+@pytest.mark.usefixtures("consoles")
+@pytest.mark.parametrize("name", ["X11 by SDDM or LightDM", "X11 by GDM", "Wayland by GDM", "the seat, by GDM"])
+def test_a_desktop_without_logind_has_no_idle_time(utmp: Path, sessions: Sessions, name: str) -> None:
+    line, origin, *_ = RECORDED[name]
+    utmp.write_bytes(BOOT + record(line=line, host=origin, since=int(NOW - 3 * DAY)))
+    (session,) = sessions.for_login("ann", NOW) or ()
+    assert session == Session(line.decode(), "", NOW - 3 * DAY + 0.5, None, messages=False)
+
+
+DESKTOP = {"Type": "wayland", "TTY": "tty2", "Seat": ("seat0", "/seat0"), "RemoteHost": ""}
+HINT = {"IdleHint": True, "IdleSinceHint": int(NOW - 600) * 1_000_000}
+# The records of utmp, the sessions of logind, and the idle time of each terminal.
+DESKTOPS: dict[str, tuple[tuple[tuple[bytes, bytes], ...], tuple[dict[str, Any], ...], dict[str, float | None]]] = {
+    "X11, idle": (((b"tty7", b":0"),), (DESKTOP | HINT | {"Type": "x11", "TTY": "tty7"},), {"tty7": 600}),
+    "X11 by its display": (((b":0", b":0"),), (DESKTOP | HINT | {"TTY": "", "Display": ":0"},), {":0": 600}),
+    "Wayland, idle": (((b"tty2", b"tty2"),), (DESKTOP | HINT,), {"tty2": 600}),
+    "Wayland, by a device": (((b"tty2", b"tty2"),), (DESKTOP | HINT | {"TTY": "/dev/tty2"},), {"tty2": 600}),
+    "Wayland on a console as recorded": (((b"tty2", b""),), (DESKTOP | HINT,), {"tty2": 600}),
+    "in use": (((b"tty2", b"tty2"),), (DESKTOP,), {"tty2": None}),
+    "in use, on a console as recorded": (((b"tty2", b""),), (DESKTOP,), {"tty2": None}),
+    "the seat and the console": (
+        ((b"seat0", b"login screen"), (b"tty2", b"tty2")),
+        (DESKTOP | HINT,),
+        {"seat0": 600, "tty2": 600},
+    ),
+    "a seat with two desktops, one in use": (
+        ((b"seat0", b"login screen"), (b"tty2", b"tty2")),
+        (DESKTOP | HINT, DESKTOP | {"TTY": "tty7"}),
+        {"seat0": None, "tty2": 600},
+    ),
+    "a seat with two desktops": (
+        ((b"seat0", b"login screen"),),
+        (DESKTOP | HINT, DESKTOP | HINT | {"TTY": "tty7", "IdleSinceHint": int(NOW - 60) * 1_000_000}),
+        {"seat0": 60},
+    ),
+    "the desktop of another user": (((b"tty2", b"tty2"),), (DESKTOP | HINT | {"Name": "bob"},), {"tty2": None}),
+    "another desktop": (((b"tty7", b":0"),), (DESKTOP | HINT,), {"tty7": None}),
+    "a hint that is older than the login": (
+        ((b"tty2", b"tty2"),),
+        (DESKTOP | HINT | {"IdleSinceHint": 1_000_000},),
+        {"tty2": 3 * DAY},
+    ),
+    "a text console": (((b"tty2", b""),), (DESKTOP | HINT | {"Type": "tty"},), {"tty2": 3 * DAY}),
+    "a terminal emulator on the desktop": (
+        ((b"tty7", b":0"), (b"pts/98", b":0")),
+        (DESKTOP | HINT | {"TTY": "tty7", "Display": ":0"},),
+        {"tty7": 600, "pts/98": 3 * DAY},
+    ),
+}
+
+
+@pytest.mark.usefixtures("consoles")
+@pytest.mark.parametrize(("records", "known", "idle"), DESKTOPS.values(), ids=DESKTOPS.keys())
+def test_the_idle_time_of_a_desktop_in_utmp_is_the_hint_of_logind(
+    utmp: Path,
+    sessions: Sessions,
+    bus: Bus,
+    records: tuple[tuple[bytes, bytes], ...],
+    known: tuple[dict[str, Any], ...],
+    idle: dict[str, float | None],
+) -> None:
+    since = int(NOW - 3 * DAY)
+    utmp.write_bytes(BOOT + b"".join(record(line=line, host=host, since=since) for line, host in records))
+    bus.sessions = {f"/{number}": properties(**{"name": "ann"} | each) for number, each in enumerate(known)}
+    told = {session.terminal: session.idle for session in sessions.for_login("ann", NOW) or ()}
+    assert told == {name: each if each is None else pytest.approx(each, abs=0.6) for name, each in idle.items()}
+    assert not any(session.host for session in sessions.for_login("ann", NOW) or ())
+
+
+def test_a_failing_bus_costs_sessions_of_utmp_their_idle_times_only(
+    utmp: Path, sessions: Sessions, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus.broken = True
+    utmp.write_bytes(BOOT + record(line=b"tty2", host=b"tty2") + record(user=b"bob"))
+    with caplog.at_level(logging.WARNING):
+        assert [session.idle for session in sessions.for_login("ann", NOW) or ()] == [None]
+        assert sessions.logins() == ("ann", "bob")
+        calls = len(bus.calls)
+        utmp.write_bytes(BOOT + record(line=b"tty2", host=b"tty2"))  # read at once
+        assert sessions.logins() == ("ann",)
+    assert len(bus.calls) == calls > 0
+    assert [message.partition(":")[0] for message in caplog.messages] == ["sessions of systemd-logind unavailable"]
+
+
+def test_logind_is_not_asked_if_nobody_is_at_a_console(utmp: Path, sessions: Sessions, bus: Bus) -> None:
+    bus.sessions = {"/1": properties("ann", Type="wayland", TTY="tty2")}
+    utmp.write_bytes(BOOT + record() + record(line=b"pts/98", host=b":0") + record(line=b"ttyS0", host=b""))
+    assert sessions.logins() == ("ann",)
+    assert bus.calls == []
 
 
 def test_utmp_takes_precedence(utmp: Path, sessions: Sessions, bus: Bus) -> None:

@@ -352,10 +352,10 @@ def test_sessions_without_a_terminal_or_a_process(host: AccountsHost, serve: Ser
     server = serve()
     host.write_utmp(*utmp, x11, no_device)
     answer = server.ask("/W ann")
-    assert re.findall(r"on (\S+) from (\S+?)(?:, idle .*)?( \(messages off\))?$", answer, re.MULTILINE) == [
-        (gone.terminal, "client", " (messages off)"),
-        (":0", ":0", " (messages off)"),
-        ("pts/99", "tmux(7).%0", ""),
+    assert re.findall(r"\) on (\S+)( from \S+?)?(?:, idle .*)?( \(messages off\))?$", answer, re.MULTILINE) == [
+        (gone.terminal, " from client", " (messages off)"),
+        (":0", "", " (messages off)"),
+        ("pts/99", " from tmux(7).%0", ""),
     ]
     gone.hang_up()  # login(1) leaves the utmp record to init
     wait_until(lambda: server.ask("ann").count("On since") == 2)
