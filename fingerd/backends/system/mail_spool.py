@@ -26,9 +26,10 @@ def mail_of(login: str, spool: str) -> Mail | None:
     except (OSError, ValueError) as error:
         warn_once(f"mail in {spool}", getattr(error, "strerror", None) or str(error))
         return None
-    if not stat.S_ISREG(status.st_mode):
+    received, read = float(int(status.st_mtime)), float(int(status.st_atime))
+    if not stat.S_ISREG(status.st_mode) or (status.st_size and received <= 0):  # a file that has no time
         return None
-    return Mail(float(int(status.st_mtime)), float(int(status.st_atime))) if status.st_size else Mail()
+    return Mail(received, read if read > 0 else None) if status.st_size else Mail()
 
 
 def missing_mail(spool: str, root: Path) -> Iterator[str]:

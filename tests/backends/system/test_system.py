@@ -484,6 +484,10 @@ def test_mail_times_are_those_of_the_spool(tmp_path: Path) -> None:
     box.write_text("From somebody\n")
     os.utime(box, (1000.9, 2000.2))
     assert mail_of("ann", spool) == Mail(2000.0, 1000.0)
+    os.utime(box, (0, 2000.2))
+    assert mail_of("ann", spool) == Mail(2000.0, None)
+    os.utime(box, (0, 0))
+    assert mail_of("ann", spool) is None
     assert mail_of("ann", str(tmp_path / "absent")) is None
     (tmp_path / "link").symlink_to("/etc/shadow")
     (tmp_path / "directory").mkdir()
