@@ -215,7 +215,7 @@ def check_regular(path: str) -> None:
 
 
 def decode_file(data: bytes) -> str:
-    """Decode a file: UTF-16 if it begins with that byte order mark, else UTF-8, else Latin-1."""
+    """Decode a file: UTF-16 if it begins with that byte order mark, else UTF-8, else windows-1252."""
     if data[:2] in _UTF_16:
         with contextlib.suppress(UnicodeDecodeError):
             return data.decode("utf-16")

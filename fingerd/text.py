@@ -1,5 +1,6 @@
 """Untrusted text on its way to terminals and logs: decoding, truncating, masking."""
 
+import codecs
 import re
 import unicodedata
 
@@ -10,18 +11,40 @@ _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # esca
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")  # line ends, tabs and form feeds
 
+WINDOWS_1252 = codecs.lookup("cp1252").name  # loaded now: a chroot has no modules
+AS_WINDOWS_1252 = "fingerd-windows-1252"  # an error handler of codecs: invalid bytes of UTF-8 are read as windows-1252
 
-def read_text(line: bytes) -> str:
-    """Decode bytes as UTF-8, or as Latin-1 if they are not valid UTF-8."""
-    return decode_line(line)[0]
+
+def read_text(data: bytes) -> str:
+    """Decode bytes of an unknown charset as UTF-8, or as windows-1252 if they are not valid UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return read_windows_1252(data)
+
+
+def read_windows_1252(data: bytes) -> str:
+    """Decode bytes as windows-1252, in which they are never C1 controls; its five undefined bytes become ``?``."""
+    return data.decode(WINDOWS_1252, "replace").replace("\ufffd", "?")
+
+
+def _invalid_as_windows_1252(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - the decoder's promise
+    return read_windows_1252(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(AS_WINDOWS_1252, _invalid_as_windows_1252)
 
 
 def decode_line(line: bytes) -> tuple[str, str]:
-    """Decode bytes as ``read_text`` does; returns the text and its charset."""
+    """Decode bytes as UTF-8 or windows-1252; returns the text and its charset, which encodes it to the same bytes.
+
+    Raises UnicodeDecodeError for a byte that is undefined in windows-1252.
+    """
     try:
         return line.decode(), "utf-8"
     except UnicodeDecodeError:
-        return line.decode("latin-1"), "latin-1"
+        return line.decode(WINDOWS_1252), WINDOWS_1252
 
 
 def is_text(text: str) -> bool:
@@ -47,10 +70,15 @@ def mark_cut(text: str) -> str:
 
 def read_cut(data: bytes, limit: int) -> str:
     """Decode the first ``limit`` bytes and mark the cut. No UTF-8 character is split, nor one of several lines."""
+    return mark_cut(read_text(whole_characters(data, limit)))
+
+
+def whole_characters(data: bytes, limit: int) -> bytes:
+    """At most the first ``limit`` bytes, of which the last ones are no part of a UTF-8 character that goes on."""
     end = limit
     while end > max(limit - 4, 0) and end < len(data) and data[end] & 0xC0 == 0x80:
         end -= 1
-    return mark_cut(read_text(data[:end]))
+    return data[:end]
 
 
 def one_line(text: str) -> str:

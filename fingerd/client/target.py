@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fingerd.errors import QueryError
 from fingerd.net.stream import is_ipv6_address
 from fingerd.protocol.query import Query, parse_query
-from fingerd.text import escape_controls, read_text
+from fingerd.text import decode_line, escape_controls
 
 LOCALHOST = "localhost"
 
@@ -81,11 +81,14 @@ def _read_host_port(text: str) -> tuple[str, int | None]:
 
 
 def _percent_decoded(text: str) -> str:
-    """A part of a URL without percent-encoding: UTF-8, or Latin-1 if it is not UTF-8."""
+    """A part of a URL without percent-encoding: UTF-8, or windows-1252 if it is not UTF-8."""
     if _INVALID_ESCAPE.search(text):
         raise TargetError("has a % without two hexadecimal digits after it")
     first, *rest = text.encode().split(b"%")
-    decoded = read_text(first + b"".join(bytes.fromhex(part[:2].decode()) + part[2:] for part in rest))
+    try:
+        decoded, _ = decode_line(first + b"".join(bytes.fromhex(part[:2].decode()) + part[2:] for part in rest))
+    except UnicodeDecodeError:
+        raise TargetError("has an escaped byte that is no character") from None
     _refuse_controls(decoded)
     return decoded
 

@@ -28,7 +28,7 @@ def broken_lines(exchange: Exchange) -> str:
 
 def is_utf8(data: bytes) -> bool:
     """Whether the bytes are UTF-8."""
-    return decoded(data).encode() == data  # else they were decoded as Latin-1
+    return decoded(data).encode() == data  # else they were decoded as windows-1252
 
 
 def has_parity(data: bytes) -> bool:
@@ -59,7 +59,7 @@ def eight_bits(case: Case) -> Judgement:
         return Judgement(NOTE, "most bytes have the eighth bit set, as a parity bit would be")
     if name.isascii() or not case.fingerprint:
         return Judgement(INCONCLUSIVE, "no --name with a letter beyond ASCII was given")
-    if name.encode() in answer or (not is_utf8(answer) and name.encode("latin-1", "replace") in answer):
+    if name.encode() in answer or (not is_utf8(answer) and name.encode("windows-1252", "replace") in answer):
         return Judgement(OK, "the answer has the complete full name")
     return Judgement(NOTE, f"{name!a} is not in the answer {case.excerpt('user')}")
 

@@ -18,17 +18,17 @@ OTHER_FRACTION = 0.2  # any other answer has fewer of them
 
 
 def decoded(data: bytes) -> str:
-    """The answer as text: UTF-8, or Latin-1 if it is not UTF-8."""
+    """The answer as text: UTF-8, or windows-1252 if it is not UTF-8; each undefined byte becomes U+FFFD."""
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return data.decode("windows-1252", "replace")
 
 
 def decodings(data: bytes) -> set[str]:
-    """All possible texts of the answer: as UTF-8 and Latin-1, with and without ``M-^E`` notation."""
+    """All possible texts of the answer: as UTF-8 and windows-1252, with and without ``M-^E`` notation."""
     found = {data, _META.sub(lambda match: bytes([128 | (match[1][0] ^ 64 if match[1] else match[2][0])]), data)}
-    texts = {each.decode(charset, "replace") for each in found for charset in ("utf-8", "latin-1")}
+    texts = {each.decode(charset, "replace") for each in found for charset in ("utf-8", "windows-1252")}
     return {unicodedata.normalize("NFC", text) for text in texts}
 
 

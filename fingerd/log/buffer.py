@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from sys import getsizeof
 from typing import NamedTuple
 
-from fingerd.log.format import Access, AddressDetail, Style, cut_line
+from fingerd.log.format import Access, AddressDetail, Style
 from fingerd.log.sinks import Entry, Sink
-from fingerd.text import strip_line_end
+from fingerd.text import strip_line_end, whole_characters
 
 BUFFER_BYTES = 20 << 20  # of lines that are not written yet; more are dropped and counted
 SHORTEN_BYTES = BUFFER_BYTES // 2  # from then on, and while lines are lost, long queries are shortened
@@ -72,7 +72,7 @@ class Buffer:
         if len(access.line) > SHORT_LINE_BYTES:
             line = strip_line_end(access.line)
             is_short = len(line) > SHORT_LINE_BYTES and (self._lost > 0 or self.bytes > SHORTEN_BYTES)
-            access = access._replace(line=cut_line(line, SHORT_LINE_BYTES if is_short else LONG_LINE_BYTES))
+            access = access._replace(line=whole_characters(line, SHORT_LINE_BYTES if is_short else LONG_LINE_BYTES))
         self._add((now, access, is_short), ACCESS_BYTES + len(access.client) + len(access.line))
 
     def add(self, entry: Entry) -> None:

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
 from fingerd.net.addresses import anonymized
-from fingerd.text import escape_controls, read_text, strip_line_end
+from fingerd.text import decode_line, escape_controls, strip_line_end
 
 QUERY_CHARACTERS = 1000  # maximum length of a logged query, as a JSON string with its quotes
 SHORT_QUERY_CHARACTERS = 100  # of one that is shortened while the log cannot be written fast enough
@@ -54,24 +54,24 @@ def record_text(record: logging.LogRecord, style: Style) -> str:
     return "\n".join(map(escape_controls, lines))
 
 
-def cut_line(line: bytes, size: int) -> bytes:
-    """The line, or its first ``size`` bytes, without a part of a character of UTF-8 at the end."""
-    end = size
-    while size - 3 < end < len(line) and line[end] & 0xC0 == 0x80:
-        end -= 1
-    return line[:end]
-
-
 def quote_query(line: bytes, is_short: bool = False) -> str:
     """A query line as a JSON string: printable ASCII, at most QUERY_CHARACTERS characters.
 
     With ``is_short``, at most SHORT_QUERY_CHARACTERS, CUT_MARK at the end included.
     """
     limit = SHORT_QUERY_CHARACTERS - len(CUT_MARK) if is_short else QUERY_CHARACTERS
-    text = read_text(strip_line_end(line))[:limit]
+    text = _decoded(strip_line_end(line))[:limit]
     while len(quoted := encode_basestring_ascii(text)) > limit:
         text = text[: -((len(quoted) - limit + 11) // 12)]  # one character is quoted as up to twelve
     return f'{quoted[:-1]}{CUT_MARK}"' if is_short else quoted
+
+
+def _decoded(line: bytes) -> str:
+    """The line as a query is decoded; one that is no text as Latin-1, so that every byte can be seen."""
+    try:
+        return decode_line(line)[0]
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _client_field(client: str, detail: AddressDetail) -> str:

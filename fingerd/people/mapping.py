@@ -43,7 +43,7 @@ def person_of(username: str, values: Mapping[str, object]) -> Person:
 
 
 def as_text(value: object) -> str:
-    """A value of an external type as text: bytes are decoded as UTF-8 or Latin-1, list items but None become lines."""
+    """A value of an external type as text: bytes as ``read_text`` decodes them; list items but None become lines."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):

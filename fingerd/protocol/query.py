@@ -28,7 +28,7 @@ class Query:
     username: str = ""  # {U}
     hosts: tuple[str, ...] = ()  # the {H} tokens, from left to right
     verbose: bool = False  # {W}
-    charset: str = field(default="utf-8", compare=False)  # of the line
+    charset: str = field(default="utf-8", compare=False)  # of the line: it is forwarded in its own bytes
 
     @property
     def is_list(self) -> bool:
@@ -50,16 +50,16 @@ class Query:
 def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     """Parse one query line, with or without its line end.
 
-    Raises QueryError for control characters and bad hosts, QueryTooLongError for more than ``max_bytes`` bytes, the
-    line end not counted. More than RFC 1288 2.3 is accepted where it is harmless: ``/w``, a trailing ``/W`` (RFC 1196),
-    spaces and tabs at either end, telnet sequences.
+    Raises QueryError for control characters, bytes that are no text, and bad hosts, QueryTooLongError for more than
+    ``max_bytes`` bytes, the line end not counted. More than RFC 1288 2.3 is accepted where it is harmless: ``/w``, a
+    trailing ``/W`` (RFC 1196), spaces and tabs at either end, telnet sequences.
     """
     line = strip_line_end(line)
     if len(line) > max_bytes:
         raise QueryTooLongError(f"more than {max_bytes} bytes")
     if IAC in line:
         line = _TELNET.sub(rb"\1", line)
-    text, charset = (line.decode("ascii"), "utf-8") if line.isascii() else decode_line(line)
+    text, charset = (line.decode("ascii"), "utf-8") if line.isascii() else _decoded(line)
     if not text.isprintable() and _CONTROLS.search(text):
         raise QueryError("control characters")
     text = text.strip(WHITESPACE)
@@ -82,6 +82,13 @@ def is_queryable(name: str) -> bool:
         return bool(name) and parse_query(Query(name).encode()) == Query(name)
     except (QueryError, UnicodeEncodeError):
         return False
+
+
+def _decoded(line: bytes) -> tuple[str, str]:
+    try:
+        return decode_line(line)
+    except UnicodeDecodeError:
+        raise QueryError("not text") from None
 
 
 def _take_verbose(text: str) -> tuple[str, bool]:

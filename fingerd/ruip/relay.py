@@ -4,7 +4,7 @@ import codecs
 from functools import partial
 
 from fingerd.protocol.reply import CRLF, CUT_LINE, cut_reply, encode_reply
-from fingerd.text import read_text
+from fingerd.text import read_text, read_windows_1252
 
 _MAX_CHARACTER_BYTES = 4  # of UTF-8, which may become one "?"
 
@@ -13,7 +13,7 @@ class Relay:
     """One answer, of at most ``limit`` bytes. The output adds up to ``cut_reply`` of the whole answer.
 
     A line is sent once it is complete and there is room for it and for
-    CUT_LINE. Each line is decoded as UTF-8, or else as Latin-1.
+    CUT_LINE. Each line is decoded as UTF-8, or else as windows-1252.
     """
 
     def __init__(self, charset: str, limit: int) -> None:
@@ -71,4 +71,4 @@ def _decode_partial(data: bytes) -> str:
     try:
         return codecs.utf_8_decode(data, "strict", False)[0]
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return read_windows_1252(data)

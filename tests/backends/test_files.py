@@ -520,7 +520,9 @@ PLANS = {
     "NUL bytes": (containing(b"a\0b\0\n"), with_plan(b"a?b?\r\n")),
     "escape codes": (containing(b"\x1b[2J\x1b]0;root@host\x07hi\n"), with_plan(b"?[2J?]0;root@host?hi\r\n")),
     "C1 in UTF-8": (containing("\x9b2J\x85\x9d0;x\x9c\n".encode()), with_plan(b"?2J??0;x?\r\n")),
-    "C1 as bytes": (containing(b"\x9b2J\n"), with_plan(b"?2J\r\n")),
+    "C1 as bytes": (containing(b"\x9b2J\n"), with_plan("›2J\r\n".encode())),
+    "windows-1252": (containing(b"it\x92s \x93q\x94 \x80\n"), with_plan("it’s “q” €\r\n".encode())),
+    "undefined in windows-1252": (containing(b"a \x81\x8d\x8f\x90\x9d\n"), with_plan(b"a ?????\r\n")),
     "DEL, BS and BEL": (containing(b"a\x7fb\x08\x08c\x07\n"), with_plan(b"a?b??c?\r\n")),
     "telnet commands": (containing(b"\xff\xf4\xff\xfd\x06\n"), with_plan("ÿôÿý?\r\n".encode())),
     "form feeds": (containing(b"one\x0ctwo\x0b\n"), with_plan(b"one?two\r\n")),
@@ -531,7 +533,7 @@ PLANS = {
     "UTF-16, big-endian": (containing(b"\xfe\xff" + "Grüße".encode("utf-16-be")), with_plan("Grüße\r\n".encode())),
     "truncated UTF-16": (containing(b"\xff\xfea"), with_plan("ÿþa\r\n".encode())),
     "Latin-1": (containing("Grüße\n".encode("latin-1")), with_plan("Grüße\r\n".encode())),
-    "lone surrogates": (containing(b"a\xed\xa0\x80b\n"), with_plan("aí\xa0?b\r\n".encode())),
+    "lone surrogates": (containing(b"a\xed\xa0\x80b\n"), with_plan("aí\xa0€b\r\n".encode())),
     "placeholders and shell syntax": (containing(b"{user} {0.__class__} %s %n $(id) `id` $EXEC /bin/id\n"), with_plan(
         b"{user} {0.__class__} %s %n $(id) `id` $EXEC /bin/id\r\n"
     )),

@@ -354,7 +354,8 @@ def test_invalid_targets(text: str) -> None:
 def test_an_excerpt_is_one_line_without_control_characters() -> None:
     assert excerpt(b"") == "nothing"
     assert excerpt(b" \r\n") == "an empty line"
-    assert excerpt(b"\r\n\x1b[2J\x9b | \r\n") == r"'\x1b[2J\x9b \x7c'"
+    assert excerpt("\r\n\x1b[2J\x9b | \r\n".encode()) == r"'\x1b[2J\x9b \x7c'"
+    assert excerpt(b"it\x92s \x81\r\n") == r"'it\u2019s \ufffd'"
     assert len(excerpt(b"x" * 1000)) < 80
     assert excerpt(b"Site: here\r\nwrong\r\n", b"Site: here\r\nright\r\n") == "'wrong'"
     assert excerpt(b"one\r\ntwo\r\n", b"two\r\none\r\n") == "'two'"

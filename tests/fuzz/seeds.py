@@ -21,7 +21,8 @@ _COMMENT = re.compile(r"(?:^|\s+)#.*", re.MULTILINE)  # comments would make the 
 _WIRE = (
     b"/W", b"/w", b" ", b"\t", b"@", b"/", b"\r", b"\n", b"\r\n", b"bob", b"j\xc3\xbcrgen", b"two words", b"\\", b'"',
     b"\0", b"\x1b[2J", b"\x7f", b"\xc2\x9b", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80",
-    b"\xff", b"\xff\xff", b"\xff\xfb\x01", b"\xff\xfa", b"\xff\xf0", b"\xfc",
+    b"\xff", b"\xff\xff", b"\xff\xfb\x01", b"\xff\xfa", b"\xff\xf0", b"\xfc", b"\x81", b"\x92", b"\xef\xbb\xbf",
+    b"\xff\xfe", b"\xe2\x80\x8d", b"\xe2\x80\xae", b"\xf0\x9f\x8f\xb4", b"\xf3\xa0\x81\xa7", b"\xef\xb8\x8f",
 )  # fmt: skip
 
 # Tokens of YAML, with all tags of PyYAML.

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fingerd.backends import Backend, Lookup, backend_names, load_type
 from fingerd.backends.static import Static
+from fingerd.backends.web.html import read_page
+from fingerd.client.terminal import TerminalFilter
 from fingerd.config.values import Integer, Seconds, Size
 from fingerd.errors import ConfigError, QueryError
 from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
@@ -25,12 +27,14 @@ from fingerd.protocol import reply as words
 from fingerd.protocol.query import IAC, WHITESPACE, Query, parse_query
 from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
+from fingerd.ruip.relay import Relay
 from fingerd.ruip.report import format_list, format_people
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
+from fingerd.safe_files import decode_file
 from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, parse_listen
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
-from fingerd.text import ANSWER_CUT, escape_controls, mark_cut, read_cut, read_text, strip_line_end
+from fingerd.text import ANSWER_CUT, decode_line, escape_controls, mark_cut, read_cut, read_text, strip_line_end
 
 # All backends, loaded here: importing a backend's module would be a file access by the configuration reader.
 _BACKENDS = [load_type(name) for name in backend_names()]
@@ -78,7 +82,7 @@ def _parsed(line: bytes) -> Query | str:
         return parse_query(line)
     except QueryError as error:
         reason = str(error)
-    assert reason in ("control characters", "not a host name")
+    assert reason in ("control characters", "not a host name", "not text")
     return reason
 
 
@@ -210,7 +214,7 @@ _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[nrt])")
 
 def log(raw: bytes) -> None:
     """The access line and log records: one line each, without characters that a terminal interprets."""
-    sent = read_text(strip_line_end(raw))
+    sent = _decoded_query(strip_line_end(raw))
     quoted = quote_query(raw)
     assert quoted.isascii()
     assert quoted.isprintable()
@@ -232,6 +236,14 @@ def log(raw: bytes) -> None:
     record = logging.LogRecord("fingerd", logging.WARNING, "", 0, "%s", (text,), None)
     assert record_text(record, "text") == f"WARNING fingerd: {escaped}"
     assert json.loads(record_text(record, "json"))["message"] == text
+
+
+def _decoded_query(line: bytes) -> str:
+    """The line as a query is read; one that is no query, for a byte without a meaning, in Latin-1."""
+    for charset in ("utf-8", "windows-1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return line.decode(charset)
+    return line.decode("latin-1")
 
 
 _PROBLEM = re.compile(r"(?:(?P<file>/proc/self/fd/[0-9]+):(?P<line>[1-9][0-9]*):(?P<column>[1-9][0-9]*)|--prefix): .+")
@@ -406,6 +418,46 @@ def side_effects_forbidden() -> Iterator[None]:
         sys.dont_write_bytecode = compiled
 
 
+_UNDEFINED = re.compile("[\x81\x8d\x8f\x90\x9d]")  # in windows-1252
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SHOWN = re.compile("[\t\n -~]*")
+
+
+def decode(raw: bytes) -> None:
+    """Bytes of an unknown charset: UTF-8, or windows-1252, in which no byte is a control character of C1."""
+    text, latin = read_text(raw), raw.decode("latin-1")
+    if text.encode() != raw:
+        assert len(text) == len(raw), "one character for a byte"
+        assert not any("\x80" <= character < "\xa0" for character in text)
+        assert text.count("?") == latin.count("?") + len(_UNDEFINED.findall(latin))
+    try:
+        line, charset = decode_line(raw)
+    except UnicodeDecodeError:
+        assert _UNDEFINED.search(latin)
+    else:
+        assert line == text
+        assert line.encode(charset) == raw
+    _check_lines(encode_reply(decode_file(raw)), "utf-8")
+    _check_lines(encode_reply(read_page(raw, "text/plain")), "utf-8")
+    whole, pieces = Relay("utf-8", 1 << 20), Relay("utf-8", 1 << 20)
+    expected = whole.feed(raw) + whole.finish()
+    assert b"".join(pieces.feed(raw[at : at + 1]) for at in range(len(raw))) + pieces.finish() == expected
+    if raw:
+        _check_lines(expected, "utf-8")
+
+
+def terminal(raw: bytes) -> None:
+    """``TerminalFilter``: only harmless characters, however the answer is split; the first byte says where."""
+    at, rest = (raw[0] if raw else 0), raw[1:]
+    for international in (False, True):
+        parts, whole = (TerminalFilter(international, False, "utf-8") for _ in range(2))
+        shown = whole.show(rest, final=True).decode()
+        assert (parts.show(rest[:at]) + parts.show(rest[at:], final=True)).decode() == shown
+        assert not _CONTROL.search(shown.replace("\n", ""))
+        assert not _DIRECTIONS.search(shown)
+        assert international or _SHOWN.fullmatch(shown)
+
+
 @dataclass(frozen=True)
 class Target:
     """A function that raises if a property is violated, the maximal length of its input, and its share of the time."""
@@ -421,5 +473,7 @@ TARGETS = {
     "reply": Target(reply, 2048),
     "cut": Target(cut, 512),
     "log": Target(log, 2048),
+    "decode": Target(decode, 256),
+    "terminal": Target(terminal, 256),
     "config": Target(config, 2048, share=5),
 }

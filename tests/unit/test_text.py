@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fingerd.text import escape_controls, is_text, mark_cut, one_line, read_cut, read_text, strip_line_end
+from fingerd.text import (
+    AS_WINDOWS_1252,
+    decode_line,
+    escape_controls,
+    is_text,
+    mark_cut,
+    one_line,
+    read_cut,
+    read_text,
+    strip_line_end,
+)
 
 LINE_ENDS = {
     "CR LF": (b"bob\r\n", b"bob"),
@@ -34,10 +44,47 @@ def test_a_truncated_text_ends_with_a_line_that_says_so(text: str, marked: str) 
     assert mark_cut(text) == marked
 
 
+ANY_BYTES = st.binary(max_size=200) | st.text(max_size=200).map(str.encode)
+
+DECODED = {
+    "UTF-8": ("it’s “Zoë” €".encode(), "it’s “Zoë” €"),
+    "quotes, a dash and the euro sign of windows-1252": (b"it\x92s \x93q\x94 \x96 100 \x80", "it’s “q” – 100 €"),
+    "letters of windows-1252 that Latin-1 lacks": (b"\x8ei\x9eka \x9cuvre \x9f", "Žižka œuvre Ÿ"),
+    "letters of both": (b"Zo\xeb \xff", "Zoë ÿ"),
+    "bytes that windows-1252 does not define": (b"\x81\x8d\x8f\x90\x9d \xeb", "????? ë"),
+    "half a character": ("Zoë".encode()[:-1], "ZoÃ"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), DECODED.values(), ids=DECODED)
+def test_text_that_is_not_utf_8_is_windows_1252(data: bytes, text: str) -> None:
+    assert read_text(data) == text
+
+
 @settings(deadline=None)
-@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_any_bytes_decode_and_encode_to_themselves(line: bytes) -> None:
-    assert read_text(line).encode() == line or read_text(line).encode("latin-1") == line
+@given(ANY_BYTES)
+def test_bytes_that_are_not_utf_8_never_become_c1_controls(data: bytes) -> None:
+    text = read_text(data)
+    if text.encode() != data:
+        assert len(text) == len(data)
+        assert not any("\x80" <= character < "\xa0" for character in text)
+
+
+@settings(deadline=None)
+@given(ANY_BYTES)
+def test_a_line_encodes_to_its_bytes_in_its_charset_or_has_an_undefined_byte(line: bytes) -> None:
+    try:
+        text, charset = decode_line(line)
+    except UnicodeDecodeError:
+        assert set(line) & set(b"\x81\x8d\x8f\x90\x9d")
+    else:
+        assert text.encode(charset) == line
+        assert text == read_text(line)
+
+
+def test_parts_of_a_text_that_are_not_utf_8_can_be_read_as_windows_1252() -> None:
+    mixed = "Zoë ".encode() + b"it\x92s Zo\xeb\x81 " + "é".encode()[:1]
+    assert mixed.decode("utf-8", AS_WINDOWS_1252) == "Zoë it’s Zoë? Ã"
 
 
 CUT = {
@@ -51,8 +98,8 @@ CUT = {
     "in a character of four bytes": ("a😀b".encode(), 4, "a\n"),
     "after a character of four bytes": ("a😀b".encode(), 5, "a😀\n"),
     "in the first character": ("😀".encode(), 3, "\n"),
-    "in a row of continuation bytes, which is Latin-1": (b"\x80" * 9, 8, "\x80" * 4 + "\n"),
-    "in Latin-1": (b"caf\xe9s", 4, "caf\xe9\n"),
+    "in a row of continuation bytes, which is windows-1252": (b"\x80" * 9, 8, "€" * 4 + "\n"),
+    "in windows-1252": (b"caf\xe9s", 4, "caf\xe9\n"),
 }
 
 

@@ -3,6 +3,7 @@
 A hidden person cannot be distinguished from an unknown user by the answer or, if possible, by its time.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from fingerd.config.values import Integer, Size
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import MAX_MATCHES, Person
 from fingerd.safe_files import writable_by_others
+from fingerd.text import read_text
 
 MAX_PADDED = 4  # hidden people of one name; more of them can be detected by the answer's time
 
@@ -141,7 +143,7 @@ class System(Backend):
             office=account.office,
             office_phone=account.office_phone,
             home_phone=account.home_phone,
-            directory=account.home,
+            directory=read_text(os.fsencode(account.home)),
             shell=account.shell,
             sessions=sources.sessions.for_login(login, time.time()) if self.sessions else None,
             last_login=sources.last_logins.for_login(login, uid) if self.last_login else None,

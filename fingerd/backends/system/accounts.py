@@ -91,9 +91,11 @@ class Accounts:
             return
         word = next(iter(wanted))
         logins = [*self._read_passwd_index().logins.get(word, ()), *self._name_service.logins(deadline).get(word, ())]
-        for login in dict.fromkeys(logins):  # the same account may be in both
+        seen: set[Account] = set()  # the same account may be in both, under two keys if its login is not UTF-8
+        for login in dict.fromkeys(logins):
             account = self.find(login)  # may differ from the account that was listed under this login
-            if account and wanted <= name_words(account.name):
+            if account and account not in seen and wanted <= name_words(account.name):
+                seen.add(account)
                 yield account
 
     def _may_be_shown(self, account: Account) -> bool:
@@ -108,7 +110,7 @@ class Accounts:
                 before = signature(self._passwd)
                 if self._index.signature != before:
                     accounts = _read_passwd(self._passwd)
-                    self._index = _PasswdIndex(before, accounts, _index_by_word(accounts.values()))
+                    self._index = _PasswdIndex(before, accounts, _index_by_word(accounts.items()))
         return self._index
 
     def _query_name_service(self, login: str) -> Account | None:
@@ -175,7 +177,8 @@ class _NameServiceIndex:
         start = time.monotonic()
         logins, failure = self._logins, ""
         try:
-            logins = _index_by_word(account for account in map(_from_entry, iterate_accounts()) if account)
+            entries = ((entry.pw_name, _from_entry(entry)) for entry in iterate_accounts())
+            logins = _index_by_word((key, account) for key, account in entries if account)
         except OSError as error:
             if error.errno in RESOURCE_ERRNOS:
                 failure = f"the name service cannot list its accounts: {error.strerror}"
@@ -194,12 +197,13 @@ class _NameServiceIndex:
                 self._changed.notify_all()
 
 
-def _index_by_word(accounts: Iterable[Account]) -> Mapping[str, Sequence[str]]:
-    logins: dict[str, list[str]] = {}
-    for account in accounts:
+def _index_by_word(accounts: Iterable[tuple[str, Account]]) -> Mapping[str, Sequence[str]]:
+    """The keys of the accounts, with which ``Accounts.find`` finds them, by the words of their full names."""
+    keys: dict[str, list[str]] = {}
+    for key, account in accounts:
         for word in name_words(account.name):
-            logins.setdefault(word, []).append(account.login)
-    return logins
+            keys.setdefault(word, []).append(key)
+    return keys
 
 
 def _read_passwd(path: str) -> dict[str, Account]:
@@ -223,10 +227,10 @@ def _is_uid(field: bytes) -> bool:
 
 def _from_entry(entry: pwd.struct_passwd) -> Account | None:
     """An entry of the name service; None for a netgroup line, whose other fields are all empty."""
-    if os.fsencode(entry.pw_name)[:1] in _NOT_A_LOGIN:
+    login, gecos, shell = map(os.fsencode, (entry.pw_name, entry.pw_gecos or "", entry.pw_shell or ""))
+    if login[:1] in _NOT_A_LOGIN:
         return None
-    gecos = os.fsencode(entry.pw_gecos or "")
-    return _build(entry.pw_name, entry.pw_uid, gecos, entry.pw_dir or "", entry.pw_shell or "")
+    return _build(read_text(login), entry.pw_uid, gecos, entry.pw_dir or "", read_text(shell))
 
 
 def _build(login: str, uid: int, gecos: bytes, home: str, shell: str) -> Account:

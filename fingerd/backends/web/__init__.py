@@ -30,7 +30,7 @@ from fingerd.net.urls import split_url
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
 from fingerd.safe_files import check_regular
-from fingerd.text import mark_cut
+from fingerd.text import mark_cut, whole_characters
 
 CHUNK_BYTES = 1 << 14
 
@@ -196,7 +196,7 @@ class Web(Backend):
 
     def _text(self, body: bytes, content_type: str) -> str:
         as_html = self.format == "html" or (self.format == "auto" and is_html(content_type))
-        text = (read_html if as_html else read_page)(body[: self.page_bytes], content_type)
+        text = (read_html if as_html else read_page)(whole_characters(body, self.page_bytes), content_type)
         return text if len(body) <= self.page_bytes else mark_cut(text)
 
 

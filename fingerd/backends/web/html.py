@@ -4,11 +4,14 @@ A page is read once from its beginning to its end, so the time is linear in its 
 that is not closed ends with the page, as in a browser.
 """
 
+import codecs
 import html
 import re
 
 import webencodings
 from webencodings.labels import LABELS
+
+from fingerd.text import read_text, read_windows_1252
 
 # Labels that servers send and the WHATWG Encoding Standard does not have. US-ASCII is a subset of UTF-8.
 _MORE_LABELS = {"ascii": "utf-8", "us-ascii": "utf-8", "latin-9": "iso-8859-15", "mac-roman": "macintosh"}
@@ -27,6 +30,8 @@ _ENCODINGS = {
     _key(label): webencodings.lookup(_REPLACED.get(name, name)) or webencodings.UTF8
     for label, name in (LABELS | _MORE_LABELS).items()
 }
+
+_WINDOWS_1252 = webencodings.lookup("windows-1252")
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 META_BYTES = 1024  # of a page, in which it must declare its charset (HTML 4.2.5.4)
@@ -50,7 +55,7 @@ _LONG_NUMBERS = re.compile(r"&#[xX]?[0-9a-fA-F]{20,};?")  # html.unescape fails 
 
 
 def read_page(body: bytes, content_type: str) -> str:
-    """Return a page's text, decoded by the charset of the Content-Type, else as UTF-8; invalid bytes are replaced."""
+    """Return a page's text, decoded by the charset of the Content-Type; without a known one, as ``read_text`` does."""
     _, _, charset = content_type.lower().partition("charset=")
     return _decode(body, _encoding(charset.partition(";")[0]))
 
@@ -61,7 +66,7 @@ def read_html(body: bytes, content_type: str) -> str:
     if not declared or "charset=" in content_type.lower():
         return to_text(read_page(body, content_type))
     encoding = _encoding(declared[1].decode("ascii", "replace"))
-    if encoding.name.startswith("utf-16"):  # not true: the declaration was read as ASCII (HTML 13.2.3.2)
+    if encoding and encoding.name.startswith("utf-16"):  # not true: the declaration was read as ASCII (HTML 13.2.3.2)
         encoding = webencodings.UTF8
     return to_text(_decode(body, encoding))
 
@@ -71,14 +76,21 @@ def is_html(content_type: str) -> bool:
     return content_type.lower().partition(";")[0].strip() in HTML_TYPES
 
 
-def _encoding(label: str) -> webencodings.Encoding:
-    return _ENCODINGS.get(_key(label), webencodings.UTF8)
+def _encoding(label: str) -> webencodings.Encoding | None:
+    """The encoding of a label; None if it is unknown."""
+    return _ENCODINGS.get(_key(label))
 
 
-def _decode(body: bytes, encoding: webencodings.Encoding) -> str:
-    """Decode by the byte order mark, else by the encoding."""
-    text, _ = webencodings.decode(body, encoding, "replace")
-    return text
+def _decode(body: bytes, encoding: webencodings.Encoding | None) -> str:
+    """Decode by the byte order mark, else by the encoding; without either as ``read_text`` does."""
+    text, used = webencodings.decode(body, encoding or webencodings.UTF8, "replace")
+    if used is _WINDOWS_1252:
+        return read_windows_1252(body)
+    return read_text(body) if encoding is None and used is webencodings.UTF8 and not _has_bom(body) else text
+
+
+def _has_bom(body: bytes) -> bool:
+    return body.startswith(codecs.BOM_UTF8)
 
 
 def to_text(page: str) -> str:

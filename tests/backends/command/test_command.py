@@ -95,8 +95,9 @@ def test_a_relative_path_begins_in_the_daemon_s_first_working_directory(
     assert failure(backend).startswith(f"command {tmp_path}/bin/echo: [Errno 2] No such file or directory")
 
 
-def test_output_that_is_not_utf_8_is_latin_1() -> None:
+def test_output_that_is_not_utf_8_is_windows_1252() -> None:
     assert find(script(r"printf 'caf\351\n'")) == "café\n"
+    assert find(script(r"printf 'it\222s \223q\224 \200 \201\215\217\220\235\n'")) == "it’s “q” € ?????\n"
 
 
 def test_each_failure_has_its_cause() -> None:

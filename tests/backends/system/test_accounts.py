@@ -1,6 +1,7 @@
 """Accounts: passwd, the name service, which accounts are shown, and GECOS fields."""
 
 import errno
+import os
 import pwd
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.backends.system import accounts
+from fingerd.backends.system import System, accounts
 from fingerd.backends.system.accounts import Account, Accounts
 from fingerd.backends.system.facts import warn_once
 from fingerd.backends.system.name_service import iterate_accounts
@@ -61,12 +62,28 @@ def test_gecos_fields(make: MakeAccounts, gecos: str, fields: tuple[str, ...]) -
     assert account == Account("ann", 1001, "/home/ann", "/bin/bash", *fields)
 
 
-def test_gecos_that_is_not_utf_8_is_latin_1_in_both_sources(make: MakeAccounts) -> None:
-    people = make(b"zoe:x:1001:1001:Zo\xeb Sch\xf6n:/home/zoe:")
-    found = people.find("zoe")
+def test_an_entry_that_is_not_utf_8_is_windows_1252_in_both_sources(
+    make: MakeAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b"zo\xeb:x:1001:1001:Zo\xeb O\x92Sch\xf6n,\x93Room\x94 \x81:/home/zo\xeb:/bin/\x80"
+    people = make(line)
+    found = people.find("zoë")
     assert found is not None
-    assert (found.name, found.shell) == ("Zoë Schön", "/bin/sh")
-    assert list(people.find_by_name("schön", LATER)) == [found]
+    assert (found.name, found.office, found.shell) == ("Zoë O’Schön", "“Room” ?", "/bin/€")
+    assert list(people.find_by_name("zoë", LATER)) == [found]
+    entries = list(_entries(Path(people._passwd)))
+    monkeypatch.setattr(accounts, "iterate_accounts", lambda: iter(entries))
+    monkeypatch.setattr(pwd, "getpwnam", {entry.pw_name: entry for entry in entries}.__getitem__)
+    assert list(people.find_by_name("zoë", LATER)) == [found], "once, although the keys differ"
+    without_passwd = make()
+    assert list(without_passwd.find_by_name("zoë", LATER)) == [found]
+
+
+def test_a_home_that_is_not_utf_8_is_shown_as_text() -> None:
+    system = System(homes=False, sessions=False, last_login=False, mail=None)
+    person = system._person(Account("zoe", 1001, os.fsdecode(b"/home/zo\xeb\x92s"), "/bin/sh"), True)
+    assert person is not None
+    assert person.directory == "/home/zoë’s"
 
 
 def test_a_netgroup_line_is_not_an_account_and_breaks_nothing(make: MakeAccounts) -> None:  # Debian's #547014

@@ -129,6 +129,19 @@ CHARSETS = {
         "text/html",
         "bäh\n",
     ),
+    "the page's, with quotes that Latin-1 lacks": (
+        b'<meta charset="iso-8859-1"><p>\x93q\x94 \x81',
+        "text/html",
+        "“q” ?\n",
+    ),
+    "an unknown one, and not UTF-8": (b'<meta charset="klingon">it\x92s \x81', "text/html", "it’s ?\n"),
+    "none, and not UTF-8": (b"it\x92s", "text/html", "it’s\n"),
+    "a byte order mark, and not the header's": ("\ufeffbäh".encode(), "text/html; charset=iso-8859-1", "bäh\n"),
+    "a byte order mark, and not the page's": (
+        '\ufeff<meta charset="iso-8859-1">bäh'.encode(),
+        "text/html; charset=koi8-r",
+        "bäh\n",
+    ),
     "an unknown one": ('<meta charset="klingon">bäh'.encode(), "text/html", "bäh\n"),
     "none": ("bäh".encode(), "text/html", "bäh\n"),
 }
@@ -198,6 +211,23 @@ def test_a_charset_that_the_standard_disables_is_read_as_utf_8(label: str) -> No
 @pytest.mark.parametrize("label", ["utf-16", "utf-8", "latin-1", "klingon"])
 def test_a_byte_order_mark_overrides_the_label(codec: str, label: str) -> None:
     assert read_page("\ufeffZoë".encode(codec), f"text/plain; charset={label}") == "Zoë"
+
+
+NOT_UTF_8 = {
+    "no charset": (b"it\x92s \x81", "text/plain", "it’s ?"),
+    "an unknown charset": (b"it\x92s", "text/plain; charset=klingon", "it’s"),
+    "ISO 8859-1": (b"it\x92s \x81", "text/plain; charset=iso-8859-1", "it’s ?"),
+    "windows-1252": (b"it\x92s \x81", "text/plain; charset=windows-1252", "it’s ?"),
+    "declared as UTF-8": (b"it\x92s", "text/plain; charset=utf-8", "it\ufffds"),
+    "with a byte order mark": (b"\xef\xbb\xbfit\x92s", "text/plain", "it\ufffds"),
+}
+
+
+@pytest.mark.parametrize(("body", "content_type", "text"), NOT_UTF_8.values(), ids=NOT_UTF_8)
+def test_a_page_that_is_not_utf_8_is_windows_1252_unless_it_says_otherwise(
+    body: bytes, content_type: str, text: str
+) -> None:
+    assert read_page(body, content_type) == text
 
 
 def test_a_page_that_can_be_read_as_ascii_is_not_utf_16_whatever_it_declares() -> None:

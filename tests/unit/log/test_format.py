@@ -23,6 +23,8 @@ QUOTED = {
     "UTF-8": ("ü".encode(), '"\\u00fc"'),
     "above 16 bits": ("😀".encode(), '"\\ud83d\\ude00"'),
     "not UTF-8": (b"\xfc\xff", '"\\u00fc\\u00ff"'),
+    "windows-1252": (b"it\x92s", '"it\\u2019s"'),
+    "undefined in windows-1252": (b"it\x92s\x81", '"it\\u0092s\\u0081"'),
     "line separators": ("a\u2028b".encode(), '"a\\u2028b"'),
 }
 
@@ -54,7 +56,7 @@ def test_a_long_query_is_cut_to_a_thousand_characters(line: bytes) -> None:
     try:
         assert line.decode().startswith(text)
     except UnicodeDecodeError:
-        assert line.decode("latin-1").startswith(text)
+        assert line.decode("windows-1252").startswith(text)
 
 
 @pytest.mark.parametrize("line", LONG.values(), ids=LONG.keys())
@@ -83,13 +85,17 @@ def test_a_query_of_exactly_a_thousand_characters_is_not_cut() -> None:
     assert json.loads(quote_query(b"x" * 998)) == "x" * 998
 
 
+UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # in windows-1252
+
+
 def test_every_byte_can_be_decoded_from_the_log() -> None:
     for number in range(256):
         line = b"a%cb" % number
         quoted = quote_query(line)
         assert quoted.isascii()
         assert quoted.isprintable()
-        assert json.loads(quoted) == line.decode("latin-1")
+        charset = "latin-1" if number in UNDEFINED else "windows-1252"
+        assert json.loads(quoted) == line.decode(charset)
 
 
 ACCESS = Access("192.0.2.7", b"/W bob\r\n", "answered", 212, 0.0004)

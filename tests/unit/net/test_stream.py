@@ -26,7 +26,7 @@ ADDRESSES = {
     "010.0.0.1": (False, False),
     "[::1]": (False, False),
     "a\0b": (False, False),
-    "١.١.١.١": (False, False),  # noqa: RUF001 - Arabic digits
+    "١.١.١.١": (False, False),  # Arabic digits
 }
 
 

@@ -46,7 +46,8 @@ QUERIES = {
     "forwarding to an address": (b"bob@[2001:db8::7]\r\n", Query("bob", ("[2001:db8::7]",))),
     "verbose that touches an at sign is a name": (b"/W@example.org\r\n", Query("/W", ("example.org",))),
     "UTF-8": ("jürgen\r\n".encode(), Query("jürgen")),
-    "Latin-1": ("jürgen\r\n".encode("latin-1"), Query("jürgen")),
+    "windows-1252": (b"j\xfcrgen\r\n", Query("jürgen")),
+    "windows-1252 that is not Latin-1": (b"o\x92brien \x8ei\x9eka\r\n", Query("o’brien Žižka")),
     "a no-break space is part of the name": ("\N{NO-BREAK SPACE}bob\r\n".encode(), Query("\N{NO-BREAK SPACE}bob")),
     "telnet: an option is offered": (b"\xff\xfb\x18bob\r\n", Query("bob")),
     "telnet: options inside the name": (b"b\xff\xfd\x06o\xff\xfe\x01b\r\n", Query("bob")),
@@ -67,7 +68,10 @@ MALFORMED = {
     "two carriage returns at the end": b"bob\r\r\n",
     "a line feed inside": b"bob\ncarol\r\n",
     "a control character of C1 in UTF-8": "bob\x9b2J\r\n".encode(),
-    "a control character of C1 in Latin-1": b"bob\x9b2J\r\n",
+    **{
+        f"a byte that windows-1252 does not define: {byte:#x}": b"zo\xeb%c\r\n" % byte
+        for byte in b"\x81\x8d\x8f\x90\x9d"
+    },
     "an at sign alone": b"@\r\n",
     "no host": b"bob@\r\n",
     "spaces as the host": b"bob@ \t\r\n",
@@ -98,7 +102,7 @@ def test_a_line_is_parsed_as_a_query(line: bytes, query: Query) -> None:
 def test_a_malformed_line_raises_an_error_without_its_text(line: bytes) -> None:
     with pytest.raises(QueryError) as caught:
         parse_query(line)
-    assert str(caught.value) in ("control characters", "not a host name")
+    assert str(caught.value) in ("control characters", "not a host name", "not text")
 
 
 @pytest.mark.parametrize(("query", "line"), ENCODED_QUERIES.values(), ids=ENCODED_QUERIES.keys())
@@ -119,6 +123,14 @@ def test_a_query_without_user_and_host_is_for_the_user_list(query: Query, is_lis
 def test_the_right_most_host_is_removed_from_a_forwarded_query() -> None:
     assert parse_query(b"/W bob@one@two").forwarded() == ("two", Query("bob", ("one",), verbose=True))
     assert Query("", ("one",)).forwarded() == ("one", Query())
+
+
+@pytest.mark.parametrize("name", ["zoë", "o’brien", "Žižka", "ÿ"])
+@pytest.mark.parametrize("charset", ["utf-8", "windows-1252"])
+def test_a_query_is_forwarded_in_the_bytes_in_which_it_came(name: str, charset: str) -> None:
+    host, rest = parse_query(f"/W {name}@one@two\r\n".encode(charset).replace(b"\xff", b"\xff\xff")).forwarded()
+    assert host == "two"
+    assert rest.encode() == f"/W {name}@one\r\n".encode(charset).replace(b"\xff", b"\xff\xff")
 
 
 # Random bytes, and the special bytes of a query more often than at random.

@@ -87,7 +87,7 @@ ASKED = {
     "the list along a route": (b"/W @x@127.0.0.1", b"asked </W @x\\r>"),
     "names with spaces": (b" mark  mel @127.0.0.1 ", b"asked <mark  mel\\r>"),
     "in UTF-8": ("jürgen@127.0.0.1".encode(), "asked <jürgen\\r>".encode()),
-    "in Latin-1": ("jürgen@127.0.0.1".encode("latin-1"), "asked <jürgen\\r>".encode()),
+    "in windows-1252": (b"j\xfcrgen o\x92brien@127.0.0.1", "asked <jürgen o’brien\\r>".encode()),
     "a route that only the next host can read": (b"bob@x:79@127.0.0.1", b"asked <bob@x:79\\r>"),
 }
 
@@ -191,10 +191,14 @@ ANSWERS: dict[str, tuple[Answerer, Answer]] = {
     "nothing": (pieces(), Answer("answered", HEAD)),
     "lines that end in LF, or in nothing": (pieces(b"one\ntwo"), Answer("answered", HEAD + b"one\r\ntwo\r\n")),
     "lines in pieces": (pieces(b"o", b"ne\r", b"\ntwo", b"\n"), Answer("answered", HEAD + b"one\r\ntwo\r\n")),
-    "escape sequences": (pieces(b"\x1b]2;x\x07\x9b2J\ta\0\x7f\r\n"), Answer("answered", HEAD + b"?]2;x??2J\ta??\r\n")),
-    "Latin-1 after UTF-8": (
-        pieces("grün\n".encode() + "grün\n".encode("latin-1")),
-        Answer("answered", HEAD + "grün\r\ngrün\r\n".encode()),
+    "escape sequences": (
+        pieces(b"\x1b]2;x\x07\x9b2J\ta\0\x7f\r\n"),
+        Answer("answered", HEAD + "?]2;x?›2J\ta??\r\n".encode()),
+    ),
+    "C1 in UTF-8": (pieces("a\x9bb\n".encode()), Answer("answered", HEAD + b"a?b\r\n")),
+    "windows-1252 after UTF-8": (
+        pieces("grün’s\n".encode() + b"gr\xfcn\x92s \x81\n"),
+        Answer("answered", HEAD + "grün’s\r\ngrün’s ?\r\n".encode()),
     ),
     "a part, and a reset": (reset, Answer("answered", HEAD + b"one\r\ntw\r\n" + CUT)),
     "a part, and nothing more in time": (begin, Answer("answered", HEAD + b"one\r\ntw\r\n" + CUT)),
