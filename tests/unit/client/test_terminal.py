@@ -1,15 +1,17 @@
 """Filtering answers for a terminal (RFC 1288 3.3)."""
 
-import sys
 import unicodedata
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fingerd.client.terminal import _SPACES, TerminalFilter, mask
+from fingerd.client.terminal import TerminalFilter, mask
 
 PLAIN = {9, 10, *range(32, 127)}
+DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+WALES = "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in "gbwls") + "\U000e007f"
 HARMLESS = "café Ж 漢字 עברית 🙂 e\u0301 \xa0\u3000"
 
 
@@ -46,8 +48,8 @@ def test_with_controls_all_below_32_are_shown_and_none_above_126(chunks: list[by
 @given(CHUNKS)
 def test_only_visible_international_characters_are_shown(chunks: list[bytes]) -> None:
     for character in shown(*chunks, international=True).decode():
-        assert character in "\t\n" or unicodedata.category(character)[0] in "LMNPSZ"
-        assert unicodedata.category(character) not in ("Zl", "Zp")
+        assert character in "\t\n" or unicodedata.category(character) not in ("Cc", "Co", "Cs", "Zl", "Zp")
+        assert unicodedata.bidirectional(character) not in DIRECTIONS
 
 
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])))
@@ -82,17 +84,20 @@ ANSWERS = {
     "a title": (b"\x1b]0;owned\x07\r\n", {}, b"?]0;owned?\n"),
     "C1 in UTF-8": ("\x9b31mred".encode(), {}, b"?31mred\n"),
     "C1 in UTF-8, international": ("\x9b31mred".encode(), {"international": True}, b"?31mred\n"),
-    "C1 as bytes, international": (b"\x9b31mred", {"international": True}, b"?31mred\n"),
-    "an overlong escape": (b"\xc0\x9b31m", {"international": True}, "À?31m\n".encode()),
+    "C1 as bytes, international": (b"\x9b31mred", {"international": True}, "›31mred\n".encode()),
+    "an overlong escape": (b"\xc0\x9b31m", {"international": True}, "À›31m\n".encode()),
+    "windows-1252": (b"it\x92s \x93q\x94 \x80", {"international": True}, "it’s “q” €\n".encode()),
+    "undefined in windows-1252": (b"\x81\x8d\x8f\x90\x9d", {"international": True}, b"?????\n"),
+    "UTF-8 and windows-1252": ("Zoë’s ".encode() + b"it\x92s", {"international": True}, "Zoë’s it’s\n".encode()),
     "one ? for a character": ("Zoë 漢字".encode(), {}, b"Zo? ??\n"),
     "UTF-8": (HARMLESS.encode(), {"international": True}, f"{HARMLESS}\n".encode()),
     "Latin-1": ("Zoë".encode("latin-1"), {"international": True}, "Zoë\n".encode()),
     "UTF-8 and Latin-1": ("Zoë ".encode() + b"Zo\xeb", {"international": True}, "Zoë Zoë\n".encode()),
     "UTF-8 for Latin-1": ("Zoë Ж".encode(), {"international": True, "charset": "iso8859-1"}, b"Zo\xeb ?\n"),
     "UTF-8 for ASCII": ("Zoë".encode(), {"international": True, "charset": "ANSI_X3.4-1968"}, b"Zo?\n"),
-    "direction and format": ("a\u202eb\u2066c\u200fd\ufeffe\xad".encode(), {"international": True}, b"a?b?c?d?e?\n"),
+    "writing direction": ("a\u202eb\u2066c\u200fd\u061ce".encode(), {"international": True}, b"a?b?c?d?e\n"),
     "separators": ("a\u2028b\u2029c\x85d".encode(), {"international": True}, b"a?b?c?d\n"),
-    "private and unassigned": ("\ue000\uffff\U000e0041".encode(), {"international": True}, b"???\n"),
+    "private, a noncharacter, a lone tag": ("\ue000\uffff\U000e0041".encode(), {"international": True}, b"???\n"),
     "DEL": (b"\x7f", {"international": True, "controls": True}, b"?\n"),
     "controls": (b"\x1b[1mb\x07\r\n\rc", {"controls": True}, b"\x1b[1mb\x07\n\rc\n"),
     "a carriage return at the end": (b"ab\r", {"controls": True}, b"ab\r\n"),
@@ -114,7 +119,68 @@ def test_chunks_are_shown_at_once_but_for_incomplete_characters() -> None:
     assert terminal.show(b"", final=True) == b""
 
 
-def test_every_unicode_space_is_shown() -> None:
-    every = {chr(number) for number in range(127, sys.maxunicode) if unicodedata.category(chr(number)) == "Zs"}
-    assert {character for character in map(chr, range(sys.maxunicode)) if _SPACES.match(character)} == every
-    assert mask("".join(every), True, False) == "".join(every)
+WRITTEN = {
+    "Persian with a zero width non-joiner": "می\u200cخواهم",
+    "Hindi with a zero width joiner": "हिन्\u200dदी",
+    "a joined emoji": "👩\u200d💻",
+    "a joined emoji with a skin tone and a variation selector": "👩🏽\u200d❤\ufe0f\u200d👨🏿",
+    "a keycap": "1\ufe0f\u20e3",
+    "a flag of tags": f"{WALES}!",
+    "two flags of tags": WALES * 2,
+    "soft hyphens": "co\xadop",
+    "a byte order mark": "\ufeffZoë",
+    "Thai with zero width spaces": "สวัสดี\u200bชาว\u2060โลก",
+    "Mongolian with its vowel separator": "ᠬᠠᠨ\u180eᠠ",
+    "an Arabic number sign": "\u0600١٢",
+    "unassigned in this Unicode, or the next": "🫨 \U0001faf9 \U00033480 \u0378",
+    "every space": "".join(chr(code) for code in range(160, 0x3001) if unicodedata.category(chr(code)) == "Zs"),
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_what_people_write_is_shown_unchanged(text: str) -> None:
+    assert mask(text, True, False) == text
+    single = [bytes([byte]) for byte in text.encode()]
+    assert shown(*single, international=True).decode() == f"{text}\n"
+    assert set(mask(text, False, False)) <= {"?", *map(chr, PLAIN)}
+    assert len(mask(text, False, False)) == len(text)
+
+
+NEVER = {
+    "DEL and C1": range(0x7F, 0xA0),
+    "bidirectional controls": (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    "separators": (0x2028, 0x2029),
+    "deprecated format controls": range(0x206A, 0x2070),
+    "annotations": range(0xFFF9, 0xFFFC),
+    "surrogates": range(0xD800, 0xE000),
+    "private characters": (*range(0xE000, 0xF900), *range(0xF0000, 0xF0100), 0xFFFFD, 0x100000, 0x10FFFD),
+    "noncharacters": (*range(0xFDD0, 0xFDF0), *(plane << 16 | low for plane in range(17) for low in (0xFFFE, 0xFFFF))),
+    "unassigned default-ignorable": (
+        0x2065,
+        *range(0xFFF0, 0xFFF9),
+        *range(0xE0080, 0xE0100),
+        *range(0xE01F0, 0xE1000),
+    ),
+    "tags without an emoji": range(0xE0000, 0xE0080),
+}
+
+
+@pytest.mark.parametrize("codes", NEVER.values(), ids=NEVER)
+def test_what_is_never_shown(codes: Iterable[int]) -> None:
+    for character in map(chr, codes):
+        assert mask(f"a{character}b", True, True) == "a?b", hex(ord(character))
+
+
+def test_everything_else_is_shown() -> None:
+    never = {code for codes in NEVER.values() for code in codes}
+    text = "".join(chr(code) for code in range(0xA0, 0xF0000) if code not in never)
+    assert mask(text, True, False) == text
+
+
+def test_tags_are_shown_after_an_emoji_only_however_the_answer_is_split() -> None:
+    tags = WALES[1:]
+    for before, is_shown in {"🏴": True, "🏴\ufe0f": True, "a": False, "🏴a": False, "🏴\n": False, "": False}.items():
+        expected = f"{before}{tags if is_shown else '?' * len(tags)}\n"
+        whole = f"{before}{tags}".encode()
+        for split in range(len(whole) + 1):
+            assert shown(whole[:split], whole[split:], international=True).decode() == expected
