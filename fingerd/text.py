@@ -57,9 +57,9 @@ def is_same_name(name: str, other: str) -> bool:
     return name == other or unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
 
 
-def strip_line_end(line: bytes) -> bytes:
-    """The line without its line end: CR LF, LF or CR."""
-    return line.removesuffix(b"\n").removesuffix(b"\r")
+def first_line(data: bytes) -> bytes:
+    """The bytes before the first line end: CR LF, LF, CR or CR NUL."""
+    return data.partition(b"\n")[0].partition(b"\r")[0]
 
 
 def mark_cut(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fingerd.log.format import Access, AddressDetail, Style
 from fingerd.log.sinks import Entry, Sink
-from fingerd.text import strip_line_end, whole_characters
+from fingerd.text import first_line, whole_characters
 
 BUFFER_BYTES = 20 << 20  # of lines that are not written yet; more are dropped and counted
 SHORTEN_BYTES = BUFFER_BYTES // 2  # from then on, and while lines are lost, long queries are shortened
@@ -70,7 +70,7 @@ class Buffer:
         """Add an access line, or drop it if the buffer is full; ``now`` is ``time.time()``. May raise MemoryError."""
         is_short = False
         if len(access.line) > SHORT_LINE_BYTES:
-            line = strip_line_end(access.line)
+            line = first_line(access.line)
             is_short = len(line) > SHORT_LINE_BYTES and (self._lost > 0 or self.bytes > SHORTEN_BYTES)
             access = access._replace(line=whole_characters(line, SHORT_LINE_BYTES if is_short else LONG_LINE_BYTES))
         self._add((now, access, is_short), ACCESS_BYTES + len(access.client) + len(access.line))

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
 from fingerd.net.addresses import anonymized
-from fingerd.text import decode_line, escape_controls, strip_line_end
+from fingerd.text import decode_line, escape_controls, first_line
 
 QUERY_CHARACTERS = 1000  # maximum length of a logged query, as a JSON string with its quotes
 SHORT_QUERY_CHARACTERS = 100  # of one that is shortened while the log cannot be written fast enough
@@ -60,7 +60,7 @@ def quote_query(line: bytes, is_short: bool = False) -> str:
     With ``is_short``, at most SHORT_QUERY_CHARACTERS, CUT_MARK at the end included.
     """
     limit = SHORT_QUERY_CHARACTERS - len(CUT_MARK) if is_short else QUERY_CHARACTERS
-    text = _decoded(strip_line_end(line))[:limit]
+    text = _decoded(first_line(line))[:limit]
     while len(quoted := encode_basestring_ascii(text)) > limit:
         text = text[: -((len(quoted) - limit + 11) // 12)]  # one character is quoted as up to twelve
     return f'{quoted[:-1]}{CUT_MARK}"' if is_short else quoted

@@ -7,12 +7,14 @@ from functools import lru_cache
 
 from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.protocol.reply import CRLF
-from fingerd.text import decode_line, strip_line_end
+from fingerd.text import decode_line, first_line
 
 SHORT_QUERY_BYTES = 64  # of a line that is remembered when it was parsed
 SHORT_QUERIES_MAX = 1024  # lines, some 400 bytes each
 WHITESPACE = " \t"
 VERBOSE = "/W", "/w"
+
+_LEADING_BOM = re.compile(rb"\A(?:[ \t]*\xef\xbb\xbf)+")  # as PowerShell sends it
 
 # RFC 854: IAC IAC is the byte 255; WILL, WONT, DO and DONT take an option byte; SB runs to IAC SE.
 IAC = b"\xff"
@@ -48,13 +50,13 @@ class Query:
 
 
 def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
-    """Parse one query line, with or without its line end.
+    """Parse the first line of these bytes as a query; its line end may be CR LF, LF, CR, CR NUL or missing.
 
     Raises QueryError for control characters, bytes that are no text, and bad hosts, QueryTooLongError for more than
     ``max_bytes`` bytes, the line end not counted. More than RFC 1288 2.3 is accepted where it is harmless: ``/w``, a
-    trailing ``/W`` (RFC 1196), spaces and tabs at either end, telnet sequences.
+    trailing ``/W`` (RFC 1196), spaces and tabs at either end, telnet sequences, and a byte order mark at the beginning.
     """
-    line = strip_line_end(line)
+    line = first_line(line)
     if len(line) > max_bytes:
         raise QueryTooLongError(f"more than {max_bytes} bytes")
     if IAC in line:
@@ -85,8 +87,9 @@ def is_queryable(name: str) -> bool:
 
 
 def _decoded(line: bytes) -> tuple[str, str]:
+    """The text without a byte order mark, and its charset."""
     try:
-        return decode_line(line)
+        return decode_line(_LEADING_BOM.sub(b"", line))
     except UnicodeDecodeError:
         raise QueryError("not text") from None
 

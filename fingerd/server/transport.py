@@ -80,6 +80,8 @@ class Transport:
             return True
         received = request.received = request.received + data if request.received else data
         end = self._find_end(received)
+        if end < 0:
+            end = self._framing.find_other_end(received)
         if end >= 0:
             request.line = received[: end + 1]
         elif not data or len(received) >= self._request_bytes:

@@ -114,7 +114,7 @@ BROKEN = {
     ),
     "a price that is a number": (
         "{type: vending, slots: {tea: {count: 1, price: 1.50}}}",
-        '57: backend.slots.tea.price: YAML reads 1.50 as a number; to mean the text, quote it: "1.50"',
+        "57: backend.slots.tea.price: YAML reads this as a number; to mean the text, put it in quotes",
     ),
     "a count without its key": ("{type: vending, slots: {tea: 5}}", "39: backend.slots.tea: must be a mapping"),
     "a slot that no query can name": (

@@ -49,7 +49,6 @@ EXCHANGES = {
     "blanks at both ends": (b" \t alice \t\r\n", "Happy and well", "answered"),
     "inner blank": (b"a b\r\n", "inner blank", "answered"),
     "UTF-8": ("Zoë\r\n".encode(), "bäh", "answered"),
-    "Latin-1": ("Zoë\r\n".encode("latin-1"), "bäh", "answered"),
     "telnet negotiation": (b"\xff\xfd\x06alice\xff\xf4\r\n", "Happy and well", "answered"),
     "case matters": (b"Alice\r\n", "No such user", "unknown"),
     "unknown": (b"bob\r\n", "No such user", "unknown"),
@@ -66,6 +65,13 @@ EXCHANGES = {
     "C1 control": ("al\u009bice\r\n".encode(), "Malformed query", "malformed"),
     "too long": (b"a" * 1025 + b"\r\n", "Query too long", "too-long"),
     "as long as it may be": (b"a" * 1024 + b"\r\n", "No such user", "unknown"),
+    "windows-1252": (b"Zo\xeb\r\n", "bäh", "answered"),
+    "undefined in windows-1252": (b"Zo\xeb\x81\r\n", "Malformed query", "malformed"),
+    "a byte order mark": (b"\xef\xbb\xbfalice\r\n", "Happy and well", "answered"),
+    "bare CR": (b"alice\r", "Happy and well", "answered"),
+    "CR NUL": (b"alice\r\0", "Happy and well", "answered"),
+    "CR and a second line": (b"alice\rbob\r\n", "Happy and well", "answered"),
+    "CR CR LF": (b"alice\r\r\n", "Happy and well", "answered"),
     "a second line": (b"alice\r\nbob\r\n", "Happy and well", "answered"),
 }
 
@@ -96,6 +102,18 @@ def test_a_query_without_a_line_end_is_answered_at_the_end_of_input(daemon: Daem
         client.sendall(b"alice")
         client.shutdown(socket.SHUT_WR)
         assert hear(client) == b"Happy and well\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces", [(b"alice\r",), (b"alice\r\0",), (b"alice", b"\r"), (b"alice\r", b"\n"), (b"ali", b"ce\r\n")]
+)
+def test_a_line_end_is_enough_while_the_connection_stays_open(daemon: Daemon, pieces: tuple[bytes, ...]) -> None:
+    with daemon.connect() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            client.sendall(piece)
+        assert hear(client) == b"Happy and well\r\n"
+    assert 'query="alice" outcome=answered' in daemon.logged("client=")
 
 
 def test_a_client_that_sends_nothing_and_closes_gets_no_answer(daemon: Daemon) -> None:

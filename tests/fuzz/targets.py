@@ -1,5 +1,6 @@
 """The properties that hold for any input bytes: a function for each kind of input, which raises if one is violated."""
 
+import codecs
 import contextlib
 import dataclasses
 import json
@@ -31,10 +32,11 @@ from fingerd.ruip.relay import Relay
 from fingerd.ruip.report import format_list, format_people
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
 from fingerd.safe_files import decode_file
+from fingerd.server.framing import LineFraming
 from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, parse_listen
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
-from fingerd.text import ANSWER_CUT, decode_line, escape_controls, mark_cut, read_cut, read_text, strip_line_end
+from fingerd.text import ANSWER_CUT, decode_line, escape_controls, first_line, mark_cut, read_cut, read_text
 
 # All backends, loaded here: importing a backend's module would be a file access by the configuration reader.
 _BACKENDS = [load_type(name) for name in backend_names()]
@@ -52,16 +54,23 @@ _UNPRINTABLE = re.compile(f"[{_CONTROLS}\u2028\u2029\ud800-\udfff]")  # in no li
 def query(line: bytes) -> None:
     """``parse_query``: a query that is parsed again from its own encoding, or one of two errors, for any line end."""
     found = _parsed(line)
-    body = strip_line_end(line)
+    body = first_line(line)
     assert line.startswith(body)
-    assert line[len(body) :] in (b"", b"\n", b"\r", CRLF)
-    assert _parsed(body + CRLF) == found
+    assert line[len(body) : len(body) + 1] in (b"", b"\n", b"\r")
+    assert not set(body) & set(CRLF)
+    for end in (b"", b"\n", b"\r", b"\r\0", CRLF):
+        assert _parsed(body + end) == found
+    if IAC not in body:
+        assert _parsed(codecs.BOM_UTF8 + line) == found, "a byte order mark is ignored"
+    for received in (body, line[: len(body) + 1], line):  # as much as has come when the transport looks
+        last = max(LineFraming().find_end(received), LineFraming().find_other_end(received))
+        assert (last < 0) == (received == body)
+        assert last < 0 or _parsed(received[: last + 1]) == found
     assert _parsed(b" " + body + b"\t ") == found, "spaces at both ends are ignored"
-    verbose = _parsed(b"/W " + line)
+    if codecs.BOM_UTF8 not in line:
+        assert _parsed(b"/W " + line) == (found if isinstance(found, str) else dataclasses.replace(found, verbose=True))
     if isinstance(found, str):
-        assert verbose == found
         return
-    assert verbose == dataclasses.replace(found, verbose=True)
     assert not _CONTROL.search("".join((found.username, *found.hosts)))
     assert "\t" not in "".join(found.hosts)
     assert found.username == found.username.strip(WHITESPACE)
@@ -73,7 +82,7 @@ def query(line: bytes) -> None:
     assert not any(end in encoded[: -len(CRLF)] for end in CRLF)
     assert parse_query(encoded) == found
     if IAC not in line:
-        assert all(part in read_text(line) for part in (found.username, *found.hosts)), "all parts come from the line"
+        assert all(part in read_text(body) for part in (found.username, *found.hosts)), "all parts come from the line"
 
 
 def _parsed(line: bytes) -> Query | str:
@@ -100,7 +109,7 @@ def answer(line: bytes) -> None:
     """``Ruip.answer_line``: never raises, and gives only answers that the configuration and RFC 1288 define."""
     for (charset, listed), (plain, with_header) in _ruips().items():
         outcome, reply = plain.answer_line(line, _CONTEXT)
-        assert (outcome == "too-long") == (len(strip_line_end(line)) > _QUERY_BYTES)
+        assert (outcome == "too-long") == (len(first_line(line)) > _QUERY_BYTES)
         assert (outcome, reply) in _known_answers(charset, listed)
         framed = with_header.answer_line(line, _CONTEXT)
         assert framed.outcome == outcome
@@ -214,7 +223,7 @@ _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[nrt])")
 
 def log(raw: bytes) -> None:
     """The access line and log records: one line each, without characters that a terminal interprets."""
-    sent = _decoded_query(strip_line_end(raw))
+    sent = _decoded_query(first_line(raw))
     quoted = quote_query(raw)
     assert quoted.isascii()
     assert quoted.isprintable()

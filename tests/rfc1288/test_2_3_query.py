@@ -25,6 +25,9 @@ LIBERAL = {
     "spaces before": b"   pirmann\r\n",
     "spaces after": b"pirmann  \r\n",
     "a tab": b"\tpirmann\t\r\n",
+    "CR alone": b"pirmann\r",
+    "CR NUL": b"pirmann\r\0",
+    "a byte order mark": b"\xef\xbb\xbfpirmann\r\n",
     "a telnet client": b"\xff\xfd\x06\xff\xfb\x18pirmann\r\n",
 }
 

@@ -8,12 +8,12 @@ from fingerd.text import (
     AS_WINDOWS_1252,
     decode_line,
     escape_controls,
+    first_line,
     is_text,
     mark_cut,
     one_line,
     read_cut,
     read_text,
-    strip_line_end,
 )
 
 LINE_ENDS = {
@@ -21,8 +21,12 @@ LINE_ENDS = {
     "LF": (b"bob\n", b"bob"),
     "CR": (b"bob\r", b"bob"),
     "none": (b"bob", b"bob"),
-    "one of two": (b"bob\r\n\r\n", b"bob\r\n"),
-    "only at the end": (b"\r\nbob", b"\r\nbob"),
+    "CR NUL": (b"bob\r\0", b"bob"),
+    "two": (b"bob\r\n\r\n", b"bob"),
+    "LF before CR": (b"bob\ncarol\r\n", b"bob"),
+    "CR before LF": (b"bob\rcarol\r\n", b"bob"),
+    "CR CR LF": (b"bob\r\r\n", b"bob"),
+    "at the beginning": (b"\r\nbob", b""),
     "nothing": (b"", b""),
 }
 
@@ -35,8 +39,8 @@ MARKED = {
 
 
 @pytest.mark.parametrize(("line", "stripped"), LINE_ENDS.values(), ids=LINE_ENDS.keys())
-def test_one_line_end_is_stripped(line: bytes, stripped: bytes) -> None:
-    assert strip_line_end(line) == stripped
+def test_a_line_ends_at_the_first_line_end(line: bytes, stripped: bytes) -> None:
+    assert first_line(line) == stripped
 
 
 @pytest.mark.parametrize(("text", "marked"), MARKED.values(), ids=MARKED.keys())

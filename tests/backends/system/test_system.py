@@ -424,7 +424,7 @@ def test_a_chroot_must_contain_the_enabled_sources(tmp_path: Path) -> None:
     [
         ("also: [nobody]", "backend.also: the account 'nobody' is never shown"),
         ("min_uid: -1", "backend.min_uid: must be from 0 to"),
-        ("plans: no", "backend.plans: YAML reads no as"),
+        ("plans: no", "backend.plans: YAML reads this as"),
         ("homes: maybe", "backend.homes: must be true or false"),
         ("minuid: 5", "backend.minuid: unknown option (did you mean min_uid?)"),
     ],

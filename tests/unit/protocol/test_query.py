@@ -17,7 +17,20 @@ QUERIES = {
     "a username": (b"bob\r\n", Query("bob")),
     "a bare line feed ends a line": (b"bob\n", Query("bob")),
     "a line that ends with the input": (b"bob", Query("bob")),
-    "a carriage return at the end of the input": (b"bob\r", Query("bob")),
+    "a bare carriage return ends a line": (b"bob\r", Query("bob")),
+    "a carriage return and NUL end a line": (b"bob\r\0", Query("bob")),
+    "the first line counts, ended by a carriage return": (b"bob\rcarol\r\n", Query("bob")),
+    "the first line counts, ended by a line feed": (b"bob\ncarol\r\n", Query("bob")),
+    "two carriage returns end a line": (b"bob\r\r\n", Query("bob")),
+    "a carriage return alone is the list": (b"\rbob\r\n", Query()),
+    "a byte order mark": (b"\xef\xbb\xbfalice\r\n", Query("alice")),
+    "a byte order mark before a name beyond ASCII": ("\ufeffzoë\r\n".encode(), Query("zoë")),
+    "a byte order mark before windows-1252": (b"\xef\xbb\xbfzo\xeb\r\n", Query("zoë")),
+    "a byte order mark alone is the list": (b"\xef\xbb\xbf\r\n", Query()),
+    "a byte order mark before verbose": (b"\xef\xbb\xbf/W alice\r\n", Query("alice", verbose=True)),
+    "a byte order mark before forwarding": (b"\xef\xbb\xbfalice@one\r\n", Query("alice", ("one",))),
+    "byte order marks and spaces": (b" \xef\xbb\xbf \xef\xbb\xbf alice\r\n", Query("alice")),
+    "a byte order mark inside the name is part of it": ("a\ufeffb\r\n".encode(), Query("a\ufeffb")),
     "spaces at either end": (b" \tbob\t \r\n", Query("bob")),
     "the case of a name is kept": (b"BoB\r\n", Query("BoB")),
     "inner spaces belong to the name": (b"alice  bob\tcarol\r\n", Query("alice  bob\tcarol")),
@@ -64,9 +77,7 @@ MALFORMED = {
     "escape": b"\x1b[2J\r\n",
     "a bell after the name": b"bob\x07\r\n",
     "DEL": b"bob\x7f\r\n",
-    "a carriage return inside": b"bob\rcarol\r\n",
-    "two carriage returns at the end": b"bob\r\r\n",
-    "a line feed inside": b"bob\ncarol\r\n",
+    "NUL at the end": b"bob\0\r\n",
     "a control character of C1 in UTF-8": "bob\x9b2J\r\n".encode(),
     **{
         f"a byte that windows-1252 does not define: {byte:#x}": b"zo\xeb%c\r\n" % byte
@@ -138,7 +149,24 @@ LINES = st.one_of(
     st.binary(max_size=200),
     st.lists(
         st.sampled_from(
-            [b"/W", b"/w", b" ", b"\t", b"@", b"bob", b"/", b"\xff", b"\xfa", b"\xf0", b"\xfb", b"\xc3\xbc", b"\r\n"]
+            [
+                b"/W",
+                b"/w",
+                b" ",
+                b"\t",
+                b"@",
+                b"bob",
+                b"/",
+                b"\xff",
+                b"\xfa",
+                b"\xf0",
+                b"\xfb",
+                b"\xc3\xbc",
+                b"\r\n",
+                b"\r",
+                b"\0",
+                b"\xef\xbb\xbf",
+            ]
         ),
         max_size=12,
     ).map(b"".join),
@@ -169,6 +197,8 @@ NOT_QUERYABLE = (
     "bob /W",
     "bo\0b",
     "b\nob",
+    "b\rob",
+    "\ufeffbob",
     "\x9b",
     "\ud800",
 )
@@ -216,7 +246,7 @@ def test_a_hostile_line_of_a_mebibyte_is_read_in_one_pass(part: bytes) -> None:
     assert time.monotonic() - begun < 20
 
 
-@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r", b"\r\0", b"\r" + b"x" * 99 + b"\n"])
 def test_the_line_end_does_not_count_towards_the_limit(end: bytes) -> None:
     assert parse_query(b"alice" + end, 5) == Query("alice")
     with pytest.raises(QueryTooLongError):
