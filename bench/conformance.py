@@ -37,7 +37,7 @@ This command tests any finger server, and needs only fingerd's package. It makes
 other, reads at most 64 KiB on each, waits at most 5 seconds for an answer (`--timeout`), and at last holds a silent
 connection for 15 seconds (`--idle`; {idle:.0f} here). `--nobody` is the name of an unknown user; `--json` and
 `--markdown` write other formats. Exit code 0: no clause fails; 1: some fail; 64: usage; 69: no connection, or no answer
-at all. Test your own servers only, or ask their owners first.
+at all; 74: the output cannot be written. Test your own servers only, or ask their owners first.
 
 - **ok**: the server conforms to the clause, as far as can be seen from outside.
 - **fails**: it violates a MUST or a SHOULD. The details are below the table.

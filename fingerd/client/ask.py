@@ -1,5 +1,6 @@
 """Querying a Finger server, with a deadline and a limit of bytes. Independent of command line and terminal."""
 
+import errno
 import socket
 import threading
 import time
@@ -72,7 +73,10 @@ def _endpoints(host: str, port: int, family: int, deadline: float) -> Sequence[E
             failures.append(error)
 
     thread = threading.Thread(target=look_up, daemon=True)  # the system's resolver has its own, longer timeout
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # no more threads for this user, or no memory
+        raise OSError(errno.EAGAIN, str(error)) from error
     thread.join(remaining(deadline))
     if thread.is_alive():
         raise TimeoutError

@@ -1,7 +1,8 @@
 """pyfinger, a Finger client: queries servers and prints their answers (RFC 1288 3.3).
 
 It imports nothing of the server but ``protocol`` and ``net``, so that it starts fast. :mod:`fingerd.client.target`
-parses targets, :mod:`fingerd.client.ask` queries a server, :mod:`fingerd.client.terminal` filters the answer.
+parses targets, :mod:`fingerd.client.ask` queries a server, :mod:`fingerd.client.terminal` filters the answer, and
+:mod:`fingerd.client.output` writes it.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import contextlib
 import dataclasses
 import locale
 import os
-import select
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from fingerd import __version__
 from fingerd.client.ask import NoAnswerError, fetch
+from fingerd.client.output import check_output, write_error, write_output
 from fingerd.client.target import LOCALHOST, FingerTarget, TargetError, read_target
 from fingerd.client.terminal import TerminalFilter, mask
 from fingerd.text import escape_controls
@@ -24,7 +25,6 @@ from fingerd.text import escape_controls
 PORT = 79
 SECONDS = 30.0  # for a whole answer; a server may need some for a lookup, and more for forwarding
 MAX_BYTES = 1024 * 1024  # for each answer: four times the default limit of fingerd
-STANDARD_OUTPUT = 1
 COERCED_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8")  # Python sets LC_CTYPE to one of them if the locale is "C" (PEP 538)
 
 NO_ANSWER = 1
@@ -46,10 +46,13 @@ environment:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        if sys.stderr:  # without it argparse would print to standard output
-            self.print_usage(sys.stderr)
+        write_error(self.format_usage().encode())
         _print_error(message)
         self.exit(os.EX_USAGE)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Called for the help and the version. Raises OSError, which argparse ignores."""
+        write_output(message.encode())
 
 
 def _number(kind: Callable[[str], float], minimum: float, maximum: float) -> Callable[[str], float]:
@@ -115,9 +118,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run pyfinger with these arguments (default: ``sys.argv``). Returns the exit code."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        os.fstat(STANDARD_OUTPUT)  # if it is closed, a socket would get its number
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        check_output()
         return _query_all(arguments, [_read(text) for text in arguments.targets or (f"@{LOCALHOST}",)])
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -144,7 +147,7 @@ def _query_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -
         label = mask(target.label, True, False)
         terminal = TerminalFilter(international, arguments.controls, charset)
         if len(targets) > 1:
-            _write((f"\n[{label}]\n" if number else f"[{label}]\n").encode(terminal.charset, "replace"))
+            write_output((f"\n[{label}]\n" if number else f"[{label}]\n").encode(terminal.charset, "replace"))
         try:
             _query(target, arguments, terminal)
         except NoAnswerError as error:
@@ -166,26 +169,15 @@ def _query(target: FingerTarget, arguments: argparse.Namespace, terminal: Termin
     )
     try:
         for chunk in chunks:
-            _write(terminal.show(chunk))
+            write_output(terminal.show(chunk))
     finally:
-        _write(terminal.show(b"", final=True))
-
-
-def _write(text: bytes) -> None:
-    """Write to standard output, without Python's buffer, which would be flushed to a closed pipe at exit."""
-    while text:
-        try:
-            text = text[os.write(STANDARD_OUTPUT, text) :]
-        except BlockingIOError:  # the parent process may have made it non-blocking
-            select.select([], [STANDARD_OUTPUT], [])
+        write_output(terminal.show(b"", final=True))
 
 
 def _print_error(message: str) -> None:
-    """Write a line to standard error, if it is open, filtered as answers are."""
-    if sys.stderr:
-        line = f"pyfinger: {escape_controls(message)}"
-        sys.stderr.buffer.write(TerminalFilter(True, False, _charset()).show(line.encode(), final=True))
-        sys.stderr.flush()
+    """Write a line to standard error, filtered as answers are."""
+    line = f"pyfinger: {escape_controls(message)}"
+    write_error(TerminalFilter(True, False, _charset()).show(line.encode(), final=True))
 
 
 def _charset() -> str:

@@ -9,14 +9,19 @@ from typing import NoReturn
 
 from fingerd.conformance.clauses import judge
 from fingerd.conformance.exchange import read_target
+from fingerd.conformance.output import check_output, write_error, write_output
 from fingerd.conformance.probes import NOBODY, Plan, run
 from fingerd.conformance.table import as_json, as_markdown, as_text
 from fingerd.conformance.texts import escaped
 from fingerd.conformance.verdicts import FAILS, Case
 
+INTERRUPTED = 130  # as a shell reports SIGINT
+OUTPUT_CLOSED = 141  # and SIGPIPE
+
 EPILOG = """\
 exit codes:
-  0 no clause fails; 1 a clause fails; 64 usage; 69 the connection fails, or there is no answer at all
+  0 no clause fails; 1 a clause fails; 64 usage; 69 the connection fails, or there is no answer at all;
+  74 the output cannot be written; 130 interrupted; 141 the output pipe was closed
 
 A clause fails if a MUST or a SHOULD is broken. Level d is what the RFC only describes: a server that differs gets a
 note. "cannot be told" means that a server may give this answer whether it keeps the clause or not.
@@ -28,9 +33,13 @@ most about 8 KiB. Test only your own servers, or with their owners' consent.
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        if sys.stderr:  # without it argparse would print to standard output
-            self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"{self.prog}: {escaped(message)}\n")
+        write_error(self.format_usage().encode())
+        _print_error(f"{self.prog}: {message}")
+        self.exit(os.EX_USAGE)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Called for the help. Raises OSError, which argparse ignores."""
+        write_output(message.encode())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,25 +73,41 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the test and print the findings. Returns the exit code."""
-    arguments = parser().parse_args(argv)
+    try:
+        return _test(parser().parse_args(argv))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return OUTPUT_CLOSED
+    except OSError as error:
+        _print_error(f"standard output: {error.strerror}")
+        return os.EX_IOERR
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    """Test the server, and print the findings. Returns the exit code; raises OSError if they cannot be written."""
     try:
         target = read_target(arguments.server, arguments.timeout)
     except ValueError as error:
         parser().error(str(error))
     if not arguments.timeout:
         parser().error("--timeout must be more than 0")
+    check_output()
     plan = Plan(arguments.user or "", arguments.nobody, arguments.name, arguments.idle, arguments.pause)
     try:
         case = Case(plan, run(target, plan))
     except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
-        if sys.stderr:
-            print(escaped(f"{target}: {getattr(error, 'strerror', None) or error}"), file=sys.stderr)
+        _print_error(f"{target}: {getattr(error, 'strerror', None) or error}")
         return os.EX_UNAVAILABLE
     findings = tuple(judge(case))
-    sys.stdout.write(arguments.show(findings))
+    write_output(arguments.show(findings).encode())
     if any(finding.verdict == FAILS for finding in findings):
         return 1
     return os.EX_OK if case.has_answers else os.EX_UNAVAILABLE
+
+
+def _print_error(message: str) -> None:
+    write_error(f"{escaped(message)}\n".encode())
 
 
 def _login(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import socketserver
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +23,13 @@ from fingerd.conformance.queries import broken_lines, controls, has_parity
 from fingerd.conformance.texts import excerpt, fingerprint_of, has_fingerprint, is_refusal, normalized
 from fingerd.conformance.verdicts import Case
 from tests.conftest import Start
+from tests.helpers.surroundings import in_surroundings
 
 NAME = "Zoë Grün"
 RECORD = f"Login: zoe  Name: {NAME}\r\nOffice: Kiln house\r\nPlan:\r\nThe kiln is lit on Thursdays.\r\n".encode()
 ANGSTROM = "Zoë Ångström"
 QUICK = ("--idle", "0", "--pause", "0")
+COMMAND = (sys.executable, "-m", "fingerd.conformance")
 UNKNOWN = b"No such user\r\n"
 LIST = f"Login  Name\r\nzoe    {NAME}\r\n".encode()
 DENIED = b"Finger forwarding service denied\r\n"
@@ -140,10 +144,10 @@ def serving(answer: Callable[[bytes], bytes], *, lingers: bool = False, resets: 
             thread.join(10)
 
 
-def run(capsys: pytest.CaptureFixture[str], port: int, *options: str) -> tuple[int, list[dict[str, str]]]:
+def run(capfd: pytest.CaptureFixture[str], port: int, *options: str) -> tuple[int, list[dict[str, str]]]:
     """The exit code, and the findings."""
     code = main([f"127.0.0.1:{port}", "--user", "zoe", "--name", NAME, *QUICK, "--json", *options])
-    return code, json.loads(capsys.readouterr().out)
+    return code, json.loads(capfd.readouterr().out)
 
 
 def numbers(findings: list[dict[str, str]], verdict: str) -> list[str]:
@@ -151,80 +155,80 @@ def numbers(findings: list[dict[str, str]], verdict: str) -> list[str]:
     return list(dict.fromkeys(finding["clause"] for finding in findings if finding["verdict"] == verdict))
 
 
-def test_fingerd_has_no_fault(capsys: pytest.CaptureFixture[str], start: Start) -> None:
+def test_fingerd_has_no_fault(capfd: pytest.CaptureFixture[str], start: Start) -> None:
     daemon = start(
         'listen: "127.0.0.1:0"\npolicy: [{from: any, list: true}]\nlimits: {read_seconds: 1}\n'
         f"backend: {{type: static, users: {{zoe: {{name: {NAME}, office: Kiln house, plan: Thursdays}}}}}}\n"
     )
-    code, findings = run(capsys, daemon.address[1], "--idle", "8")
+    code, findings = run(capfd, daemon.address[1], "--idle", "8")
     assert code == 0
     assert len(findings) == len(CLAUSES)
     assert {finding["verdict"] for finding in findings} == {"ok", "cannot be told"}
     assert numbers(findings, "cannot be told") == ["R28"]  # because the list is answered
 
 
-def test_fingerd_has_no_fault_by_default(capsys: pytest.CaptureFixture[str], start: Start) -> None:
+def test_fingerd_has_no_fault_by_default(capfd: pytest.CaptureFixture[str], start: Start) -> None:
     daemon = start('listen: "127.0.0.1:0"\nbackend: {type: static, users: {zoe: Happy and well}}\n')
-    code, findings = run(capsys, daemon.address[1], "--name", "")
+    code, findings = run(capfd, daemon.address[1], "--name", "")
     assert code == 0
     assert {finding["verdict"] for finding in findings} == {"ok", "cannot be told"}
     assert main([f"127.0.0.1:{daemon.address[1]}", *QUICK]) == 0
-    assert "0 fails, 0 note" in capsys.readouterr().out
+    assert "0 fails, 0 note" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("fault", range(len(FAULTS)), ids=[each.__name__ for each in FAULTS])
-def test_a_fault_is_found_and_nothing_else(capsys: pytest.CaptureFixture[str], fault: int) -> None:
+def test_a_fault_is_found_and_nothing_else(capfd: pytest.CaptureFixture[str], fault: int) -> None:
     server, expected = list(FAULTS.items())[fault]
     with serving(server) as port:
-        code, findings = run(capsys, port)
+        code, findings = run(capfd, port)
     assert numbers(findings, "fails") == expected.get("fails", "").split()
     assert numbers(findings, "note") == expected.get("note", "").split()
     assert code == ("fails" in expected)
 
 
-def test_the_same_refusal_for_everything_is_inconclusive(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_refusal_for_everything_is_inconclusive(capfd: pytest.CaptureFixture[str]) -> None:
     with serving(denies) as port:
-        _, findings = run(capsys, port)
+        _, findings = run(capfd, port)
     assert {"R7", "R13", "R30", "R36"} <= set(numbers(findings, "cannot be told"))
 
 
-def test_the_reason_for_an_empty_answer_is_the_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reason_for_an_empty_answer_is_the_evidence(capfd: pytest.CaptureFixture[str]) -> None:
     answers = {b"": b"", b"@host.invalid": b" \r\n"}
     with serving(lambda line: answers.get(line.strip(), well_behaved(line))) as port:
-        code, findings = run(capsys, port)
+        code, findings = run(capfd, port)
     assert code == 1
     seen = {finding["clause"]: finding["seen"] for finding in findings if finding["verdict"] == "fails"}
     assert seen["R24"] == "closed without an answer"
     assert seen["R13"] == "'@host': only white space"
 
 
-def test_a_server_that_does_not_close_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_does_not_close_is_noted(capfd: pytest.CaptureFixture[str]) -> None:
     with serving(well_behaved, lingers=True) as port:
-        code, findings = run(capsys, port, "--timeout", "0.4")
+        code, findings = run(capfd, port, "--timeout", "0.4")
     assert code == 0
     assert "R3" in numbers(findings, "note")
 
 
-def test_a_slow_server_does_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slow_server_does_not_fail(capfd: pytest.CaptureFixture[str]) -> None:
     def waits(line: bytes) -> bytes:
         if b"@" in line or b"/W" in line or not line.strip():
             time.sleep(0.4)
         return well_behaved(line)
 
     with serving(waits) as port:
-        code, findings = run(capsys, port, "--timeout", "0.2")
+        code, findings = run(capfd, port, "--timeout", "0.2")
     assert code == 0
     assert {"R7", "R13", "R19", "R24", "R38"} <= set(numbers(findings, "cannot be told"))
 
 
-def test_a_reset_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_reset_is_noted(capfd: pytest.CaptureFixture[str]) -> None:
     with serving(well_behaved, resets=True) as port:
-        code, findings = run(capsys, port)
+        code, findings = run(capfd, port)
     assert code == 0
     assert numbers(findings, "note") == ["R3"]
 
 
-def test_a_server_that_does_not_survive_an_over_long_line_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_does_not_survive_an_over_long_line_fails(capfd: pytest.CaptureFixture[str]) -> None:
     died: list[bool] = []
 
     def dies(line: bytes) -> bytes:
@@ -233,23 +237,23 @@ def test_a_server_that_does_not_survive_an_over_long_line_fails(capsys: pytest.C
         return b"" if died else well_behaved(line)
 
     with serving(dies) as port:
-        code, findings = run(capsys, port)
+        code, findings = run(capfd, port)
     assert code == 1
     assert "R43" in numbers(findings, "fails")
 
 
-def test_a_silent_server_is_inconclusive(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_server_is_inconclusive(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
-        code, findings = run(capsys, server.getsockname()[1], "--timeout", "0.1", "--idle", "0.1")
+        code, findings = run(capfd, server.getsockname()[1], "--timeout", "0.1", "--idle", "0.1")
     assert code == 69
     assert numbers(findings, "ok") == ["R43"]  # no control character is returned
     assert numbers(findings, "fails") == []
 
 
-def test_a_list_below_a_warning_is_not_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_below_a_warning_is_not_refused(capfd: pytest.CaptureFixture[str]) -> None:
     warning = b"Unauthorized access is prohibited.\r\n"
     with serving(lambda line: warning + LIST if not line.strip() else well_behaved(line)) as port:
-        _, findings = run(capsys, port)
+        _, findings = run(capfd, port)
     verdicts = {finding["clause"]: finding for finding in findings}
     assert verdicts["R24"]["seen"].startswith("answered: ")
     assert verdicts["R28"]["verdict"] == "cannot be told"
@@ -276,13 +280,13 @@ class OneByOne(socketserver.TCPServer):
 
 
 def test_a_server_that_serves_one_client_at_a_time_has_no_fault(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with OneByOne(("127.0.0.1", 0), OneByOne.Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            code, findings = run(capsys, server.server_address[1], "--idle", "8", "--timeout", "1")
+            code, findings = run(capfd, server.server_address[1], "--idle", "8", "--timeout", "1")
         finally:
             server.shutdown()
             thread.join(10)
@@ -299,11 +303,11 @@ def test_an_endless_answer_is_cut() -> None:
     assert len(exchange.data) < 80_000
 
 
-def test_the_output_formats(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_formats(capfd: pytest.CaptureFixture[str]) -> None:
     with serving(as_a_name) as port:
         for options in ((), ("--markdown",)):
             assert main([f"127.0.0.1:{port}", *QUICK, *options]) == 1
-            lines = capsys.readouterr().out.splitlines()
+            lines = capfd.readouterr().out.splitlines()
             (line,) = (line for line in lines if "R24" in line)
             assert "MUST" in line
             assert "fails" in line
@@ -311,23 +315,56 @@ def test_the_output_formats(capsys: pytest.CaptureFixture[str]) -> None:
             assert lines[-1].endswith("cannot be told")
 
 
+SURROUNDINGS = {
+    "a full standard output": ('"$@" >/dev/full', 74, "standard output: No space left on device\n"),
+    "a closed standard output": ('"$@" >&-', 74, "standard output: Bad file descriptor\n"),
+    "a pipe that nobody reads": ('"$@" >&$PIPE', 141, ""),
+    "a full standard error": ('"$@" >/dev/full 2>/dev/full', 74, ""),
+    "nothing at all": ('"$@" <&- >&- 2>&-', 74, ""),
+    "a working directory that is gone": ('mkdir gone && cd gone && rmdir ../gone && "$@" >/dev/null', 0, ""),
+}
+
+
+@pytest.mark.parametrize(("script", "code", "message"), SURROUNDINGS.values(), ids=SURROUNDINGS)
+@pytest.mark.parametrize("argument", ["--help", "a server"])
+def test_faults_of_the_surroundings_are_no_tracebacks(
+    start: Start, tmp_path: Path, argument: str, script: str, code: int, message: str
+) -> None:
+    words = ["--help"]
+    if argument == "a server":
+        daemon = start('listen: "127.0.0.1:0"\nbackend: {type: static, users: {zoe: Happy and well}}\n')
+        words = [f"127.0.0.1:{daemon.address[1]}", "--user", "zoe", *QUICK]
+    assert in_surroundings(script, tmp_path, *COMMAND, *words) == (code, message)
+
+
+def test_an_interrupt_is_130_without_a_message() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with subprocess.Popen(
+            [*COMMAND, f"127.0.0.1:{port}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            server.accept()[0].close()
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=20) == (b"", b"")
+    assert process.returncode == 130
+
+
 def test_the_exit_codes_of_errors() -> None:
-    command = [sys.executable, "-m", "fingerd.conformance"]
     for arguments in ([], ["a:b"], ["host:0"], ["[::1"], ["host", "--user", "a b"], ["host", "--timeout", "0"]):
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == 64, arguments
         assert "usage:" in done.stderr
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    done = subprocess.run([*command, f"127.0.0.1:{port}"], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([*COMMAND, f"127.0.0.1:{port}"], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 69
     assert done.stderr == f"127.0.0.1:{port}: Connection refused\n"
     for arguments in (["--\x1b]0;x\x07"], ["\x1b]0;x\x07.invalid"], ["\u202e\x9b:79"], ["host", "--user", "\x1b]0;"]):
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode in (64, 69)
         assert done.stdout == ""
         assert set(done.stderr) <= {"\n", *map(chr, range(32, 127))}, arguments
-    done = subprocess.run([*command, "x" * 70], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([*COMMAND, "x" * 70], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 69
 
 

@@ -19,9 +19,12 @@ import pytest
 
 from bench.peers import UnavailableError, debian
 from fingerd import __version__
+from fingerd.client.ask import NoAnswerError, fetch
+from fingerd.protocol.query import Query
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Machine, wait_until
 from tests.helpers.requirements import need
+from tests.helpers.surroundings import in_surroundings
 
 PYFINGER = (sys.executable, "-m", "fingerd.client")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYFINGER", "LC_", "LANG"))}
@@ -553,6 +556,47 @@ def test_an_output_that_cannot_be_written_is_74(serve: Serve) -> None:
         f"pyfinger: standard output: {why}\n" for why in ("Bad file descriptor", "No space left on device")
     )
     assert server.received == [b"bob\r\n"]
+
+
+SURROUNDINGS = {
+    "a full standard output": ('"$@" >/dev/full', 74, "standard output: No space left on device\n"),
+    "a closed standard output": ('"$@" >&-', 74, "standard output: Bad file descriptor\n"),
+    "a pipe that nobody reads": ('"$@" >&$PIPE', 141, ""),
+    "a full standard error": ('"$@" >/dev/full 2>/dev/full', 74, ""),
+    "a closed standard error": ('"$@" >/dev/full 2>&-', 74, ""),
+    "nothing at all": ('"$@" <&- >&- 2>&-', 74, ""),
+    "a working directory that is gone": ('mkdir gone && cd gone && rmdir ../gone && "$@" >/dev/null', 0, ""),
+    "a closed standard input": ('"$@" <&- >/dev/null', 0, ""),
+}
+
+
+@pytest.mark.parametrize(("script", "code", "message"), SURROUNDINGS.values(), ids=SURROUNDINGS)
+@pytest.mark.parametrize("argument", ["--help", "--version", "a target"])
+def test_faults_of_the_surroundings_are_no_tracebacks(
+    serve: Serve, tmp_path: Path, argument: str, script: str, code: int, message: str
+) -> None:
+    words = [f"bob@127.0.0.1:{serve(b'heard').port}" if argument == "a target" else argument]
+    assert in_surroundings(script, tmp_path, *PYFINGER, *words) == (code, message and f"pyfinger: {message}")
+
+
+def test_messages_that_cannot_be_written_do_not_change_the_exit_code(serve: Serve, tmp_path: Path) -> None:
+    refused, heard = f"bob@127.0.0.1:{free_port()}", f"bob@127.0.0.1:{serve(b'heard').port}"
+    for words, code in {("--no-such-option",): 64, ("bob@",): 64, (refused, heard): 1}.items():
+        for script in (
+            '"$@" 2>/dev/full >/dev/null',
+            '"$@" 2>&- >/dev/null',
+            '"$@" 2>&$PIPE >/dev/null',
+        ):
+            assert in_surroundings(script, tmp_path, *PYFINGER, *words) == (code, "")
+
+
+def test_a_host_is_not_queried_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(NoAnswerError, match="can't start new thread"):
+        next(fetch(Query("bob"), "localhost", 79, seconds=1, max_bytes=1))
 
 
 def test_a_full_pipe_is_waited_for(serve: Serve) -> None:
