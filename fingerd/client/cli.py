@@ -12,6 +12,7 @@ import locale
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -143,11 +144,13 @@ def _query_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -
     international = arguments.international or os.environ.get("PYFINGER_INTERNATIONAL", "0") not in ("", "0")
     charset = _charset()
     code = os.EX_OK
+    hosts = Counter(target.label for target in targets)
     for number, target in enumerate(targets):
         label = mask(target.label, True, False)
         terminal = TerminalFilter(international, arguments.controls, charset)
         if len(targets) > 1:
-            write_output((f"\n[{label}]\n" if number else f"[{label}]\n").encode(terminal.charset, "replace"))
+            heading = mask(target.asked, True, False) if hosts[target.label] > 1 else label
+            write_output((f"\n[{heading}]\n" if number else f"[{heading}]\n").encode(terminal.charset, "replace"))
         try:
             _query(target, arguments, terminal)
         except NoAnswerError as error:

@@ -29,6 +29,14 @@ class FingerTarget:
     port: int | None
     query: Query
 
+    @property
+    def asked(self) -> str:
+        """What is asked of which host: ``bob@example.org``, or with {W} and a port ``/W bob@[::1]:1079``."""
+        host = f"[{self.label}]" if ":" in self.label else self.label
+        port = "" if self.port is None else f":{self.port}"
+        name = "@".join((self.query.username, *self.query.hosts, host))
+        return f"{'/W ' if self.query.verbose else ''}{name}{port}"
+
 
 def read_target(text: str) -> FingerTarget:
     """Parse ``[user][@host ...][:port]`` or a URL. Raises TargetError if it is neither.

@@ -140,9 +140,28 @@ def test_the_answers_of_several_targets_have_headings_and_all_are_queried(daemon
     asked = ("moshez", f"bob@127.0.0.1:{silent}", "nobody@127.0.0.1", "-p", port)
     assert outcome(pyfinger(*asked)) == (
         1,
-        "[localhost]\nHappy and well\n\n[127.0.0.1]\n\n[127.0.0.1]\nNo such user\n",
+        f"[localhost]\nHappy and well\n\n[bob@127.0.0.1:{silent}]\n\n[nobody@127.0.0.1]\nNo such user\n",
         f"pyfinger: 127.0.0.1: port {silent}: Connection refused\n",
     )
+
+
+def test_the_answers_of_one_host_are_headed_by_what_was_asked(serve: Serve) -> None:
+    server = serve(b"heard\r\n")
+    port = str(server.port)
+    asked = {
+        "alice@127.0.0.1": "alice@127.0.0.1",
+        f"bob@127.0.0.1:{port}": f"bob@127.0.0.1:{port}",
+        "@127.0.0.1": "@127.0.0.1",
+        "zoë smith@127.0.0.1": "zoë smith@127.0.0.1",
+        "carol@one@127.0.0.1": "carol@one@127.0.0.1",
+        "finger://127.0.0.1/%2FW%20dan": "/W dan@127.0.0.1",
+        "eve": "localhost",
+    }
+    headings = "\n".join(f"[{heading}]\nheard\n" for heading in asked.values())
+    assert outcome(pyfinger("-p", port, *asked)) == (0, headings, "")
+    international = pyfinger("-8p", port, "zoë", "a\u202eb")
+    assert outcome(international) == (0, "[zoë@localhost]\nheard\n\n[a?b@localhost]\nheard\n", "")
+    assert outcome(pyfinger("-p", port, "alice@127.0.0.1"))[1] == "heard\n"
 
 
 def free_port() -> int:

@@ -52,6 +52,21 @@ def test_a_target_is_a_host_and_a_query(text: str, target: FingerTarget) -> None
     assert read_target(text) == target
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    {
+        "": "@localhost",
+        "bob": "bob@localhost",
+        "finger://example.org/bob": "bob@example.org",
+        "/W bob@one@[::1]:7": "/W bob@one@[::1]:7",
+        "zoë@bücher.example": "zoë@bücher.example",
+    }.items(),
+)
+def test_what_is_asked_is_a_target_again(text: str, asked: str) -> None:
+    assert read_target(text).asked == asked
+    assert read_target(asked) == read_target(text)
+
+
 CONTROLS = "control characters"
 REFUSED = {
     "line-feed": ("bob\n@one", CONTROLS),
