@@ -1,12 +1,16 @@
 """The fail2ban filter that ships, over a log that a real daemon wrote."""
 
+import logging
 import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
-from fingerd.log.format import Access, access_text, timestamp
+import pytest
+
+from fingerd.log.format import Access, access_json, access_text, record_text, timestamp
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, ask, wait_until
 from tests.helpers.requirements import needs
@@ -27,29 +31,36 @@ def matched(log: Path) -> list[str]:
     found = re.search(r"(\d+) matched", done.stdout)
     assert found, done.stdout + done.stderr
     section = done.stdout.partition("Matched line(s)")[2].partition("Missed line(s)")[0]
-    lines = [line.strip("| ") for line in section.splitlines() if "client=" in line]
+    lines = [line.strip("| ") for line in section.splitlines() if "client" in line]
     assert len(lines) == int(found[1])
     return lines
 
 
-def test_clients_that_overdo_it_are_found_and_others_are_not(start: Start, tmp_path: Path) -> None:
+FIELDS = {
+    "text": r".* client=(\S+) query=.* outcome=(\S+) .*",
+    "json": r'.*"client": "([^"]*)".* "outcome": "([^"]*)", "bytes".*',
+}
+
+
+@pytest.mark.parametrize("style", FIELDS)
+def test_clients_that_overdo_it_are_found_and_others_are_not(start: Start, tmp_path: Path, style: str) -> None:
     log = tmp_path / "fingerd.log"
     config = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: fine}}\nlimits: {rate: 8}\n'
     daemon = start(config)
     address = daemon.address
-    (tmp_path / "fingerd-0.yaml").write_text(config + f"log: {{to: {log}}}\n")
+    (tmp_path / "fingerd-0.yaml").write_text(config + f"log: {{to: {log}, format: {style}}}\n")
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
     forged = b'client=192.0.2.7 query="" outcome=limited bytes=0 ms=0.0'
-    good = [b"alice", b"bob", b"a@b", b"", forged, b'x" outcome=limited bytes=1 ms=1.0']
+    forged_json = b'", "client": "192.0.2.7", "query": "", "outcome": "limited", "bytes": 0, "ms": 0.0}'
+    good = [b"alice", b"bob", b"a@b", forged_json, forged, b'x" outcome=limited bytes=1 ms=1.0']
     bad = [b"\0", b"a" * 2000, b"alice"]  # the last one is one too many
     for query in [*good, *bad]:
         ask(address, query + b"\r\n")
     assert daemon.stop() == 0
     lines = matched(log)
-    outcomes = sorted(re.sub(r".* outcome=(\S+) .*", r"\1", line) for line in lines)
-    assert outcomes == ["limited", "malformed", "too-long"]
-    assert all(line.partition("client=")[2].startswith("127.0.0.1 ") for line in lines)
+    found = sorted(match.groups() for line in lines if (match := re.fullmatch(FIELDS[style], line)))
+    assert found == [("127.0.0.1", outcome) for outcome in ("limited", "malformed", "too-long")]
 
 
 def test_lines_whose_query_is_shortened_are_found_too(tmp_path: Path) -> None:
@@ -61,8 +72,40 @@ def test_lines_whose_query_is_shortened_are_found_too(tmp_path: Path) -> None:
     assert len(matched(log)) == 1
 
 
-def test_lines_of_syslog_are_found_too(tmp_path: Path) -> None:
+ACCESS = Access("192.0.2.7", b'a "b" \\', "limited", 35, 0.0001)
+LINES = {"text": access_text(ACCESS, "full", time.time()), "json": access_json(ACCESS, "full", time.time())}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_lines_of_syslog_are_found_too(tmp_path: Path, line: str) -> None:
     log = tmp_path / "syslog"
-    line = 'client=192.0.2.7 query="" outcome=limited bytes=35 ms=0.1'
     log.write_text(f"Nov 23 02:51:02 host fingerd[4711]: {line}\nNov 23 02:51:02 host sshd[4712]: {line}\n")
     assert len(matched(log)) == 1
+
+
+FURTHER = {
+    "text": (" via=198.51.100.1", " proto=http status=429", " via=unix proto=http status=400", " via=2001:db8::1"),
+    "json": (
+        ', "via": "198.51.100.1"',
+        ', "proto": "http", "status": 429',
+        ', "via": "-", "proto": "http", "status": 400',
+    ),
+}
+
+
+@pytest.mark.parametrize("style", FURTHER)
+def test_fields_of_balancers_and_of_http_may_follow(tmp_path: Path, style: str) -> None:
+    log, end = tmp_path / "fingerd.log", "}" if style == "json" else ""
+    stamp = "" if style == "json" else f"{timestamp(int(time.time()))} "
+    lines = [f"{stamp}{LINES[style].removesuffix(end)}{fields}{end}\n" for fields in FURTHER[style]]
+    log.write_text("".join(lines))
+    assert len(matched(log)) == len(lines)
+
+
+def test_a_line_that_only_quotes_an_access_line_is_not_found(tmp_path: Path) -> None:
+    log = tmp_path / "fingerd.log"
+    record = logging.LogRecord("fingerd", logging.WARNING, "", 0, "%s", (LINES["json"].partition('"')[2],), None)
+    answered = ACCESS._replace(line=b"".join(line.encode() for line in LINES.values()), outcome="answered")
+    lines = [record_text(record, "json"), access_json(answered, "full", time.time())]
+    log.write_text("".join(f"{line}\n" for line in [*lines, f"{timestamp(0)} {access_text(answered, 'full', 0)}"]))
+    assert matched(log) == []
