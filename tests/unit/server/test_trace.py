@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 import fingerd
 from fingerd.log.format import Access
 from fingerd.log.writer import log_access
@@ -17,6 +19,7 @@ PACKAGE = os.path.dirname(fingerd.__file__)
 CHANGES_MAX = 14  # of module, from accepting a client to its line in the log
 
 
+@pytest.mark.serial
 def test_a_remembered_answer_needs_few_changes_of_module(capsys: Any) -> None:
     """The client has sent its query before it is accepted, and closes when it has the answer."""
     entered: list[str] = []
