@@ -18,6 +18,7 @@ from fingerd.daemon.detach import ParentPipe
 from fingerd.daemon.inetd import detach_stderr, take_client
 from fingerd.daemon.privileges import Identity, drop_privileges
 from fingerd.daemon.reload import send_reload
+from fingerd.daemon.signals import reset_signals
 from fingerd.daemon.startup import StartupContext, serve
 from fingerd.daemon.systemd import Notifier, listen_fds
 from fingerd.errors import ConfigError, StartError
@@ -106,6 +107,7 @@ def _pid(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fingerd with these arguments (default: ``sys.argv``). Returns the exit code (sysexits.h)."""
+    reset_signals()
     ensure_standard_fds()
     detach_stderr()
     arguments = parser().parse_args(argv)

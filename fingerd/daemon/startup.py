@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from fingerd.daemon.detach import ParentPipe, become_daemon
 from fingerd.daemon.pidfile import PidFile
 from fingerd.daemon.privileges import Identity
 from fingerd.daemon.reload import Reloader
+from fingerd.daemon.signals import handle_signals, ignore_signals
 from fingerd.daemon.systemd import Notifier
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import Writer, install, open_sink
@@ -65,7 +65,7 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
             reloader = Reloader(
                 start.path, start.options, settings, server, writer, start.notifier, start.stderr_by_default
             )
-            _handle_signals(server, reloader)
+            handle_signals(server.loop, server.stop, reloader.trigger)
             if pidfile:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
             install(writer, settings.log.level)
@@ -114,14 +114,5 @@ def _serve(
         notifier.send("READY=1")
         server.serve_forever()
         log.info("stopped")
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the daemon is stopping already
+    ignore_signals()  # the daemon is stopping already
     server.close_backends()
-
-
-def _handle_signals(server: FingerServer, reloader: Reloader) -> None:
-    """SIGTERM and SIGINT stop, SIGHUP reloads; the wake-up descriptor ends the wait of the event loop."""
-    signal.set_wakeup_fd(server.loop.wakeup_write, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    signal.signal(signal.SIGHUP, lambda *_: reloader.trigger())

@@ -10,6 +10,7 @@ import resource
 import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -17,6 +18,7 @@ from fingerd.net.deadline import remaining
 from fingerd.text import read_text
 
 KILL_SECONDS = 1.0  # maximum wait for a killed program
+POLL_SECONDS = 0.01  # between two looks at a program whose end no event reports
 CHUNK_BYTES = 1 << 16
 CAUSE_BYTES = 1000  # of the standard error of a failed program, for the log
 MAX_DESCRIPTORS = 1024  # of a program with limits; programs that use select(2) cannot handle more
@@ -69,7 +71,7 @@ class ProcessRunner:
                 output, errors = _communicate(process.pid, stdout, stderr, deadline, output_bytes)
             finally:
                 status = self._end(process)
-        if len(output) > output_bytes or not status:
+        if len(output) > output_bytes or status == 0:
             return Completed(output, "")
         return Completed(output, f"{_describe(status)}{errors and ': '}{errors}")
 
@@ -96,15 +98,34 @@ class ProcessRunner:
             raise
         return process
 
-    def _end(self, process: _Process) -> int:
-        """Kill the whole process group and return the program's exit status, 0 if unknown."""
+    def _end(self, process: _Process) -> int | None:
+        """Kill the whole process group and return the program's exit status, None if unknown."""
         _kill(process.pid)  # before the wait, after which the number may belong to another group
         try:
-            return process.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:  # it runs as another user now, and cannot be killed
-            return 0
+            return _wait(process)
         finally:
             self._running.discard(process.pid)
+
+
+def _wait(process: _Process) -> int | None:
+    """Wait for a killed program. Return its exit status, None if it does not end, or if the status is lost.
+
+    It is lost if SIGCHLD is ignored, as by a program that embeds the server; Popen takes that for success.
+    """
+    end, pause = time.monotonic() + KILL_SECONDS, 0.0005
+    while True:
+        try:
+            ended, status = os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            process.returncode = os.EX_SOFTWARE  # nothing is left to wait for
+            return None
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode
+        if time.monotonic() > end:  # it runs as another user now, and cannot be killed
+            return None
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 @contextlib.contextmanager
@@ -118,21 +139,46 @@ def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 def _communicate(pid: int, stdout: BinaryIO, stderr: BinaryIO, deadline: float, limit: int) -> tuple[bytes, str]:
     """Return standard output, up to the end or beyond the limit, and the end of standard error; raise TimeoutError."""
     output, errors = bytearray(), bytearray()
-    with open(os.pidfd_open(pid), "rb", buffering=0) as ended, selectors.DefaultSelector() as selector:
-        selector.register(ended, selectors.EVENT_READ)
+    with _end_event(pid) as ended, selectors.DefaultSelector() as selector:
+        if ended:
+            selector.register(ended, selectors.EVENT_READ)
         for pipe, buffer in ((stdout, output), (stderr, errors)):
             os.set_blocking(pipe.fileno(), False)
             selector.register(pipe, selectors.EVENT_READ, buffer)
         running = True
         while running and len(output) <= limit:
-            ready = [key for key, _ in selector.select(remaining(deadline))]
-            running = all(key.fileobj is not ended for key in ready)
+            seconds = remaining(deadline)
+            ready = [key for key, _ in selector.select(seconds if ended else min(seconds, POLL_SECONDS))]
+            running = all(key.fileobj is not ended for key in ready) if ended else not _has_ended(pid)
             # All that an ended program wrote is in the pipes, even if another process still holds them open.
             for key in ready if running else list(selector.get_map().values()):
                 if key.data is not None and not _read(key.fd, key.data, None if running else limit):
                     selector.unregister(key.fileobj)
             del errors[:-CAUSE_BYTES]
     return bytes(output), " ".join(read_text(bytes(errors)).split())
+
+
+@contextlib.contextmanager
+def _end_event(pid: int) -> Iterator[BinaryIO | None]:
+    """Open a file that is readable once the program has ended; None if the system has no pidfd_open(2).
+
+    Linux before 5.3 and some containers refuse it. If the status is lost already, there is no such process.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield None
+        return
+    with open(descriptor, "rb", buffering=0) as file:
+        yield file
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the program has ended; it can still be waited for."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def _read(pipe: int, buffer: bytearray, limit: int | None) -> bool:
@@ -152,7 +198,9 @@ def _kill(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _describe(status: int) -> str:
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "exit status unknown"
     if status > 0:
         return f"exit status {status}"
     try:

@@ -1,6 +1,7 @@
 """``type: command`` with real programs: their arguments and environment, failures, deadlines and limits."""
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -431,3 +432,42 @@ def test_a_program_that_is_started_while_the_backend_closes_is_killed() -> None:
     backend = script("sleep 600")
     backend.close()
     assert failure(backend) == "command sh: killed by SIGKILL"
+
+
+def refuse_pidfds(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(pid: int, flags: int = 0) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM], ids=["ENOSYS", "EPERM"])
+def test_programs_run_where_the_system_refuses_pidfds(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_pidfds(monkeypatch, number)
+    assert find(script("echo one; exec >&- 2>&-; sleep 0.1")) == "one\n"
+    assert find(script("true")) is None
+    assert failure(script("exec >&- 2>&-; sleep 0.1; exit 3")) == "command sh: exit status 3"
+    assert find(script("sleep 600 & echo child")) == "child\n"
+    assert failure(script("sleep 600", timeout=0.3)) == "command sh: not done in time"
+    assert find(script("yes", output_bytes=1000)) is not None
+
+
+LOST = """
+import signal, sys, time
+from fingerd.backends import Lookup
+from fingerd.backends.command import Command
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for text in ("echo x", "echo x; exec >&- 2>&-; sleep 0.1", "exec >&- 2>&-", "exit 3", "sleep 0.1; exit 3"):
+    try:
+        print(Command(argv=("sh", "-c", text)).find(Lookup("a", False, "unix", time.monotonic() + 10)))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_a_lost_exit_status_is_a_failure() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["BackendError command sh: exit status unknown"] * 5
