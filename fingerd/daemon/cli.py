@@ -207,15 +207,16 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
 def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence[str]) -> int:
     """Serve, in the foreground or detached. If detached, reports to the parent that it serves, or why it does not."""
     inetd = settings.listen == (InheritedSocket("inetd"),)
+    client, listeners, notifier = take_client() if inetd else None, listen_fds(), Notifier()
     start = StartupContext(
         path=resolve_path(arguments.config),
         options=_overrides(arguments),
         settings=settings,
-        warnings=warnings,
+        warnings=(*warnings, *notifier.warnings),
         stderr_by_default=arguments.nodaemon and not inetd,
-        client=take_client() if inetd else None,
-        listeners=listen_fds(),
-        notifier=Notifier(),
+        client=client,
+        listeners=listeners,
+        notifier=notifier,
     )
     if arguments.nodaemon or inetd:
         return serve(start, None)

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 
+from fingerd.server.active_config import needs_workers
 from fingerd.settings import Settings
 
 
@@ -31,8 +32,9 @@ def redirect_to_null(*descriptors: int) -> None:
 def within_descriptors(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The settings with ``limits.connections`` reduced to the limit of open descriptors, and a warning if it was."""
     configured = settings.limits.connections
-    # Reserved: listeners and logs, and for each thread a program with its pipes, or a connection to a server.
-    possible = raise_descriptor_limit(configured, 64 + 8 * settings.limits.threads)
+    # Reserved: listeners and logs, and for each worker a program with its pipes, or a connection to a server.
+    workers = settings.limits.threads if needs_workers(settings) else 0
+    possible = raise_descriptor_limit(configured, 64 + 8 * workers)
     if possible == configured:
         return settings, ()
     limits = dataclasses.replace(settings.limits, connections=possible)
@@ -45,5 +47,8 @@ def raise_descriptor_limit(connections: int, reserved: int) -> int:
     """Raise the soft limit of descriptors to the hard one. Returns how many connections fit beside the reserved."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):  # it exceeds fs.nr_open, or a sandbox forbids it
+            hard = soft
     return connections if hard == resource.RLIM_INFINITY else max(1, min(connections, hard - reserved))

@@ -71,12 +71,12 @@ class ParentPipe:
 
 
 def become_daemon(
-    process: Process, identity: Identity, detach: bool, preserve: Sequence[int], keep_stderr: bool
+    process: Process, identity: Identity, detach: bool, preserve: Sequence[int], log_descriptor: int | None
 ) -> None:
     """Change root directory, umask, working directory and identity, and detach from the terminal if asked to.
 
     Closes all descriptors but standard error and ``preserve``; standard input and output become ``/dev/null``, and so
-    does standard error if it detaches without ``keep_stderr``. StartError (exit code 77) if a step is not permitted.
+    does standard error if it detaches; not ``log_descriptor``. StartError (exit code 77) if a step is not permitted.
     """
     time.localtime()  # loads the time zone, which a chroot may not contain
     null = os.open(os.devnull, os.O_RDWR)  # nor this
@@ -93,6 +93,6 @@ def become_daemon(
     except (steps.DaemonError, OSError) as error:
         raise StartError(str(error), os.EX_NOPERM) from error
     # In the foreground too: root's terminal, or a file that its shell opened, is not for the user that root becomes.
-    for descriptor in (0, 1) if keep_stderr or not detach else (0, 1, 2):
+    for descriptor in {0, 1, *((2,) if detach else ())} - {log_descriptor}:
         os.dup2(null, descriptor)
     os.close(null)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -17,7 +17,7 @@ from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.systemd import Notifier
 from fingerd.errors import ConfigError, StartError
 from fingerd.log.sinks import Sink
-from fingerd.log.writer import Writer, open_sink
+from fingerd.log.writer import STREAMS, Writer, open_sink
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings, read_config
 
@@ -62,6 +62,7 @@ class Reloader:
     writer: Writer
     notifier: Notifier
     stderr_by_default: bool  # logs to standard error by default
+    closed_streams: Collection[int] = ()  # standard output or error, if closed at the start
     _requests: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
@@ -112,12 +113,15 @@ class Reloader:
         settings, warnings = read_config(self.path, self.options, without=FIXED_IN_CHROOT if chroot else ())
         if chroot:
             settings = dataclasses.replace(settings, **{name: getattr(self.settings, name) for name in FIXED_IN_CHROOT})
-        settings, limit_warnings = within_descriptors(settings)
-        changed = [name for name in ("listen", "process") if getattr(settings, name) != getattr(self.settings, name)]
-        for warning in (*warnings, *limit_warnings, *(f"{name} has changed: a restart is needed" for name in changed)):
-            log.warning("%s", warning)
         with contextlib.ExitStack() as undo:
             undo.callback(close_backend, settings.backend)
+            settings, limit_warnings = within_descriptors(settings)
+            changed = [
+                name for name in ("listen", "process") if getattr(settings, name) != getattr(self.settings, name)
+            ]
+            changes = [f"{name} has changed: a restart is needed" for name in changed]
+            for warning in (*warnings, *limit_warnings, *changes):
+                log.warning("%s", warning)
             if sink := self._open_log(settings):
                 undo.callback(sink.close)
             self.server.reload(settings)
@@ -139,4 +143,7 @@ class Reloader:
         """Open the configured log; None in a chroot, which hides it. Raises StartError if it cannot be opened."""
         if self.settings.process.chroot:
             return None
+        if (descriptor := STREAMS.get(settings.log.to or "")) in self.closed_streams:
+            stream = "standard output" if descriptor == 1 else "standard error"
+            raise StartError(f"log.to: {stream} was closed at the start: a restart is needed", os.EX_CONFIG)
         return open_sink(settings.log, self.stderr_by_default, None)

@@ -17,7 +17,7 @@ from fingerd.daemon.reload import Reloader
 from fingerd.daemon.signals import handle_signals, ignore_signals
 from fingerd.daemon.systemd import Notifier
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
-from fingerd.log.writer import Writer, install, open_sink
+from fingerd.log.writer import STREAMS, Writer, install, open_sink
 from fingerd.server.listeners import describe_listener
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
@@ -58,12 +58,21 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
             preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
             preserve += [opened.fileno() for opened in (parent, start.client) if opened]
             preserve += pidfile.descriptors() if pidfile else ()
-            become_daemon(settings.process, identity, bool(parent), preserve, keep_stderr=settings.log.to == "stderr")
+            log_descriptor = STREAMS.get(settings.log.to or "")
+            become_daemon(settings.process, identity, bool(parent), preserve, log_descriptor)
             if not settings.process.chroot and not os.access(start.path, os.R_OK):
                 warnings.append(f"uid {os.getuid()} cannot read {start.path}: SIGHUP cannot reload it; restart instead")
             writer = Writer(sink, settings.log)
+            closed_streams = {1, *((2,) if parent else ())} - {log_descriptor}
             reloader = Reloader(
-                start.path, start.options, settings, server, writer, start.notifier, start.stderr_by_default
+                start.path,
+                start.options,
+                settings,
+                server,
+                writer,
+                start.notifier,
+                start.stderr_by_default,
+                closed_streams,
             )
             handle_signals(server.loop, server.stop, reloader.trigger)
             if pidfile:

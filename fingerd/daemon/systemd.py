@@ -7,9 +7,9 @@ import socket
 
 from fingerd.errors import StartError
 from fingerd.server.listeners import is_supported
+from fingerd.text import escape_controls
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
-MAX_DIGITS = 20  # of a number of 64 bits
 SEND_SECONDS = 1.0  # for a notification, while the service manager does not read
 
 
@@ -17,7 +17,8 @@ class Notifier:
     """Sends notifications to the service manager; does nothing if there is none.
 
     Connects when constructed, since a chroot hides the manager's socket. Removes the variables from the environment, so
-    that programs run by a backend cannot use them. Raises StartError (exit code 78) if it cannot connect.
+    that programs run by a backend cannot use them. Raises StartError (exit code 78) if it cannot connect to a unix
+    socket; a socket of another kind, such as vsock, is a warning.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,11 @@ class Notifier:
         interval = os.environ.pop("WATCHDOG_USEC", "")
         for_us = os.environ.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))
         self._socket: socket.socket | None = None
-        if address:
+        self.warnings: tuple[str, ...] = ()
+        if address and not address.startswith(("/", "@")):
+            what = f"NOTIFY_SOCKET {address} is neither a path nor an abstract socket: no notifications are sent"
+            self.warnings = (escape_controls(what),)
+        elif address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.settimeout(SEND_SECONDS)
             try:
@@ -34,8 +39,7 @@ class Notifier:
                 self._socket.close()
                 what = f"cannot connect to NOTIFY_SOCKET {address}: {error.strerror}"
                 raise StartError(what, os.EX_CONFIG) from error
-        is_number = interval.isascii() and interval.isdigit() and len(interval) <= MAX_DIGITS
-        self.watchdog_seconds = int(interval) / 1e6 if self._socket and for_us and is_number else 0.0
+        self.watchdog_seconds = int(interval) / 1e6 if self._socket and for_us and _is_number(interval) else 0.0
 
     def descriptors(self) -> tuple[int, ...]:
         """The descriptor that must stay open, if any."""
@@ -56,12 +60,16 @@ class Notifier:
                 self.send("WATCHDOG=1")
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def listen_fds() -> list[socket.socket]:
     """The listening sockets from systemd, in its order; StartError (exit code 78) if a descriptor is something else."""
     count = os.environ.pop("LISTEN_FDS", "")
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     os.environ.pop("LISTEN_FDNAMES", None)
-    if not for_us or not (count.isascii() and count.isdigit() and len(count) <= MAX_DIGITS):
+    if not for_us or not _is_number(count):
         return []
     listeners = []
     for descriptor in range(LISTEN_FDS_START, LISTEN_FDS_START + int(count)):

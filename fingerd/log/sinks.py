@@ -1,4 +1,4 @@
-"""Sinks for log lines: an open file, standard error, syslog."""
+"""Sinks for log lines: an open file, a standard stream, syslog."""
 
 import errno
 import logging
@@ -6,7 +6,6 @@ import logging.handlers
 import os
 import socket
 import stat
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -41,7 +40,7 @@ class Sink(Protocol):
 
 
 class DescriptorSink:
-    """An open file or standard error. With ``timestamps``, each line begins with its time."""
+    """An open file, standard error or standard output. With ``timestamps``, each line begins with its time."""
 
     def __init__(self, descriptor: int, timestamps: bool) -> None:
         self._descriptor = descriptor
@@ -71,8 +70,8 @@ class DescriptorSink:
         return (self._descriptor,)
 
     def close(self) -> None:
-        """Close the file, but not standard error."""
-        if self._descriptor != sys.stderr.fileno():
+        """Close the file, but not a standard stream."""
+        if self._descriptor > 2:
             os.close(self._descriptor)
 
 

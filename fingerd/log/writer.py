@@ -26,18 +26,24 @@ from fingerd.log.sinks import AnyEntry, DescriptorSink, Entry, Sink, SyslogSink,
 FINAL_FLUSH_SECONDS = 3.0  # timeout of the last write: a blocked disk or syslog must not keep the daemon from exiting
 FLUSH_SECONDS = 0.1  # lines are collected for this long before they are written
 
-INHERITED = ("/dev/stdout", "/dev/fd/", "/proc/self/fd/")  # names of open descriptors
+STDOUT = "/dev/stdout"
+STREAMS = {"stderr": 2, STDOUT: 1}  # values of log.to, with their descriptors
+# Other names of both. The descriptor that is open is written to: only root may be allowed to open the file again.
+STREAM_NAMES = dict.fromkeys(("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"), "stderr")
+STREAM_NAMES |= dict.fromkeys((STDOUT, "/dev/fd/1", "/proc/self/fd/1"), STDOUT)
+
+INHERITED = ("/dev/fd/", "/proc/self/fd/")  # beginnings of the names of open descriptors
 
 access = logging.getLogger("fingerd.access")
 
 
 def read_destination(scalar: Scalar) -> str:
-    """``syslog``, ``stderr`` or the absolute path of a file. Raises ValueError if its directory does not exist."""
+    """``syslog``, ``stderr``, STDOUT or the absolute path of a file. ValueError if its directory does not exist."""
     if scalar.text in ("syslog", "stderr"):
         return scalar.text
-    if scalar.text == "/dev/stderr":
-        return "stderr"
-    # The daemon closes standard output and inherited descriptors, so a reload could not open them again.
+    if scalar.text in STREAM_NAMES:
+        return STREAM_NAMES[scalar.text]
+    # The daemon closes all other inherited descriptors, so a reload could not open them again.
     is_inherited = scalar.text.lower() == "stdout" or scalar.text.startswith(INHERITED)
     hint = " (did you mean stderr?)" if is_inherited else did_you_mean(scalar.text.lower(), ("syslog", "stderr"))
     # Any other word with a hint creates a file of that name in the working directory.
@@ -189,8 +195,9 @@ def open_sink(settings: Log, stderr_by_default: bool, owner: tuple[int, int] | N
     if destination == "syslog":
         return SyslogSink(settings.prefix)
     timestamps = settings.format == "text"
-    if destination == "stderr":
-        return DescriptorSink(sys.stderr.fileno(), timestamps and not journal_reads(sys.stderr.fileno()))
+    if destination in STREAMS:
+        descriptor = (sys.stderr if destination == "stderr" else sys.stdout).fileno()
+        return DescriptorSink(descriptor, timestamps and not journal_reads(descriptor))
     try:
         return DescriptorSink(open_log_file(destination, owner), timestamps)
     except OSError as error:

@@ -43,8 +43,7 @@ class ActiveConfig:
             self.people_count = config.backend.people_count
             repeatable_seconds = config.backend.repeatable_seconds
             depends_on_client = config.backend.depends_on_client
-        self.forwards = self.reads == "query" and any(rule.forward for rule in config.policy)
-        self.needs_workers = self.forwards or self.blocking
+        self.needs_workers = needs_workers(config)
         self.memory = AnswerMemory(repeatable_seconds)
         is_shared = config.reply.is_repeatable and not depends_on_client
         self.remembers = self.memory.seconds > 0 and is_shared
@@ -87,6 +86,13 @@ class ActiveConfig:
         closed, self.closed = self.closed, True
         if not closed:
             close_backend(self.config.backend)
+
+
+def needs_workers(config: ServerConfig) -> bool:
+    """Whether worker threads answer queries: those that are forwarded, or all if the backend may block."""
+    with bugs_in(type(config.backend)):
+        reads, blocking = config.backend.reads, config.backend.blocking
+    return blocking or (reads == "query" and any(rule.forward for rule in config.policy))
 
 
 def _is_finger_port(address: ListenAddress) -> bool:

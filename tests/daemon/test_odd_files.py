@@ -81,8 +81,8 @@ def test_a_terminal_and_dev_null_may_be_the_log() -> None:
     os.close(terminal)
 
 
-@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_an_inherited_descriptor_is_no_log(path: str, config: Path) -> None:
+@pytest.mark.parametrize("path", ["stdout", "/dev/fd/3", "/proc/self/fd/4"])
+def test_another_inherited_descriptor_is_no_log(path: str, config: Path) -> None:
     done = run("-n", "-c", str(config), "-l", path)
     what = "must be syslog, stderr or the path of a file (did you mean stderr?)"
     assert (done.returncode, done.stderr) == (78, f"--logfile: log.to: {what}\n")

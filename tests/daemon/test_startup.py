@@ -63,7 +63,7 @@ def test_too_few_descriptors_reduce_the_connections_with_a_warning(config: Path)
         lines = [process.stderr.readline() for _ in range(3 if os.getuid() == 0 else 2)]
         process.terminate()
     assert (
-        "limits.connections is reduced from 10000 to 180: the limit of open descriptors is too low (ulimit -n)"
+        "limits.connections is reduced from 10000 to 436: the limit of open descriptors is too low (ulimit -n)"
         in lines[0]
     )
 
