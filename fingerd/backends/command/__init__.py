@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Annotated
 
 from fingerd.backends import Backend, Lookup
+from fingerd.backends.command.executables import find_program, missing_interpreter
 from fingerd.backends.command.interpreters import USER, code_taker
 from fingerd.backends.command.process_runner import LIMITER, ProcessRunner, with_limits
 from fingerd.config.system_options import resolve_path
@@ -108,14 +109,16 @@ class Command(Backend):
         return iter((Person("", self._text(output)),))
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
-        """Yield a message for each program that is not found, or not executable, below ``root``."""
-        directories = self.env.get("PATH", _ENVIRONMENT["PATH"]).split(os.pathsep)
-        path = os.pathsep.join(str(root / directory.lstrip("/")) for directory in directories)
+        """Yield a message for each program that is not executable below ``root``, or whose interpreter is not."""
+        where = f" in {root}" if root != Path("/") else ""
         limiter = with_limits((), self.cpu_seconds, self.memory_bytes, self.processes)
         for program in (argv[0] for argv in (self._argv, self._list_argv, limiter) if argv):
-            if not shutil.which(str(root / program.lstrip("/")) if "/" in program else program, path=path):
+            found = find_program(program, self.env.get("PATH", _ENVIRONMENT["PATH"]), root)
+            if not found:
                 purpose = ", which sets the limits" if program == LIMITER else ""
-                yield f"there is no program {program}" + (f" in {root}" if root != Path("/") else "") + purpose
+                yield f"there is no program {program}{where}{purpose}"
+            elif interpreter := missing_interpreter(found, root):
+                yield f"there is no {interpreter}{where}, which executes {program}"
 
     def warnings(self) -> Iterator[str]:
         """Yield a message for each word in braces that resembles a placeholder, and each name within an argument."""

@@ -83,10 +83,11 @@ class ProcessRunner:
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO) -> _Process:
         """Start the program; afterwards it alone holds the pipes' write ends."""
-        # A new session: its own process group, so that all of it can be killed.
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
-        )
+        # Standard input is at its end, as that of /dev/null, which a chroot may not have.
+        with _pipe() as (stdin, stdin_write_end):
+            stdin_write_end.close()
+            # A new session: its own process group, so that all of it can be killed.
+            process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True)
         try:
             self._running.add(process.pid)
             if self._closed:  # read after the group was added; close() sets it before it reads the groups
