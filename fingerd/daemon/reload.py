@@ -16,12 +16,15 @@ from fingerd.bugs import BackendBugError, report_bug
 from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.systemd import Notifier
 from fingerd.errors import ConfigError, StartError
+from fingerd.log.format import timestamp
 from fingerd.log.sinks import Sink
 from fingerd.log.writer import STREAMS, Writer, open_sink
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings, read_config
 
 log = logging.getLogger(__name__)
+
+LOCAL_TIME = "/etc/localtime"  # read when the process starts, and again by tzset(3)
 
 # A reload in a chroot keeps these sections: they refer to accounts, directories, log files, which the chroot hides.
 FIXED_IN_CHROOT = ("listen", "log", "process")
@@ -94,6 +97,9 @@ class Reloader:
 
     def _reload_or_keep(self) -> None:
         """Reload; if that fails, log why, and keep the old configuration."""
+        if os.path.exists(LOCAL_TIME):  # else it was deleted, or a chroot hides it: the time would be UTC
+            time.tzset()
+            timestamp.cache_clear()
         try:
             return self._reload()
         except (ConfigError, StartError) as error:
