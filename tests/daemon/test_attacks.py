@@ -265,11 +265,11 @@ class Target:
 
 def logged_as(query: bytes) -> str:
     """The first line as the text that is logged."""
-    line = query.split(b"\n")[0].removesuffix(b"\r")
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
+    line = re.split(rb"[\r\n]", query)[0]
+    for charset in ("utf-8", "windows-1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return line.decode(charset)
+    return line.decode("latin-1")  # it has bytes that are no text
 
 
 def reset(client: socket.socket) -> None:
@@ -334,7 +334,9 @@ def test_01_over_long_line(static: Target) -> None:
                 for end in (b"\r\n", b"\n", b"")
             ),
             *((fill * 5000, TOO_LONG) for fill in (b"\0", b"@", b" ", b"\xff", b"\xff\xf4", b"/W ", "é".encode())),
-            *((fill * 5000 + b"\r\n", TOO_LONG) for fill in (b"%n", b"\r", b"\xff\xfa", b'"', b"\x1b[2J")),
+            *((fill * 5000 + b"\r\n", TOO_LONG) for fill in (b"%n", b"\xff\xfa", b'"', b"\x1b[2J")),
+            *((b"alice\r" + b"x" * 5000 + end, ANSWERED) for end in (b"", b"\r\n")),
+            (b"\r" * 5000, NO_LIST),
         ]
     )
 
@@ -525,13 +527,13 @@ def test_11_accounts_of_the_host(static: Target) -> None:
 
 def test_12_terminal_escapes_in_queries(static: Target) -> None:
     """What a client sends must not control the terminal of another client, or of a reader of the log."""
-    controls = [bytes([code]) for code in (*range(9), *range(11, 32), 127)]
-    controls += [chr(code).encode() for code in range(128, 160)] + [bytes([code]) for code in range(128, 160)]
+    controls = [bytes([code]) for code in (*range(9), 11, 12, *range(14, 32), 127)]
+    controls += [chr(code).encode() for code in range(128, 160)]
+    controls += [bytes([code]) for code in (0x81, 0x8D, 0x8F, 0x90, 0x9D)]
     sequences = [
         b"\x1b[2J",
         b"\x1b]0;owned\x07",
         b"\x1bP$q\x1b\\",
-        b"\x9b31m",
         b"\xc2\x9b31m",
         b"\x1b[6n",
         b"\x0e",
@@ -542,6 +544,8 @@ def test_12_terminal_escapes_in_queries(static: Target) -> None:
             *((b"al" + control + b"ice\r\n", MALFORMED) for control in controls + sequences),
             *((control + b"\r\n", MALFORMED) for control in controls + sequences),
             *((b"alice@" + control + b"\n", MALFORMED) for control in controls + sequences),
+            *((b"al" + bytes([code]) + b"ice\r\n", UNKNOWN) for code in (0x80, 0x85, 0x92, 0x9B, 0x9F)),  # windows-1252
+            (b"\x9b31m\r\n", UNKNOWN),
         ]
     )
 
@@ -552,7 +556,7 @@ def test_12_terminal_escapes_in_answers(start: Start, tmp_path: Path) -> None:
         "escapes": (b"\x1b[31mred\x1b]0;owned\x07\n", b"?[31mred?]0;owned?\r\n"),
         "c0": (bytes(range(32)) + b"\x7f\n", b"?" * 9 + b"\t\r\n??\r\n" + b"?" * 18 + b"?\r\n"),
         "c1": ("a\x9bb\x85c\xadé\n".encode(), "a?b?c\xadé\r\n".encode()),
-        "bytes": (b"a\x9bb\x85c\xe9\n", "a?b?cé\r\n".encode()),
+        "bytes": (b"a\x9bb\x85c\xe9\n", "a›b…cé\r\n".encode()),
         "lines": (b"a\rb\r\nc\nd\x0be\x0cf", b"a\r\nb\r\nc\r\nd?e?f\r\n"),
     }
     for name, (text, _) in texts.items():
@@ -578,13 +582,18 @@ def test_13_odd_bytes_and_telnet(static: Target) -> None:
                 for query in (b"alice\xff", b"alice\xff\xfa\x18", b"alice\xff\xfd", b"\xffalice")
             ),
             *((query + b"\r\n", UNKNOWN) for query in (b"alice\xff\xff", b"al\xff\xfbice", b"\xe9lise", b"\xe1lice")),
-            # overlong forms, surrogates, code points beyond the last one, half characters: all are Latin-1
+            # overlong forms, surrogates, code points beyond the last one, half characters: all are windows-1252
             *((query + b"\r\n", UNKNOWN) for query in (b"\xc0\xafetc", b"\xc1\xa1lice", b"\xf5\xbf\xbf\xbf", b"\xc3")),
             *(
-                (query + b"\r\n", MALFORMED)
+                (query + b"\r\n", UNKNOWN)
                 for query in (b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xc0\x80alice", b"\xc0\x9b")
             ),
-            *((query + b"\r\n", UNKNOWN) for query in (b"\xef\xbb\xbfalice", b"a\xc2\xadlice", b"\xf4\x8f\xbf\xbf")),
+            *(
+                (query + b"\r\n", MALFORMED)
+                for query in (b"\xed\xa0\x81", b"\xf0\x9f\x90", b"\xc0\x81alice", b"\xc0\x9d")
+            ),
+            *((query + b"\r\n", UNKNOWN) for query in (b"a\xc2\xadlice", b"\xf4\x8f\xbf\xbf", b"al\xef\xbb\xbfice")),
+            *((query + b"\r\n", ANSWERED) for query in (b"\xef\xbb\xbfalice", b"alice\r\0", b"alice\r", b"alice\r\r")),
         ]
     )
 
@@ -663,11 +672,11 @@ FORGERIES = [
     b'{"client": "192.0.2.7"}',
 ]
 BROKEN_LINES = [
-    b"alice\rclient=192.0.2.7",
+    b"bob\x1b\rclient=192.0.2.7",
     b"alice\x0bx",
     b"alice\x0cx",
     "alice\x85x".encode(),
-    b"alice\x85x",
+    b"alice\x81x",
     b"\x1b[1A\x1b[2K",
 ]
 
@@ -676,6 +685,7 @@ def test_14_log_forging(static: Target, start: Start) -> None:
     """A name that ends a log line, or changes its look, would forge entries about other clients."""
     cases = [(query + b"\r\n", UNKNOWN) for query in FORGERIES]
     cases += [(query + b"\r\n", MALFORMED) for query in BROKEN_LINES]
+    cases.append((b"alice\rclient=192.0.2.7\r\n", ANSWERED))
     static.survive_queries(cases)
     daemon = start(STATIC + "log: {format: json}\n")
     for query, reply in cases:
