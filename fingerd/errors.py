@@ -46,14 +46,21 @@ class StartError(Exception):
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # the disk fails, whatever the configuration says
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS}  # later there may be some again
+
+
+def exit_code_of(error: OSError) -> int:
+    """The exit code for a failure of the host: 74 of the disk, 77 no permission, 69 none left of something, else 78."""
+    if error.errno in _FULL:
+        return os.EX_IOERR
+    if error.errno in _EXHAUSTED:
+        return os.EX_UNAVAILABLE
+    return os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
 
 
 def write_error(what: str, error: OSError) -> StartError:
-    """The StartError for a file that cannot be written: exit code 74 if the disk is full or fails, else 77 or 78."""
-    code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
-    if error.errno in _FULL:
-        code = os.EX_IOERR
-    return StartError(f"cannot write {what}: {error.strerror}", code)
+    """The StartError for a file that cannot be written."""
+    return StartError(f"cannot write {what}: {error.strerror}", exit_code_of(error))
 
 
 class OptionError(ValueError):

@@ -21,18 +21,26 @@ class User:
     gid: int
 
 
-_base = ""  # the directory of relative paths; empty: the working directory
+_base: str | None = ""  # the directory of relative paths; empty: the working directory; None: there is none
 
 
 def remember_cwd() -> None:
     """Resolve relative paths from the present working directory, even after the process has changed it."""
     global _base
-    _base = os.getcwd()
+    try:
+        _base = os.getcwd()
+    except OSError:  # it was deleted
+        _base = None
 
 
 def resolve_path(path: str) -> str:
-    """The absolute path; a relative one starts at the directory of ``remember_cwd``."""
-    return os.path.abspath(os.path.join(_base, path))
+    """The absolute path; a relative one starts at the directory of ``remember_cwd``, ValueError if that is gone."""
+    try:
+        if _base is not None or os.path.isabs(path):
+            return os.path.abspath(os.path.join(_base or "", path))
+    except OSError:  # without ``remember_cwd``
+        pass
+    raise ValueError(f"{path} is a relative path, and the working directory was deleted")
 
 
 _ACCOUNT = "a name or a number"

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fingerd import __version__
 from fingerd.backends import close_backend
@@ -16,12 +16,13 @@ from fingerd.daemon.catalogue import catalogue
 from fingerd.daemon.descriptors import ensure_standard_fds
 from fingerd.daemon.detach import ParentPipe
 from fingerd.daemon.inetd import detach_stderr, take_client
+from fingerd.daemon.output import ErrorHandler, OutputClosedError, print_error, print_result
 from fingerd.daemon.privileges import Identity, drop_privileges
 from fingerd.daemon.reload import send_reload
 from fingerd.daemon.signals import reset_signals
 from fingerd.daemon.startup import StartupContext, serve
 from fingerd.daemon.systemd import Notifier, listen_fds
-from fingerd.errors import ConfigError, StartError
+from fingerd.errors import ConfigError, StartError, exit_code_of
 from fingerd.net.addresses import UNIX, parse_address
 from fingerd.ruip.ruip import AnswerContext
 from fingerd.server.active_config import ActiveConfig
@@ -36,7 +37,8 @@ DEFAULT_CONFIG = "/etc/fingerd.yaml"
 EPILOG = """\
 exit codes:
   0 success; 64 usage; 69 an address cannot be bound, another fingerd holds the pid file,
-  or --reload finds no fingerd; 70 internal error; 74 the disk is full;
+  or --reload finds no fingerd, too few descriptors, threads or memory;
+  70 internal error; 74 output or a file cannot be written;
   77 permission denied (needs root); 78 configuration
 
 signals:
@@ -45,7 +47,14 @@ signals:
 """
 
 
+OUTPUT_CLOSED = 141  # as a shell reports SIGPIPE
+INTERRUPTED = 130  # and SIGINT
+
+
 class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print_result(message) if file is sys.stdout else print_error(message.rstrip("\n"))
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(os.EX_USAGE, f"{self.prog}: {escape_controls(message)}\n")
@@ -108,18 +117,23 @@ def _pid(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fingerd with these arguments (default: ``sys.argv``). Returns the exit code (sysexits.h)."""
     reset_signals()
-    ensure_standard_fds()
-    detach_stderr()
-    arguments = parser().parse_args(argv)
     try:
+        ensure_standard_fds()
+        detach_stderr()
+        arguments = parser().parse_args(argv)
         remember_cwd()
         return _run(arguments)
     except ConfigError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
+        print_error(*error.problems)
         return error.exit_code
-    except StartError as error:
-        print(f"fingerd: {escape_controls(str(error))}", file=sys.stderr)
-        return error.exit_code
+    except (StartError, OSError, MemoryError) as error:
+        code, message = _failure(error)
+        print_error(f"fingerd: {message}")
+        return code
+    except OutputClosedError:
+        return OUTPUT_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BackendBugError as error:
         log.exception("%s, please report", error)
         return os.EX_SOFTWARE
@@ -132,9 +146,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.client is not None and arguments.query is None:
         parser().error("--from requires --query")
     if arguments.backends:
-        print(*catalogue(), sep="\n")
+        print_result("".join(f"{line}\n" for line in catalogue()))
         return os.EX_OK
-    settings, warnings = read_config(arguments.config, _overrides(arguments))
+    settings, warnings = _read_config(arguments)
     if arguments.check or arguments.reload is not None:
         try:
             warnings = (*warnings, *_warnings_as_user(arguments, settings, warnings))
@@ -142,15 +156,36 @@ def _run(arguments: argparse.Namespace) -> int:
             if not arguments.check:
                 raise
             warnings = (*warnings, *error.problems)  # warnings only: at start-up the file is read as root
-        print(*(f"warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr)
+        print_error(*(f"warning: {warning}" for warning in warnings))
         if arguments.check:
-            print(f"{escape_controls(arguments.config)}: {'valid, with warnings' if warnings else 'no problem found'}")
+            verdict = "valid, with warnings" if warnings else "no problem found"
+            print_result(f"{escape_controls(arguments.config)}: {verdict}\n")
         else:
             send_reload(arguments.reload)
         return os.EX_OK
     if arguments.query is not None:
         return _print_answer(settings, arguments.query, arguments.client or "127.0.0.1")
     return _start(arguments, settings, warnings)
+
+
+def _read_config(arguments: argparse.Namespace) -> tuple[Settings, Sequence[str]]:
+    """The settings and the warnings about them. ConfigError, with a hint if there is no file at the default path."""
+    try:
+        return read_config(arguments.config, _overrides(arguments))
+    except ConfigError as error:
+        if arguments.config != DEFAULT_CONFIG or os.access(DEFAULT_CONFIG, os.R_OK):
+            raise
+        raise ConfigError([f"{error.problems[0]} (-c FILE names another)", *error.problems[1:]]) from None
+
+
+def _failure(error: StartError | OSError | MemoryError) -> tuple[int, str]:
+    """The exit code and the message for a failure that is no bug, but one of the host or of its configuration."""
+    if isinstance(error, StartError):
+        return error.exit_code, escape_controls(str(error))
+    if isinstance(error, MemoryError):
+        return os.EX_UNAVAILABLE, "out of memory"
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return exit_code_of(error), escape_controls(what)
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, tuple[str, str]]:
@@ -191,16 +226,15 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
         client = client if client == UNIX else str(parse_address(client))
     except ValueError:
         parser().error(f"--from: {client} is neither an IP address nor {UNIX}")
-    logging.basicConfig(format="fingerd: %(message)s")
+    logging.basicConfig(format="fingerd: %(message)s", handlers=[ErrorHandler()])
     if os.getuid() == 0:
         drop_privileges(Identity.of(settings.process))
     context = AnswerContext(client, time.monotonic() + settings.limits.answer_seconds, time.time())
     first = os.fsencode(line).partition(b"\n")[0]  # the server ignores what follows, too
     with bugs_in(type(settings.backend)):
         reply = ActiveConfig(settings).ruip.answer_line(first + b"\n", context).reply
-    sys.stdout.buffer.write(reply)
-    sys.stdout.flush()
     close_backend(settings.backend)
+    print_result(reply)
     return os.EX_OK
 
 
@@ -223,9 +257,10 @@ def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence
     parent = ParentPipe.fork_and_wait()
     try:
         return serve(start, parent)
-    except StartError as error:
-        parent.report(error.exit_code, escape_controls(str(error)))
-        return error.exit_code
+    except (StartError, OSError, MemoryError) as error:
+        code, message = _failure(error)
+        parent.report(code, message)
+        return code
     except Exception as error:
         parent.report(os.EX_SOFTWARE, f"internal error, please report: {error!r}")
         raise

@@ -12,12 +12,12 @@ import encodings.idna  # noqa: F401 - imported when a host name is looked up, wh
 import json
 import os
 import resource
-import sys
 import time
 from collections.abc import Sequence
 
+from fingerd.daemon.output import print_error
 from fingerd.daemon.privileges import Identity, drop_privileges
-from fingerd.errors import StartError
+from fingerd.errors import StartError, exit_code_of
 from fingerd.settings import Process
 
 MAX_DESCRIPTORS = 1 << 18
@@ -26,7 +26,8 @@ MAX_DESCRIPTORS = 1 << 18
 # that allow a billion.
 _, _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
 if _hard_limit == resource.RLIM_INFINITY or _hard_limit > MAX_DESCRIPTORS:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
+    with contextlib.suppress(ValueError, OSError):  # fs.nr_open is lower, or a sandbox forbids it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
 
 from daemon import daemon as steps  # noqa: E402
 
@@ -45,8 +46,12 @@ class ParentPipe:
     @classmethod
     def fork_and_wait(cls) -> "ParentPipe":
         """Fork. Returns the pipe in the child; the parent waits for the report, and exits with its exit code."""
-        reader, writer = os.pipe()
-        if os.fork() == 0:
+        try:
+            reader, writer = os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            raise StartError(f"cannot start a process: {error.strerror}", exit_code_of(error)) from error
+        if pid == 0:
             os.close(reader)
             return cls(writer)
         os.close(writer)
@@ -54,7 +59,7 @@ class ParentPipe:
             report = pipe.read()
         code, message = json.loads(report) if report else (os.EX_SOFTWARE, "the daemon terminated during start-up")
         if message:
-            print(f"fingerd: {message}", file=sys.stderr)
+            print_error(f"fingerd: {message}")
         raise SystemExit(code)
 
     def fileno(self) -> int:
@@ -76,11 +81,11 @@ def become_daemon(
     """Change root directory, umask, working directory and identity, and detach from the terminal if asked to.
 
     Closes all descriptors but standard error and ``preserve``; standard input and output become ``/dev/null``, and so
-    does standard error if it detaches; not ``log_descriptor``. StartError (exit code 77) if a step is not permitted.
+    does standard error if it detaches; not ``log_descriptor``. StartError if a step fails.
     """
     time.localtime()  # loads the time zone, which a chroot may not contain
-    null = os.open(os.devnull, os.O_RDWR)  # nor this
     try:
+        null = os.open(os.devnull, os.O_RDWR)  # nor this
         if process.chroot is not None:
             steps.change_root_directory(process.chroot)
         steps.prevent_core_dump()
@@ -91,7 +96,8 @@ def become_daemon(
             steps.detach_process_context()
         steps.close_all_open_files(exclude={0, 1, 2, null, *preserve})
     except (steps.DaemonError, OSError) as error:
-        raise StartError(str(error), os.EX_NOPERM) from error
+        cause = error if isinstance(error, OSError) else error.__cause__  # python-daemon's errors have no number
+        raise StartError(str(error), exit_code_of(cause) if isinstance(cause, OSError) else os.EX_NOPERM) from error
     # In the foreground too: root's terminal, or a file that its shell opened, is not for the user that root becomes.
     for descriptor in {0, 1, *((2,) if detach else ())} - {log_descriptor}:
         os.dup2(null, descriptor)

@@ -3,19 +3,20 @@
 import logging
 import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from fingerd.bugs import report_bug
 from fingerd.daemon.descriptors import within_descriptors
 from fingerd.daemon.detach import ParentPipe, become_daemon
+from fingerd.daemon.output import print_error
 from fingerd.daemon.pidfile import PidFile
 from fingerd.daemon.privileges import Identity
 from fingerd.daemon.reload import Reloader
 from fingerd.daemon.signals import handle_signals, ignore_signals
 from fingerd.daemon.systemd import Notifier
+from fingerd.errors import StartError
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import STREAMS, Writer, install, open_sink
 from fingerd.server.listeners import describe_listener
@@ -49,7 +50,7 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     sink = open_sink(settings.log, start.stderr_by_default, owner)
     warnings = [*start.warnings, *limit_warnings, *_start_warnings(sink, identity)]
     if parent or not isinstance(sink, DescriptorSink):
-        print(*(f"fingerd: warning: {warning}\n" for warning in warnings), sep="", end="", file=sys.stderr, flush=True)
+        print_error(*(f"fingerd: warning: {warning}" for warning in warnings))
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
         with FingerServer(settings, bind_and_activate=not (start.client or start.listeners)) as server:
@@ -79,10 +80,12 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
             install(writer, settings.log.level)
             try:
-                writer.start()
+                _start_thread(writer.start)
                 for warning in warnings:
                     log.warning("%s", warning)
                 _serve(start, server, writer, reloader, parent)
+            except StartError:
+                raise
             except BaseException as error:
                 report_bug(error, "while serving")
                 return os.EX_SOFTWARE
@@ -92,6 +95,14 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     finally:
         if pidfile:
             pidfile.remove()
+
+
+def _start_thread(start: Callable[[], object]) -> None:
+    """Raises StartError (exit code 69) if the system allows no more threads."""
+    try:
+        start()
+    except RuntimeError as error:
+        raise StartError(f"cannot start: {error}", os.EX_UNAVAILABLE) from error
 
 
 def _start_warnings(sink: Sink, identity: Identity) -> list[str]:
@@ -113,7 +124,7 @@ def _serve(
     server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:
         server.loop.set_heartbeat(notifier.watchdog_seconds / 2, notifier.beat)
-    reloader.start()
+    _start_thread(reloader.start)
     if start.client:
         server.serve_client(start.client)
     else:

@@ -84,8 +84,9 @@ class Writer(logging.Handler):
 
     def start(self) -> None:
         """Start the thread. Call it after the last fork, since threads do not survive one."""
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="log", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def switch(self, sink: Sink, settings: Log) -> None:
         """Write pending lines to the present sink and close it, and all later lines to ``sink``."""

@@ -161,7 +161,7 @@ def test_a_reload_that_fails_reopens_the_old_log(start: Start, path: str, tmp_pa
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
     log.rename(tmp_path / "log.1")
-    config_of(daemon).write_text(with_backend("where: blocking") + f"log: {{to: {other}}}\n")
+    config_of(daemon).write_text(with_backend("where: depends_on_client") + f"log: {{to: {other}}}\n")
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(log.exists)
     assert daemon.ask(b"alice\r\n") == b"Happy\r\n"
