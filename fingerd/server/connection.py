@@ -83,7 +83,9 @@ class Connection:
         return io.BytesIO(self.line)
 
     def write(self, data: bytes) -> None:
-        """Append to the output buffer; ignored once the connection is closing."""
+        """Append to the output buffer; ignored once the connection is closing. TypeError if it is not bytes."""
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
         if not self.closing:
             self.out_buffer = bytes(self.out_buffer) + data if self.out_buffer else data
 

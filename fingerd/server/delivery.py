@@ -116,19 +116,22 @@ class Delivery:
         """Send the answer, half-close, wait for the client's FIN, close: so that no reset overtakes the answer."""
         if request.closing:
             return
-        request.closing = True
-        was_watched = request.state is State.HELD
-        self.leave(request)
-        if request.chunks:
-            request.join_chunks()
-        if request.out_buffer and not request.abortive:
-            self._send(request)
-            if request.out_buffer:
-                self.enter(request, State.WRITING, self._limits.write_seconds)
-                self.watch(request, WRITE_EVENTS)
-                self._unsent.update(request)
-                return
-        self._half_close(request, was_watched)
+        try:
+            request.closing = True
+            was_watched = request.state is State.HELD
+            self.leave(request)
+            if request.chunks:
+                request.join_chunks()
+            if request.out_buffer and not request.abortive:
+                self._send(request)
+                if request.out_buffer:
+                    self.enter(request, State.WRITING, self._limits.write_seconds)
+                    self.watch(request, WRITE_EVENTS)
+                    self._unsent.update(request)
+                    return
+            self._half_close(request, was_watched)
+        except BaseException:  # a handler of somebody else's may have left anything as the answer
+            self.fail(request)
 
     def _send(self, request: Connection) -> None:
         """Give the kernel as much of the answer as it takes."""

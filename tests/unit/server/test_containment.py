@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -171,3 +172,52 @@ def test_a_connection_in_any_state_may_fail(settings: Any) -> None:
         assert not server._delivery.queues
         assert not server._delivery.watched
         assert not server._delivery.queues.by_last_read
+
+
+class TextHandler(FingerHandler):
+    """A handler of another package: what it answers is, for one of its clients, no bytes."""
+
+    answers: Mapping[bytes, Any] = {
+        b"str": "text",
+        b"none": None,
+        b"int": 7,
+        b"list": [b"text"],
+        b"view": memoryview(b"view\r\n"),
+    }
+    how = ""
+
+    def handle(self) -> None:
+        """Write to the file of socketserver, or to the connection; or set its buffer."""
+        answer = self.answers.get(self.request.line.strip(), b"fine\r\n")
+        if self.how == "wfile":
+            self.wfile.write(answer)
+        elif self.how == "sendall":
+            self.request.sendall(answer)
+        else:
+            wrong: Any = 7 if answer is None else answer
+            self.request.out_buffer = wrong
+
+
+@pytest.mark.parametrize("how", ["wfile", "sendall", "out_buffer"])
+@pytest.mark.parametrize("blocking", [True, False], ids=["a worker", "the loop's thread"])
+def test_a_handler_that_writes_no_bytes_fails_one_client(
+    blocking: bool, how: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    gate.open.set()
+    handler = type("Handler", (TextHandler,), {"how": how})
+    outcomes: list[str] = []
+    server = FingerServer(Config(gate) if blocking else settings, handler)
+    server.access_log = lambda entry: outcomes.append(entry.outcome)
+    with running(server):
+        address = server.socket.getsockname()
+        for _ in range(3):
+            for query in (b"str", b"none", b"int", b"list"):
+                with contextlib.suppress(ConnectionError):
+                    assert b"text" not in ask(address, query + b"\r\n")
+                assert ask(address, b"x\r\n") == b"fine\r\n"
+            assert ask(address, b"view\r\n") == b"view\r\n"
+        wait_until(lambda: server.connected == 0)
+    assert sorted(outcomes) == ["answered"] * 15 + ["error"] * 12
+    assert caplog.text.count("please report") == 12
+    assert not server._delivery.watched
