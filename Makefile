@@ -22,11 +22,11 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, in the foreground
-	@echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal, in this folder:"
-	@echo
-	@echo "    $(ASK)"
-	@echo
-	@exec $(BIN)/fingerd --nodaemon --config examples/08-static.yaml
+	@# The pid file has the pid once the daemon listens.
+	@(while [ "$$(cat $(VENV)/run.pid 2>/dev/null)" != $$$$ ]; do sleep 0.1; kill -0 $$$$ 2>/dev/null || exit 0; done; \
+	    echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal, in this folder:"; \
+	    echo; echo "    $(ASK)"; echo) & \
+	exec $(BIN)/fingerd --nodaemon --pidfile $(VENV)/run.pid --config examples/08-static.yaml
 
 test: $(VENV)/test  ## Run every test that can run here, and say which cannot and why (COVERAGE=95 measures what they cover)
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
