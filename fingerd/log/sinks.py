@@ -4,6 +4,7 @@ import errno
 import logging
 import logging.handlers
 import os
+import select
 import socket
 import stat
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ AnyEntry = tuple[int, float, str]  # an Entry, or a tuple like it, which is made
 class Sink(Protocol):
     """Where log lines are written."""
 
-    def write(self, lines: Sequence[AnyEntry]) -> None:
-        """Write all lines. Raises OSError if that fails."""
+    def write(self, lines: Sequence[AnyEntry]) -> int:
+        """Write the lines. Returns how many, the first ones, are written: fewer than all if it fails."""
 
     def descriptors(self) -> Sequence[int]:
         """The descriptors that must stay open."""
@@ -47,19 +48,40 @@ class DescriptorSink:
         self._timestamps = timestamps
         self._partial_line = False  # the last write ended within a line
 
-    def write(self, lines: Sequence[AnyEntry]) -> None:
-        """Append the lines, in as few writes as the system accepts. Raises OSError if a write fails."""
-        joined = "".join(map(self._with_time, lines) if self._timestamps else (f"{text}\n" for _, _, text in lines))
-        unwritten = memoryview((b"\n" if self._partial_line else b"") + joined.encode("utf-8", "backslashreplace"))
-        while unwritten:
-            written = os.write(self._descriptor, unwritten)
-            self._partial_line = unwritten[written - 1] != ord("\n")
-            unwritten = unwritten[written:]
+    def write(self, lines: Sequence[AnyEntry]) -> int:
+        """Append the lines, in as few writes as the system accepts. Returns how many are written."""
+        joined = "".join(map(self._as_text, lines) if self._timestamps else (f"{text}\n" for _, _, text in lines))
+        data = (b"\n" if self._partial_line else b"") + joined.encode("utf-8", "backslashreplace")
+        unwritten = memoryview(data)
+        try:
+            while unwritten:
+                written = self._write_some(unwritten)
+                self._partial_line = unwritten[written - 1] != ord("\n")
+                unwritten = unwritten[written:]
+        except OSError:  # the disk is full, or nobody reads any more
+            left = len(unwritten)
+            for count, line in enumerate(reversed(lines)):
+                if left <= 0:
+                    return len(lines) - count
+                left -= len(self._as_text(line).encode("utf-8", "backslashreplace"))
+            return 0
+        return len(lines)
 
-    @staticmethod
-    def _with_time(line: AnyEntry) -> str:
-        """The entry with its time before each of its lines; a traceback has several."""
+    def _write_some(self, data: memoryview) -> int:
+        """Write a part of the data. Waits for a slow reader, also if another process has made the file non-blocking."""
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                queue = select.poll()
+                queue.register(self._descriptor, select.POLLOUT)
+                queue.poll()
+
+    def _as_text(self, line: AnyEntry) -> str:
+        """The entry, with timestamps with its time before each of its lines; a traceback has several."""
         _, now, text = line
+        if not self._timestamps:
+            return f"{text}\n"
         time = timestamp(int(now))
         if "\n" not in text:
             return f"{time} {text}\n"
@@ -137,11 +159,15 @@ class SyslogSink(logging.handlers.SysLogHandler):
             return False
         return True
 
-    def write(self, lines: Sequence[AnyEntry]) -> None:
-        """Send the lines, tagged with prefix and pid. Raises OSError if syslog does not accept them."""
+    def write(self, lines: Sequence[AnyEntry]) -> int:
+        """Send the lines, tagged with prefix and pid. Returns how many syslog has accepted."""
         self.ident = f"{self._prefix}[{os.getpid()}]: "
-        for level, _, text in lines:
-            self.emit(logging.LogRecord("", level, "", 0, text, None, None))
+        for count, (level, _, text) in enumerate(lines):
+            try:
+                self.emit(logging.LogRecord("", level, "", 0, text, None, None))
+            except OSError:
+                return count
+        return len(lines)
 
     def descriptors(self) -> Sequence[int]:
         """The descriptor of the connected socket."""

@@ -158,13 +158,15 @@ class Writer(logging.Handler):
         """Write a batch; its lines count as lost if the disk is full, syslog is gone, or there is no memory."""
         lost = self.buffer.lost
         try:
-            self._target.sink.write([*self._report(lost), *self._formatted(lines)])
+            report = tuple(self._report(lost))
+            written = self._target.sink.write([*report, *self._formatted(lines)])
         except BaseException as error:
             self.buffer.lose(len(lines))
-            if not isinstance(error, OSError | MemoryError):
+            if not isinstance(error, MemoryError):
                 report_bug(error, "in the log")
         else:
-            self.buffer.lose(-lost)
+            reported = min(written, len(report))
+            self.buffer.lose(len(lines) - (written - reported) - (lost if reported else 0))
 
     def _report(self, lost: int) -> Iterator[Entry]:
         """The line that says how many were lost, if any."""
