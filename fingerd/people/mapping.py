@@ -5,15 +5,18 @@ A path into a JSON document is a sequence of keys and list indexes (from 0), sep
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from fingerd.config.values import did_you_mean
 from fingerd.errors import OptionError
 from fingerd.people import MAX_MATCHES, TEXT_ATOMS, Person
-from fingerd.text import read_text
+from fingerd.text import decode_line, read_text
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,10 @@ MAX_LISTED = 10_000  # people of a list in one JSON document
 MAPPABLE_ATOMS = (LOGIN, *TEXT_ATOMS)  # that an external source can provide: each is one text
 PLAN_ABSENT = ""  # a known person without a plan is reported as having none
 _MISSING = object()
+
+_EXPONENT = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]{1,4}")  # a larger one would make too many zeros
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # Python's words and those of databases
+_NOT_IN_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # control characters but white space and ESC
 
 # Python's objects take up to 50 times the bytes of a document: only one at a time is in memory.
 _READING = threading.Lock()
@@ -43,14 +50,48 @@ def person_of(username: str, values: Mapping[str, object]) -> Person:
 
 
 def as_text(value: object) -> str:
-    """A value of an external type as text: bytes as ``read_text`` decodes them; list items but None become lines."""
+    """A value of an external type as text, as a database or a document writes it, and not as Python does.
+
+    Numbers have no exponent, lengths of time are hours, minutes and seconds, mappings are JSON, list items but None
+    become lines. Bytes are decoded as ``read_text`` does; those that are no text are ``\\x`` and hexadecimal digits.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
-        return read_text(bytes(value))
+        return _text_of_bytes(bytes(value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | Decimal):
+        return plain_number(str(value))
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, default=as_text, skipkeys=True)
+    if isinstance(value, timedelta):
+        return _hours(value)
     if isinstance(value, list | tuple):
         return "\n".join(map(as_text, _flatten(value)))
+    if isinstance(value, set | frozenset):
+        return ",".join(sorted(map(as_text, value)))
     return str(value)
+
+
+def plain_number(number: str) -> str:
+    """A number that a language or a database has written, without an exponent: ``0E-8`` is 0.00000000."""
+    if _EXPONENT.fullmatch(number):
+        return format(Decimal(number), "f")
+    return _NOT_FINITE.get(number, number)
+
+
+def _text_of_bytes(value: bytes) -> str:
+    """Bytes as text if they are that: no text has a NUL, and none in another charset than UTF-8 a control character."""
+    is_text = b"\0" not in value and (decode_line(value)[1] == "utf-8" or not _NOT_IN_TEXT.search(value))
+    return read_text(value) if is_text else f"\\x{value.hex()}"
+
+
+def _hours(value: timedelta) -> str:
+    seconds, rest = divmod(abs(value), timedelta(seconds=1))
+    fraction = f".{rest.microseconds:06}".rstrip("0") if rest else ""
+    sign = "-" if value < timedelta() else ""
+    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}"
 
 
 def _flatten(values: object) -> Iterator[object]:

@@ -36,7 +36,7 @@ def test_the_first_attribute_that_an_entry_has_is_used(slapd: Slapd, make: Make)
     (odd,) = find(make(slapd.ldap), "odd")
     assert odd.office == "The back door"
     (odd,) = find(make(slapd.ldap, fields={"plan": ("jpegPhoto",)}), "odd")
-    assert odd.plan == "ÿØÿ\x00\x01\x02\x03€ÿ", "windows-1252"
+    assert odd.plan == r"\xffd8ff0001020380ff"  # no text
 
 
 @needs_slapd

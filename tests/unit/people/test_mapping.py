@@ -1,6 +1,8 @@
 """Conversion of JSON documents to people: every document gives people or a ValueError."""
 
 import json
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -187,3 +189,41 @@ def test_a_row_is_a_person_with_the_atoms_that_it_has() -> None:
     row = {"login": None, "name": b"Zo\xc3\xab", "office": 12, "job": ["a", (None, 2.5)], "plan": None, "x": 1}
     assert person_of("zoe", row) == Person("zoe", name="Zoë", office="12", job="a\n2.5", plan="")
     assert as_text(memoryview(b"caf\xe9")) == "café"
+
+
+TEXTS: list[tuple[object, str]] = [
+    (Decimal("0E-8"), "0.00000000"),
+    (Decimal("1E+3"), "1000"),
+    (Decimal("-1.50"), "-1.50"),
+    (Decimal("NaN"), "NaN"),
+    (Decimal("1E+99999999"), "1E+99999999"),
+    (1e16, "10000000000000000"),
+    (-1.5e-7, "-0.00000015"),
+    (5.0, "5.0"),
+    (float("nan"), "NaN"),
+    (float("-inf"), "-Infinity"),
+    (10**20, "100000000000000000000"),
+    (True, "true"),
+    (False, "false"),
+    ([True, None, Decimal("0E-3")], "true\n0.000"),
+    ({"a": None, "é": [True, 1.5]}, '{"a": null, "é": [true, 1.5]}'),
+    ({"a": Decimal("0E-3"), "b": date(2026, 11, 23), (1, 2): 3}, '{"a": "0.000", "b": "2026-11-23"}'),
+    ([{"a": True}, {}], '{"a": true}\n{}'),
+    ({"c", "a", "b"}, "a,b,c"),
+    (timedelta(days=34, hours=22, minutes=59, seconds=59), "838:59:59"),
+    (timedelta(seconds=-1.25), "-00:00:01.25"),
+    (timedelta(0), "00:00:00"),
+    (datetime(2026, 11, 23, 12, 0, 0, 250000, tzinfo=UTC), "2026-11-23 12:00:00.250000+00:00"),
+    (time(12, 30), "12:30:00"),
+    (b"", ""),
+    ("B\u00e4".encode(), "Bä"),
+    (b"caf\xe9 \t\r\n", "café \t\r\n"),
+    (b"\x1b[1m\xe4", "\x1b[1mä"),
+    (bytearray(b"a\0b"), "\\x610062"),
+    (b"\x89PNG\r\n\x1a\n", "\\x89504e470d0a1a0a"),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), TEXTS, ids=[repr(value) for value, _ in TEXTS])
+def test_no_value_is_written_as_python_does(value: object, text: str) -> None:
+    assert as_text(value) == text
