@@ -16,7 +16,7 @@ from typing import Any
 from fingerd.config.values import did_you_mean
 from fingerd.errors import OptionError
 from fingerd.people import MAX_MATCHES, TEXT_ATOMS, Person
-from fingerd.text import decode_line, read_text
+from fingerd.text import decode_line
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +83,12 @@ def plain_number(number: str) -> str:
 
 def _text_of_bytes(value: bytes) -> str:
     """Bytes as text if they are that: no text has a NUL, and none in another charset than UTF-8 a control character."""
-    is_text = b"\0" not in value and (decode_line(value)[1] == "utf-8" or not _NOT_IN_TEXT.search(value))
-    return read_text(value) if is_text else f"\\x{value.hex()}"
+    try:
+        text, charset = decode_line(value)
+    except UnicodeDecodeError:
+        return f"\\x{value.hex()}"
+    is_text = "\0" not in text and (charset == "utf-8" or not _NOT_IN_TEXT.search(value))
+    return text if is_text else f"\\x{value.hex()}"
 
 
 def _hours(value: timedelta) -> str:

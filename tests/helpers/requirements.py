@@ -30,6 +30,7 @@ PACKAGES = {
     "lynx": "lynx",
     "man": "man-db",
     "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
     "pkill": "procps",
     "scdoc": "scdoc",
     "slapd": "slapd",

@@ -6,45 +6,53 @@ a restart of the server, is replaced once without an error.
 
 import contextlib
 import logging
+import math
 import re
-import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence, Sized
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Mapping, Sized
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy
 import sqlalchemy.dialects
-from sqlalchemy import create_engine, exc, text
-from sqlalchemy.engine import URL, Connection, CursorResult, make_url
+from sqlalchemy import create_engine, event, exc
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.pool import QueuePool
 
-from fingerd.backends.sql.driver import Driver, within
+from fingerd.backends.sql.driver import MIN_BATCH_ROWS, Driver, Listing, Rows, within
 from fingerd.backends.sql.postgresql import Postgresql
 from fingerd.backends.sql.sqlite import Sqlite
+from fingerd.backends.sql.statement import Statement, compile_statement
 from fingerd.config.values import did_you_mean
 from fingerd.errors import BackendError
 from fingerd.net.deadline import DEADLINE_PASSED, remaining
 from fingerd.text import one_line
 
-MIN_BATCH_ROWS = 20  # of the first batch of a list
+log = logging.getLogger(__name__)
+
 MAX_BATCH_ROWS = 320
 SMALL_BATCH_LENGTH = 1 << 16  # bytes or characters: below this the next batch is larger; most answers are a few batches
 DRIVER_TYPES: Mapping[str, type[Driver]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 DEFAULT_DRIVERS = {"postgresql": "postgresql+psycopg2"}  # SQLAlchemy's own default depends on its version
 PACKAGES = {"psycopg2": "pip install 'fingerd[postgresql]', or Debian's python3-psycopg2"}
 
-_STREAMED: Mapping[str, Any] = {"stream_results": True, "max_row_buffer": MIN_BATCH_ROWS}  # load only fetched rows
+_CONNECTED_AT = "connected at"  # in the information about a connection: time.monotonic()
+_Result = TypeVar("_Result")
+_Connection = TypeVar("_Connection", bound="Pooled")
 
 # The pool logs with a traceback each connection that breaks when it is returned. The BackendError reports it already.
 _POOL_NAME = "fingerd"
 logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL + 1)
 
 
-class Rows(NamedTuple):
-    """Some rows, and the names of their columns."""
+class Pooled(Protocol):
+    """A connection of the pool, as SQLAlchemy has it with and without its own layer."""
 
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[object]]
+    def invalidate(self) -> None:
+        """Close the connection; the pool opens another in its place."""
+
+    def close(self) -> None:
+        """Return it to the pool."""
 
 
 class Database:
@@ -52,8 +60,11 @@ class Database:
 
     def __init__(self, url: str, password: str | None, timeout: float, connections: int) -> None:
         self._timeout = timeout
-        self._free = threading.BoundedSemaphore(connections)  # its wait has a deadline; the pool's has none
+        self._places: SimpleQueue[None] = SimpleQueue()  # one for each connection: the pool's own wait has no deadline
+        for _ in range(connections):
+            self._places.put(None)
         self._closed = False
+        self._broken_at = -math.inf  # when a connection was last found broken
         try:
             parsed = _parse_url(url, password)
             self.driver = DRIVER_TYPES.get(parsed.get_backend_name(), Driver)(parsed)
@@ -66,6 +77,7 @@ class Database:
                 max_overflow=0,
                 pool_use_lifo=True,
                 pool_logging_name=_POOL_NAME,
+                pool_reset_on_return=self.driver.reset_on_return,
                 **self.driver.engine_options(timeout),
             )
         except ModuleNotFoundError as error:
@@ -77,34 +89,54 @@ class Database:
             raise ValueError("is not a database URL that SQLAlchemy can use") from None
         if self._engine.dialect.is_async:
             raise ValueError(f"{self._engine.dialect.driver} is an asyncio driver: use a synchronous one")
+        event.listen(self._engine, "connect", self._note_age)
+        event.listen(self._engine, "checkout", self._check_age)
         self.driver.attach(self._engine)
         _import_lazy_modules()
 
-    def select(self, query: str, user: str, deadline: float, max_rows: int) -> Rows:
+    def compile(self, query: str, max_rows: int | None = None) -> Statement:
+        """The statement for the driver, with a limit of ``max_rows`` where the database knows one."""
+        limited = query if max_rows is None else self.driver.with_limit(query, max_rows)
+        return compile_statement(limited, self._engine.dialect)
+
+    def select(self, statement: Statement, user: str, deadline: float, max_rows: int) -> Rows:
         """The first rows of the query for a user; BackendError if it fails or the deadline passes."""
         deadline = min(deadline, time.monotonic() + self._timeout)
-        query = self.driver.with_limit(query, max_rows)
+
+        def select(connection: Any, seconds: float) -> Rows:
+            return self.driver.select(connection, statement, user, seconds, max_rows)
+
         with self._translated_errors(deadline):
+            self._take_place(deadline)
             try:
-                with self._result(query, {"user": user}, deadline) as result:
-                    return Rows(tuple(result.keys()), result.fetchmany(max_rows))
+                connection, rows = self._execute(self._engine.raw_connection, select, deadline)
+                self._release(connection)
+                return rows
             except Exception as error:
-                if not user.isascii() and self.driver.is_untranslatable(getattr(error, "orig", None) or error):
+                if not user.isascii() and self.driver.is_untranslatable(_original(error)):
                     return Rows((), ())  # no row can hold this name
                 raise
+            finally:
+                self._places.put(None)
 
-    def stream(self, query: str, deadline: float) -> Generator[Rows, None, None]:
+    def stream(self, statement: Statement, deadline: float) -> Generator[Rows, None, None]:
         """All rows in batches; BackendError as in select(). Closing the generator leaves the rest unloaded."""
         deadline = min(deadline, time.monotonic() + self._timeout)
+
+        def open_list(connection: Connection, seconds: float) -> Listing:
+            return self.driver.open_list(connection, statement, seconds)
+
         with contextlib.ExitStack() as cleanup:
             with self._translated_errors(deadline):
-                result = cleanup.enter_context(self._result(query, {}, deadline))
-                columns = tuple(result.keys())
+                self._take_place(deadline)
+                cleanup.callback(self._places.put, None)
+                connection, listing = self._execute(self._engine.connect, open_list, deadline)
+                cleanup.callback(self._end_list, connection, listing, deadline)
             size = MIN_BATCH_ROWS
             while True:
                 with self._translated_errors(deadline):
-                    rows = result.fetchmany(size)
-                yield Rows(columns, rows)
+                    rows = listing.fetch(size)
+                yield Rows(listing.columns, rows)
                 if len(rows) < size:  # the last batch
                     return
                 length = sum(len(value) for row in rows for value in row if isinstance(value, Sized))
@@ -115,40 +147,67 @@ class Database:
         self._closed = True
         self._engine.dispose()
 
-    @contextlib.contextmanager
-    def _result(self, query: str, values: Mapping[str, str], deadline: float) -> "Iterator[CursorResult[Any]]":
-        """The result of the query, whose connection is then released; TimeoutError if none is free by the deadline."""
-        if not self._free.acquire(timeout=remaining(deadline)):
-            raise TimeoutError("all connections are in use")
+    def _take_place(self, deadline: float) -> None:
+        """Take the right to use one connection; TimeoutError if all are in use until the deadline."""
         try:
-            connection, result = self._execute(query, values, deadline)
-            try:
-                yield result
-            finally:
-                with within(deadline), contextlib.suppress(Exception), connection:
-                    if self._closed:
-                        connection.invalidate()  # dispose() has replaced the pool that it would return to
-                    else:
-                        result.close()
-        finally:
-            self._free.release()
+            self._places.get(timeout=remaining(deadline))
+        except Empty:
+            raise TimeoutError("all connections are in use") from None
 
     def _execute(
-        self, query: str, values: Mapping[str, str], deadline: float
-    ) -> "tuple[Connection, CursorResult[Any]]":
-        """A connection, which the caller closes, and the result; tries twice if the first connection is broken."""
-        options = {} if values else _STREAMED
+        self, connect: Callable[[], _Connection], execute: Callable[[_Connection, float], _Result], deadline: float
+    ) -> tuple[_Connection, _Result]:
+        """A connection, which the caller releases, and what ``execute`` returns for it and the seconds left.
+
+        Tries twice if the first connection is broken.
+        """
         for may_retry in (True, False):
-            connection = self._engine.connect()
+            connection = connect()
             try:
-                self.driver.prepare(connection, max(deadline - time.monotonic(), 0.001), streaming=not values)
-                return connection, connection.execute(text(query), values, execution_options=options)
+                return connection, execute(connection, max(deadline - time.monotonic(), 0.001))
             except BaseException as error:
-                connection.close()
-                broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+                broken = self._is_broken(connection, error)
+                if broken:
+                    self._broken_at = time.monotonic()
+                    connection.invalidate()
+                self._release(connection)
                 if not (broken and may_retry and time.monotonic() < deadline):
                     raise
         raise AssertionError  # the second attempt returns or raises
+
+    def _is_broken(self, connection: Any, error: BaseException) -> bool:
+        """Whether the connection cannot be used again after this error."""
+        if not isinstance(error, Exception) or getattr(error, "connection_invalidated", False):
+            return True
+        dialect: Any = self._engine.dialect
+        pooled = connection.connection if isinstance(connection, Connection) else connection
+        return isinstance(error, dialect.dbapi.Error) and dialect.is_disconnect(error, pooled.dbapi_connection, None)
+
+    def _release(self, connection: Pooled) -> None:
+        """Return a connection to the pool; close it if the pool was closed meanwhile."""
+        try:
+            if self._closed:
+                connection.invalidate()  # dispose() has replaced the pool that it would return to
+            connection.close()
+        except Exception:  # the connection is not used again
+            log.debug("sql %s: a connection cannot be returned", self.name, exc_info=True)
+
+    def _end_list(self, connection: Pooled, listing: Listing, deadline: float) -> None:
+        with within(deadline):
+            try:
+                listing.close()
+            except Exception:
+                connection.invalidate()
+            self._release(connection)
+
+    def _note_age(self, connection: object, record: Any) -> None:
+        """Event handler: a new connection."""
+        record.info[_CONNECTED_AT] = time.monotonic()
+
+    def _check_age(self, connection: object, record: Any, *_: object) -> None:
+        """Event handler: DisconnectionError for a connection that is older than a failure of another one."""
+        if record.info[_CONNECTED_AT] < self._broken_at:  # a restart of the server breaks all: the pool replaces each
+            raise exc.DisconnectionError
 
     @contextlib.contextmanager
     def _translated_errors(self, deadline: float) -> Iterator[None]:
@@ -183,15 +242,21 @@ def _parse_url(address: str, password: str | None) -> URL:
 
 def _cause_of(error: BaseException) -> str:
     """The error message of the database or its driver on one line, without the statement and its values."""
-    message = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    message = str(_original(error)).strip().partition("\n")[0]
     return DEADLINE_PASSED if message == "interrupted" else re.sub(r"\s+", " ", message) or type(error).__name__
+
+
+def _original(error: BaseException) -> BaseException:
+    """The driver's exception, without SQLAlchemy's around it."""
+    original = getattr(error, "orig", None)
+    return original if isinstance(original, BaseException) else error
 
 
 def _import_lazy_modules() -> None:
     """Run one query in memory: SQLAlchemy imports some modules at first use, which would be too late in a chroot."""
     engine = create_engine("sqlite://", future=True)
     with engine.connect() as connection:
-        connection.execute(text("SELECT :user AS login"), {"user": ""}, execution_options=_STREAMED).all()
+        Driver(engine.url).open_list(connection, Statement("SELECT 1", (), True), 1).close()
         with contextlib.suppress(exc.SQLAlchemyError):
-            connection.execute(text("SELECT FROM"))
+            connection.exec_driver_sql("SELECT FROM")
     engine.dispose()

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import event, exc, text
+from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection, Engine
 
-from fingerd.backends.sql.driver import Driver, current_deadline, set_timeout
+from fingerd.backends.sql.driver import Driver, Listing, Rows, columns_of, current_deadline
+from fingerd.backends.sql.statement import Statement
 from fingerd.config.system_options import resolve_path
 from fingerd.text import read_text
 
@@ -31,6 +32,7 @@ class Sqlite(Driver):
     """A file. Its connections are replaced when another file has taken its place."""
 
     supports_limit = True
+    reset_on_return = None
 
     def __init__(self, url: URL) -> None:
         super().__init__(url)
@@ -52,9 +54,17 @@ class Sqlite(Driver):
         """Check at each checkout whether the file was replaced."""
         event.listen(engine, "checkout", self._check_file)
 
-    def prepare(self, connection: Connection, seconds: float, streaming: bool) -> None:
-        """Wait at most so long for another process's lock."""
-        set_timeout(connection, "PRAGMA busy_timeout = {}", seconds)
+    def select(self, connection: Any, statement: Statement, user: str, seconds: float, max_rows: int) -> Rows:
+        """As in the base class, and waits at most so many seconds for another process's lock."""
+        _wait_for_locks(connection.dbapi_connection, seconds)
+        return super().select(connection, statement, user, seconds, max_rows)
+
+    def open_list(self, connection: Connection, statement: Statement, seconds: float) -> Listing:
+        """As in the base class, and waits at most so many seconds for another process's lock."""
+        raw: Any = connection.connection.dbapi_connection
+        _wait_for_locks(raw, seconds)
+        cursor = raw.execute(statement.sql)
+        return Listing(columns_of(cursor), cursor.fetchmany, cursor.close)
 
     def missing_requirements(self, root: Path, list_query: str | None) -> Iterator[str]:
         """The file, and a temporary directory if the list is sorted without an index."""
@@ -103,14 +113,23 @@ class Sqlite(Driver):
 
 class _SqliteConnection(sqlite3.Connection):
     file_id: _FileId | None
+    lock_milliseconds: int | None = None  # the busy time-out that is set
+
+
+def _wait_for_locks(connection: _SqliteConnection, seconds: float) -> None:
+    """Set the busy time-out, unless the connection has it already."""
+    # Rounded down to tenths of a second, so that it seldom changes.
+    milliseconds = int(seconds * 10) * 100 or max(1, int(seconds * 1000))
+    if connection.lock_milliseconds != milliseconds:
+        connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+        connection.lock_milliseconds = milliseconds
 
 
 def _needs_sorting(path: Path, query: str) -> bool:
     """Whether SQLite sorts the rows of the query in a temporary table, which it writes to disk if it is large."""
-    statement = str(text(query).compile())
     uri = f"file:{quote(str(path.absolute()))}?immutable=1"  # creates no -wal or -shm file, which root would own
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            return any("TEMP B-TREE" in row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
+            return any("TEMP B-TREE" in row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
     except sqlite3.Error:  # the first lookup reports it
         return False

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy (pip install SQLAlchemy)")
 
 from fingerd import load_config
-from fingerd.backends.sql.statement import check_statement
+from fingerd.backends.sql.statement import read_statement
 from fingerd.errors import ConfigError
 from tests.backends.sql.backend import LIST, opened
 from tests.backends.sql.conftest import PEOPLE, create
@@ -29,7 +29,17 @@ BAD = {
     "SELECT :user; SELECT 1": "must be a single statement",
     "SELECT :user; DROP TABLE people; --": "must be a single statement",
     "SELECT ':user": "an unterminated quote or comment",
-    "SELECT :user /* /* */ */": "an unterminated quote or comment",
+    "SELECT :user /* /* */ */": "another /[*] in it",
+    "SELECT :user /* /* */": "another /[*] in it",
+    "SELECT :user */": "an unterminated quote or comment",
+    "SELECT 1 /*! ; DROP TABLE people */ WHERE :user": "a comment with /[*]!",
+    "SELECT :user) AS people, (SELECT 1": r"has a \) without its \(",
+    "SELECT (:user": r"has a \( that is never closed",
+    "SELECT ARRAY[:user": r"has a \[ that is never closed",
+    "SELECT ARRAY[(:user])": r"has a \] without its \[",
+    "SELECT a FROM p WHERE [b--c] = 1 AND a = :user": "has :user in quotes or in a comment",
+    "SELECT a FROM p WHERE a = :user AND [b--c] = 1": r"has a \[ that is never closed",
+    "; SELECT :user": "must begin with SELECT or WITH",
     "DELETE FROM people WHERE login = :user": "must begin with SELECT or WITH",
     "-- SELECT :user": "has :user in quotes or in a comment",
     "selection :user": "must begin with SELECT or WITH",
@@ -41,7 +51,7 @@ BAD = {
 @pytest.mark.parametrize(("query", "what"), BAD.items(), ids=BAD)
 def test_a_query_must_be_one_select_with_user_as_its_only_parameter(query: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        check_statement(query, frozenset({"user"}))
+        read_statement(query, frozenset({"user"}))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +63,7 @@ def test_a_query_must_be_one_select_with_user_as_its_only_parameter(query: str, 
     ],
 )
 def test_accepted_queries(query: str) -> None:
-    check_statement(query, frozenset({"user"}))
+    read_statement(query, frozenset({"user"}))
 
 
 def problem_of(directory: Path, options: str) -> str:
