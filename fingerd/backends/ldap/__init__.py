@@ -16,14 +16,15 @@ from typing import Annotated, Literal
 
 from fingerd.backends import Backend, Lookup
 from fingerd.backends.ldap.comparisons import Comparison, comparisons
-from fingerd.backends.ldap.connection import LdapConnection, Search, open_connection
-from fingerd.backends.ldap.entries import Entry, EntryMapping
+from fingerd.backends.ldap.connection import LdapConnection, Schemas, Search, open_connection
+from fingerd.backends.ldap.entries import EntryMapping
 from fingerd.backends.ldap.filters import check_dn, check_filter, escape_value
 from fingerd.backends.ldap.pool import Pool
+from fingerd.backends.ldap.schema import Entry
 from fingerd.backends.ldap.server_url import LdapServer, parse_server_url
 from fingerd.config.system_options import SecretFile, read_path
 from fingerd.config.values import Integer, Seconds
-from fingerd.errors import OptionError, option_errors
+from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
 from fingerd.people import MAX_MATCHES, Person
@@ -108,11 +109,18 @@ class Ldap(Backend):
 
     @cached_property
     def _pool(self) -> Pool[LdapConnection]:
-        return Pool(list(map(self._connector, self._servers)), self.connections)
+        schemas: Schemas = {}
+        return Pool([self._connector(server, schemas) for server in self._servers], self.connections)
 
-    def _connector(self, server: LdapServer) -> Callable[[float], LdapConnection]:
-        context = self._tls_context if self._encrypts(server) else None
-        return partial(open_connection, server, context, self.bind_dn, self.password_file)
+    def _connector(self, server: LdapServer, schemas: Schemas) -> Callable[[float], LdapConnection]:
+        return partial(
+            open_connection,
+            server,
+            schemas=schemas,
+            context=self._tls_context if self._encrypts(server) else None,
+            bind_dn=self.bind_dn,
+            password=self.password_file,
+        )
 
     @cached_property
     def _mapping(self) -> EntryMapping:
@@ -131,15 +139,20 @@ class Ldap(Backend):
         return self.name_filter is not None
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
-        """The people that the filters find, the exact login first; BackendError if no server answers or one refuses."""
+        """The people that the filters find, the exact login first; BackendError if no server answers or one refuses.
+
+        Also if an entry has no login: whether the username is another spelling of it cannot be told.
+        """
         username = lookup.username
         if not username.strip() or len(username) > MAX_NAME_LENGTH or not is_text(username):
             return ()
         deadline = min(lookup.deadline, time.monotonic() + self.timeout)
         found = self._entries(self.filter.replace("{user}", escape_value(username)), MAX_MATCHES, deadline)
+        if len(list(self._people(found))) < len(found):
+            raise self._no_login()
         entries = [entry for entry in found if self._is_meant(entry, username)]
         entries.sort(key=lambda entry: not self._mapping.has_login(entry, username))
-        people = list(self._people(entries, username))
+        people = list(self._people(entries))
         if not lookup.by_name or self.name_filter is None:
             return people
         words = dict.fromkeys(username.split())
@@ -190,13 +203,23 @@ class Ldap(Backend):
         return self._pool.run(partial(LdapConnection.search, search=search), deadline).entries
 
     def _people_by_page(self, search: Search, deadline: float) -> Iterator[Person]:
+        """The people of all pages; BackendError if entries were found, and none has a login."""
         with self._pool.checkout(partial(LdapConnection.search, search=search), deadline) as (connection, first):
-            page = first
-            yield from self._people(page.entries)
-            while page.cookie:
+            page, found, listed = first, 0, 0
+            while True:
+                people = list(self._people(page.entries))
+                found, listed = found + len(page.entries), listed + len(people)
+                yield from people
+                if not page.cookie:
+                    break
                 page = connection.search(deadline, search, page.cookie)
-                yield from self._people(page.entries)
+        if found and not listed:
+            raise self._no_login()
 
-    def _people(self, entries: Iterable[Entry], username: str = "") -> Iterator[Person]:
-        """The person of each entry; one without a login gets ``username`` as login, and is skipped without that."""
-        return (person for entry in entries if (person := self._mapping.person(entry, username)))
+    def _people(self, entries: Iterable[Entry]) -> Iterator[Person]:
+        """The person of each entry that has a login."""
+        return filter(None, map(self._mapping.person, entries))
+
+    def _no_login(self) -> BackendError:
+        attributes = " or ".join(self._mapping.attributes_of((LOGIN,)))
+        return BackendError(f"ldap {self.base}: an entry was found without {attributes}, its login")

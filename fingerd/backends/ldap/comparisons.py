@@ -8,6 +8,7 @@ from typing import Any
 
 from ldap3.operation.search import MATCH_APPROX, MATCH_EQUAL, MATCH_EXTENSIBLE, MATCH_SUBSTRING, NOT, parse_filter
 
+from fingerd.backends.ldap.schema import Entry, all_values_of
 from fingerd.text import read_text
 
 MAX_VALUE_CHARACTERS = 8192  # of a value that is compared; no name is as long
@@ -15,14 +16,6 @@ MAX_VALUE_CHARACTERS = 8192  # of a value that is compared; no name is as long
 USER = "{user}"
 _MARK = "\ue000"  # stands for {user} while a filter is parsed
 _COMPARING = (MATCH_APPROX, MATCH_EQUAL, MATCH_EXTENSIBLE, MATCH_SUBSTRING)  # that a value may pass by being equal
-# Other names of attributes of which some servers return the first only (RFC 4519).
-_NAMES = (
-    ("uid", "userid", "0.9.2342.19200300.100.1.1"),
-    ("cn", "commonname", "2.5.4.3"),
-    ("sn", "surname", "2.5.4.4"),
-    ("givenname", "gn", "2.5.4.42"),
-    ("mail", "rfc822mailbox", "0.9.2342.19200300.100.1.3"),
-)
 
 
 @dataclass(frozen=True)
@@ -38,24 +31,14 @@ class Comparison:
         inner = [part.startswith(_MARK) for part in self.parts[1:]] + [part.endswith(_MARK) for part in self.parts[:-1]]
         return any(inner)
 
-    def names(self) -> Iterator[str]:
-        """The names by which a server may return the attribute, in lower case and without options."""
-        name = self.attribute.partition(";")[0].lower()
-        yield from next((names for names in _NAMES if name in names), (name,))
-
-    def is_met(self, entry: Mapping[str, Sequence[bytes]], username: str) -> bool:
+    def is_met(self, entry: Entry, username: str) -> bool:
         """Whether a value of the entry has exactly this name, byte for byte after NFC, in its place."""
         first, *others = (self._part(part, unicodedata.normalize("NFC", username)) for part in self.parts)
         # Atomic groups: each part is searched for once, from where the one before it ends.
         inner, last = "".join(f"(?>.*?{part})" for part in others[:-1]), "".join(f".*{part}" for part in others[-1:])
         wanted = re.compile(f"{first}{inner}{last}", re.DOTALL)
-        names = set(self.names())
-        for attribute, values in entry.items():
-            if attribute.lower().partition(";")[0] in names:
-                texts = (unicodedata.normalize("NFC", read_text(value)) for value in values)
-                if any(len(text) <= MAX_VALUE_CHARACTERS and wanted.fullmatch(text) for text in texts):
-                    return True
-        return False
+        texts = (unicodedata.normalize("NFC", read_text(value)) for value in all_values_of(entry, self.attribute))
+        return any(len(text) <= MAX_VALUE_CHARACTERS and wanted.fullmatch(text) for text in texts)
 
     @staticmethod
     def _part(part: str, username: str) -> str:

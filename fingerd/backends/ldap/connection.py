@@ -15,14 +15,14 @@ from typing import Any, Literal, NamedTuple
 import ldap3
 from ldap3.core.exceptions import LDAPException
 
-from fingerd.backends.ldap.entries import Entry
 from fingerd.backends.ldap.pool import ConnectionLostError
+from fingerd.backends.ldap.schema import Entry, Schema
 from fingerd.backends.ldap.server_url import LdapServer
 from fingerd.config.system_options import Secret
 from fingerd.errors import BackendError
 from fingerd.net.resolver import endpoints_of
 from fingerd.net.stream import DeadlineSocket, cause_of, connect
-from fingerd.text import one_line
+from fingerd.text import one_line, read_text
 
 SCOPES: Mapping[str, Literal["SUBTREE", "LEVEL", "BASE"]] = {"subtree": "SUBTREE", "one": "LEVEL", "base": "BASE"}
 
@@ -31,6 +31,8 @@ _SUCCESS_OR_SIZE_LIMIT = (0, 4)
 _UNAVAILABLE = (51, 52)  # busy, unavailable: another server may be able to answer
 _START_TLS = "1.3.6.1.4.1.1466.20037"  # RFC 4511 4.14
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
+
+_STANDARD_SCHEMA = Schema()
 
 _DUMMY_SERVER = ldap3.Server("localhost", get_info=ldap3.NONE)  # ldap3 requires one; it is never connected to
 
@@ -54,13 +56,19 @@ class Page(NamedTuple):
     cookie: bytes
 
 
-class LdapConnection:
-    """A connection to an LDAP server, used by one thread at a time."""
+Schemas = dict[LdapServer, Schema]  # of the servers that had to be asked for theirs
 
-    def __init__(self, server: LdapServer, stream: DeadlineSocket) -> None:
+
+class LdapConnection:
+    """A connection to an LDAP server, used by one thread at a time; all connections of a backend share ``schemas``."""
+
+    def __init__(self, server: LdapServer, stream: DeadlineSocket, schemas: Schemas) -> None:
         self._server = server
         self._stream = stream
-        self._ldap = ldap3.Connection(_DUMMY_SERVER, auto_referrals=False, auto_range=False, check_names=False)
+        self._schemas = schemas
+        self._ldap = ldap3.Connection(
+            _DUMMY_SERVER, auto_referrals=False, auto_range=False, check_names=False, return_empty_attributes=False
+        )
         # As ldap3's open() does, except that it would create the socket.
         self._ldap.socket = self._stream
         self._ldap.closed, self._ldap.listening = False, True
@@ -79,7 +87,36 @@ class LdapConnection:
         self._run(deadline, _SUCCESS, self._ldap.bind, read_server_info=False)
 
     def search(self, deadline: float, search: Search, cookie: bytes = b"") -> Page:
-        """The first page, or the one that a cookie names. ConnectionLostError if it fails, BackendError if refused."""
+        """The first page, or the one that a cookie names. ConnectionLostError if it fails, BackendError if refused.
+
+        The attributes of the entries have the names by which they were requested.
+        """
+        page = self._search(deadline, search, cookie)
+        schema = _STANDARD_SCHEMA
+        if not all(schema.explains(search.attributes, entry) for entry in page.entries):
+            schema = self._schema(search.base, deadline)
+        return page._replace(entries=[schema.by_requested_name(search.attributes, entry) for entry in page.entries])
+
+    def _schema(self, base: str, deadline: float) -> Schema:
+        """The schema of the server; the standard one if the server does not disclose its own."""
+        if self._server not in self._schemas:
+            names = self._values(deadline, base, "objectClass=*", "subschemaSubentry")
+            descriptions = self._values(deadline, names[0], "objectClass=subschema", "attributeTypes") if names else ()
+            self._schemas[self._server] = Schema(descriptions)
+        return self._schemas[self._server]
+
+    def _values(self, deadline: float, name: str, condition: str, attribute: str) -> Sequence[str]:
+        """The values of an attribute of one entry; none if the server refuses."""
+        try:
+            page = self._search(deadline, Search(name, "base", f"({condition})", (attribute,)))
+        except ConnectionLostError:
+            raise
+        except BackendError:
+            return ()
+        return [read_text(value) for entry in page.entries for value in entry.get(attribute.lower(), ())]
+
+    def _search(self, deadline: float, search: Search, cookie: bytes = b"") -> Page:
+        """As search(), but with the names of attributes that the server returns, in lower case."""
         result = self._run(
             deadline,
             _SUCCESS_OR_SIZE_LIMIT if search.size_limit else _SUCCESS,
@@ -95,7 +132,7 @@ class LdapConnection:
             paged_cookie=cookie or None,
         )
         entries = [
-            {name.lower(): values or () for name, values in found["raw_attributes"].items()}
+            {name.lower(): values for name, values in found["raw_attributes"].items() if values}
             for found in self._ldap.response or ()
             if found["type"] == "searchResEntry"  # referrals are not followed
         ]
@@ -124,12 +161,18 @@ class LdapConnection:
 
 
 def open_connection(
-    server: LdapServer, context: ssl.SSLContext | None, bind_dn: str | None, password: Secret | None, deadline: float
+    server: LdapServer,
+    deadline: float,
+    *,
+    schemas: Schemas,
+    context: ssl.SSLContext | None,
+    bind_dn: str | None,
+    password: Secret | None,
 ) -> LdapConnection:
     """A connection for searches, encrypted with ``context``, anonymous without ``bind_dn``; raises as search()."""
     try:
         stream = DeadlineSocket(connect(endpoints_of(server.host, server.port, deadline), deadline), deadline)
-        connection = LdapConnection(server, stream)
+        connection = LdapConnection(server, stream, schemas)
         try:
             if context is not None:
                 connection.encrypt(context, deadline)

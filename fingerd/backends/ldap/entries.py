@@ -2,14 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 
+from fingerd.backends.ldap.schema import Entry, all_values_of, values_of
 from fingerd.errors import OptionError
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
 from fingerd.text import is_same_name
-
-Entry = Mapping[str, Sequence[bytes]]  # the values of each attribute; attribute names are lower case
 
 # inetOrgPerson (RFC 2798) and posixAccount (RFC 2307). Not gecos, which also contains office and telephone numbers.
 DEFAULT_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -48,7 +47,7 @@ class EntryMapping:
 
     def logins(self, entry: Entry) -> Set[str]:
         """All logins of an entry: the values of all its login attributes."""
-        return {as_text(value) for attribute in self._fields[LOGIN] for value in entry.get(attribute.lower(), ())}
+        return {as_text(value) for attribute in self._fields[LOGIN] for value in all_values_of(entry, attribute)}
 
     def is_other_spelling(self, entry: Entry, username: str) -> bool:
         """Whether the entry was found by another spelling of a login, which is another login: servers ignore case."""
@@ -58,15 +57,15 @@ class EntryMapping:
         """Whether this is one of the entry's logins, byte for byte after NFC."""
         return any(is_same_name(login, username) for login in self.logins(entry))
 
-    def person(self, entry: Entry, username: str = "") -> Person | None:
-        """The person of an entry; one without a login gets ``username`` as login, and is None without that."""
+    def person(self, entry: Entry) -> Person | None:
+        """The person of an entry; None if it has no login."""
         values = {atom: self._value(atom, entry) for atom in self._fields}
-        return person_of(username, values) if values[LOGIN] or username else None
+        return person_of("", values) if values[LOGIN] else None
 
     def _value(self, atom: str, entry: Entry) -> str | None:
         """The value or values of the first attribute of the atom that the entry has."""
         for attribute in self._fields[atom]:
-            texts = [text for text in map(as_text, entry.get(attribute.lower(), ())) if text.strip()]
+            texts = [text for text in map(as_text, values_of(entry, attribute)) if text.strip()]
             if texts:
                 return texts[0] if atom in _SINGLE_VALUED else ("\n" if atom in _MULTILINE else ", ").join(texts)
         return None
