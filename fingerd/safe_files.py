@@ -208,12 +208,6 @@ def read_named(path: str) -> bytes:
         os.close(descriptor)
 
 
-def check_regular(path: str) -> None:
-    """Raise OSError if the path, which a library is to open, is missing or not a regular file. Follows links."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, _NOT_REGULAR)
-
-
 def decode_file(data: bytes) -> str:
     """Decode a file: UTF-16 if it begins with that byte order mark, else UTF-8, else windows-1252."""
     if data[:2] in _UTF_16:

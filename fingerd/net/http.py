@@ -8,8 +8,10 @@ import contextlib
 import http.cookiejar
 import re
 import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -17,10 +19,10 @@ import urllib3
 
 from fingerd.net.deadline import DEADLINE_PASSED
 from fingerd.net.http_transport import DeadlineAdapter, remaining_seconds, set_deadline
+from fingerd.net.tls import client_context
 from fingerd.net.urls import split_url
 
 MAX_REDIRECTS = 5
-CA_BUNDLE = str(requests.utils.DEFAULT_CA_BUNDLE_PATH)
 POOL_CONNECTIONS = 32  # idle connections per host; as many as there are threads to use them
 BACK_OFF_SECONDS = 0.1  # before the first retry; doubled before each further one
 
@@ -84,18 +86,30 @@ class Fetcher:
     """Fetches pages over persistent connections; thread-safe. No cookies, no proxy, at most MAX_REDIRECTS redirects.
 
     ``headers`` are sent to the hosts of the requested addresses only. For these hosts ``verify`` tells whether
-    certificates are verified, or names a file of trusted CAs. A failed connection is retried ``retries`` times within
-    the deadline.
+    certificates are verified, or names a file of the CAs to trust instead of the system's. A failed connection is
+    retried ``retries`` times within the deadline.
     """
 
     def __init__(self, headers: Mapping[str, str], verify: bool | str = True, retries: int = 0) -> None:
         self._retries = retries
-        self._session = _session(public_only=False)
+        self._verify = verify
+        self._session = _session(lambda: self.tls_context, public_only=False)
         self._session.headers.update(headers)
-        self._session.verify = verify
-        self._public_session = _session(public_only=True)  # own connections: those above may lead to any address
+        self._session.verify = bool(verify)
+        # With connections of its own: those above may lead to any address.
+        self._public_session = _session(lambda: self._public_tls_context, public_only=True)
         if verify is False:  # warned of when the configuration is read, not for each page
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    @cached_property
+    def tls_context(self) -> ssl.SSLContext:
+        """For the hosts of the requested addresses; ValueError for an invalid file of CAs."""
+        return client_context(self._verify if isinstance(self._verify, str) else None, bool(self._verify))
+
+    @cached_property
+    def _public_tls_context(self) -> ssl.SSLContext:
+        """For other hosts."""
+        return self.tls_context if self._verify is True else client_context()
 
     def get(self, address: str, deadline: float) -> requests.Response:
         """Return the response, whose body this thread must read; raise one of FAILURES if there is none by then.
@@ -156,11 +170,11 @@ def _location(response: requests.Response) -> str:
     return location
 
 
-def _session(public_only: bool) -> requests.Session:
+def _session(tls_context: Callable[[], ssl.SSLContext], public_only: bool) -> requests.Session:
     session = requests.Session()
     session.trust_env = False  # no proxies and no .netrc of the user who started the daemon
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
     session.headers.update({"User-Agent": "fingerd", "Accept-Encoding": "identity"})
     for scheme in ("http://", "https://"):
-        session.mount(scheme, DeadlineAdapter(public_only, POOL_CONNECTIONS))
+        session.mount(scheme, DeadlineAdapter(public_only, POOL_CONNECTIONS, tls_context))
     return session

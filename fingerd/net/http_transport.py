@@ -9,9 +9,10 @@ import contextlib
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import requests.adapters
@@ -21,7 +22,9 @@ from fingerd.net.addresses import is_public, parse_address, parse_host
 from fingerd.net.deadline import remaining
 from fingerd.net.resolver import look_up, numeric_endpoints
 from fingerd.net.stream import Endpoint, connect
+from fingerd.net.tls import client_context
 
+MAX_INTERIM_ANSWERS = 100  # before the final one
 MAX_LINE_BYTES = 1 << 16  # of a header or a chunk size
 REDIRECT_CLIENT = "web"  # the client of the lookups for redirects to other hosts, which share one client's limit
 
@@ -77,6 +80,26 @@ class _Response(http.client.HTTPResponse):
         self.fp.close()
         self.fp = _BoundedReader(_DeadlineReader(sock))
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status line of the final answer; interim ones, of which http.client knows 100 only, are skipped."""
+        for _ in range(MAX_INTERIM_ANSWERS + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
+            if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("too many interim answers")
+
+    def begin(self) -> None:
+        """Read the headers; HTTPException for a body that is not as it is, or in chunks."""
+        super().begin()
+        lines = self.headers.get_all("Transfer-Encoding", ())
+        codings = [coding.strip().lower() for line in lines for coding in line.split(",")]
+        codings = [coding for coding in codings if coding not in ("", "identity")]
+        if codings not in ([], ["chunked"]):
+            raise http.client.HTTPException("a transfer coding that was not requested")
+        if codings and not self.chunked:  # http.client recognizes one spelling only
+            self.chunked, self.chunk_left, self.length = True, None, None
+
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):
     """A connection that is made by the deadline; if ``public_only``, to a public address."""
@@ -107,7 +130,15 @@ class _HTTPConnection(urllib3.connection.HTTPConnection):
 
 
 class _HTTPSConnection(_HTTPConnection, urllib3.connection.HTTPSConnection):
-    pass
+    """The same with TLS; requests would trust its own list of CAs."""
+
+    tls_context: Callable[[], ssl.SSLContext]
+
+    def connect(self) -> None:
+        self.ssl_context = self.tls_context()
+        self.cert_reqs = self.ssl_context.verify_mode
+        self.ca_certs = self.ca_cert_dir = self.ca_cert_data = None
+        super().connect()
 
 
 class _PublicHTTPConnection(_HTTPConnection):
@@ -131,16 +162,25 @@ def _endpoints(host: str, port: int, client: str) -> Sequence[Endpoint]:
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """Fetches over connections that keep to the deadline; if ``public_only``, to public addresses only."""
+    """Fetches over connections that keep to the deadline; if ``public_only``, to public addresses only.
 
-    def __init__(self, public_only: bool, pool_maxsize: int) -> None:
+    ``tls_context`` is called for each connection by https.
+    """
+
+    def __init__(
+        self, public_only: bool, pool_maxsize: int, tls_context: Callable[[], ssl.SSLContext] = client_context
+    ) -> None:
         super().__init__(pool_maxsize=pool_maxsize)
         http_class = _PublicHTTPConnection if public_only else _HTTPConnection
-        https_class = _PublicHTTPSConnection if public_only else _HTTPSConnection
+        https_base = _PublicHTTPSConnection if public_only else _HTTPSConnection
+        https_class = type("_HTTPSConnection", (https_base,), {"tls_context": staticmethod(tls_context)})
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("_HTTPPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": http_class}),
             "https": type("_HTTPSPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": https_class}),
         }
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing: ``tls_context`` has the certificates. The file of CAs that requests asks for may be missing."""
 
     def close(self) -> None:
         """Close the idle connections now: urllib3 2 leaves that to the garbage collector."""

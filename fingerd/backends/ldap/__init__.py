@@ -27,9 +27,9 @@ from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
+from fingerd.net.tls import client_context, missing_certificates
 from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN
-from fingerd.safe_files import check_regular
 from fingerd.text import is_text
 
 PAGE_SIZE = 250  # entries of one page of a list; also how many entries a search by name examines
@@ -95,17 +95,8 @@ class Ldap(Backend):
         """The TLS context with its CA certificates; None if nothing is encrypted."""
         if not any(map(self._encrypts, self._servers)):
             return None
-        try:
-            if self.ca_file:
-                check_regular(self.ca_file)
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            cause = "contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-            raise OptionError(f"{self.ca_file}: {cause}", "ca_file") from error
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        with option_errors("ca_file"):
+            return client_context(self.ca_file, self.verify)
 
     @cached_property
     def _pool(self) -> Pool[LdapConnection]:
@@ -185,11 +176,8 @@ class Ldap(Backend):
         for server in self._servers:
             if server.scheme == "ldapi" and not (path := root / server.host.lstrip("/")).is_socket():
                 yield f"there is no socket {path}"
-        if self._tls_context and self.verify and not self._tls_context.cert_store_stats()["x509_ca"]:
-            # None is loaded yet: OpenSSL reads them when they are needed from this directory, if it has one.
-            directory = ssl.get_default_verify_paths().capath
-            if not directory or not (root / directory.lstrip("/")).exists():
-                yield "no certificate can be verified: give ca_file"
+        if self._tls_context:
+            yield from missing_certificates(self._tls_context, root, "give ca_file")
 
     def _is_meant(self, entry: Entry, username: str) -> bool:
         """Whether the entry was found by exactly this name, and this is not another spelling of its login."""

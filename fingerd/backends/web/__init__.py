@@ -6,7 +6,6 @@ the host. A page is read up to a size limit and by one deadline, however slowly 
 
 import base64
 import re
-import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,21 +17,23 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.web.html import is_html, read_html, read_page
+from fingerd.backends.web.html import is_charset, is_html, read_html, read_page
 from fingerd.config.system_options import Secret, SecretFile, read_path
 from fingerd.config.values import Integer, Scalar, Seconds, Size
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.net.addresses import is_this_host
-from fingerd.net.http import CA_BUNDLE, FAILURES, Fetcher, cause_of, check_header, origin, without_password
+from fingerd.net.http import FAILURES, Fetcher, cause_of, check_header, origin, without_password
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.stream import is_address
+from fingerd.net.tls import client_context, missing_certificates
 from fingerd.net.urls import split_url
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
-from fingerd.safe_files import check_regular
 from fingerd.text import mark_cut, whole_characters
 
 CHUNK_BYTES = 1 << 14
+
+_NO_CODINGS = {"", "identity", "none", "7bit", "8bit", "binary"}
 
 
 def read_verify(scalar: Scalar) -> bool | str:
@@ -40,13 +41,7 @@ def read_verify(scalar: Scalar) -> bool | str:
     if scalar.kind == "true or false":
         return bool(scalar.value)
     path = read_path(scalar)
-    try:
-        check_regular(path)
-        ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        raise ValueError(f"{path}: contains no certificates") from None
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+    client_context(path)
     return path
 
 
@@ -114,7 +109,10 @@ class Web(Backend):
             if "authorization" in map(str.lower, self.headers) or "@" in urlsplit(self._address("a")).netloc:
                 raise OptionError("the address or the headers contain a password, too", "auth_file")
             headers["Authorization"] = _authorization(self.auth_file)
-        return Fetcher(headers, self.verify, self.retries)
+        fetcher = Fetcher(headers, self.verify, self.retries)
+        if isinstance(self.verify, str) or urlsplit(self._address("a")).scheme == "https":
+            _ = fetcher.tls_context  # created now: a chroot has no certificates
+        return fetcher
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """Return the page as a person's text, or its people; () for a 404. Raise BackendError for any other failure."""
@@ -141,9 +139,8 @@ class Web(Backend):
         parts = urlsplit(self._address("a"))
         if not is_address(parts.hostname or ""):
             yield from missing_for_names(root)
-        bundle = self.verify if isinstance(self.verify, str) else CA_BUNDLE
-        if parts.scheme == "https" and self.verify and not (root / bundle.lstrip("/")).exists():
-            yield f"certificates cannot be verified in {root}: it needs {bundle.lstrip('/')}"
+        if parts.scheme == "https":
+            yield from missing_certificates(self._fetcher.tls_context, root, "give verify a file of CAs")
 
     def warnings(self) -> Iterator[str]:
         """Yield what may disclose a secret, or let others answer."""
@@ -186,7 +183,7 @@ class Web(Backend):
                 return None
             if page.status_code != HTTPStatus.OK:
                 raise ValueError(f"status {page.status_code}")
-            if page.headers.get("Content-Encoding", "identity").lower() != "identity":
+            if not _is_plain(page.headers.get("Content-Encoding", "")):
                 raise ValueError("compressed, which was not requested")
             body = bytearray()
             # Not stream(): before urllib3 2 it reads chunk sizes and trailers without a limit.
@@ -198,6 +195,12 @@ class Web(Backend):
         as_html = self.format == "html" or (self.format == "auto" and is_html(content_type))
         text = (read_html if as_html else read_page)(whole_characters(body, self.page_bytes), content_type)
         return text if len(body) <= self.page_bytes else mark_cut(text)
+
+
+def _is_plain(content_encoding: str) -> bool:
+    """Whether the body is the page itself. Some servers name a charset, or the coding of a mail."""
+    codings = (coding.strip().lower() for coding in content_encoding.split(","))
+    return all(coding in _NO_CODINGS or is_charset(coding) for coding in codings)
 
 
 def _authorization(secret: Secret) -> str:

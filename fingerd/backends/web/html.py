@@ -76,6 +76,11 @@ def is_html(content_type: str) -> bool:
     return content_type.lower().partition(";")[0].strip() in HTML_TYPES
 
 
+def is_charset(label: str) -> bool:
+    """Whether this is the label of a charset of pages."""
+    return _key(label) in _ENCODINGS
+
+
 def _encoding(label: str) -> webencodings.Encoding | None:
     """The encoding of a label; None if it is unknown."""
     return _ENCODINGS.get(_key(label))

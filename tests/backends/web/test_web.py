@@ -496,7 +496,8 @@ def test_an_invalid_address_is_refused(options: dict[str, str], message: str) ->
 def test_what_a_chroot_lacks_is_reported_at_start_up(tmp_path: Path) -> None:
     assert list(Web(prefix="http://127.0.0.1/~").missing_requirements(tmp_path)) == []
     assert list(Web(prefix="http://[::1]/~").missing_requirements(tmp_path)) == []
-    assert len(list(Web(prefix="https://example.org/~").missing_requirements(tmp_path))) == 2
+    (message,) = Web(prefix="https://example.org/~", verify=False).missing_requirements(tmp_path)
+    assert message.startswith("host names cannot be resolved")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "hosts").touch()
     assert list(Web(prefix="http://example.org/~").missing_requirements(tmp_path)) == []

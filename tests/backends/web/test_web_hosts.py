@@ -135,10 +135,48 @@ def test_verify_may_be_a_file_with_certificates(certificates: Path, tmp_path: Pa
             read_verify(scalar(str(tmp_path / name)))
 
 
-def test_a_chroot_needs_the_ca_file(certificates: Path, tmp_path: Path) -> None:
-    ca = str(certificates / "ca.pem")
-    (message,) = Web(prefix="https://127.0.0.1/", verify=ca).missing_requirements(tmp_path)
-    assert message == f"certificates cannot be verified in {tmp_path}: it needs {ca.lstrip('/')}"
+@pytest.mark.parametrize("name", ["file", "ca-certificates.crt", "ca-bundle.crt", "hash"])
+def test_without_a_file_the_cas_of_the_system_are_trusted(
+    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ca = (certificates / "ca.pem").read_text()
+    if name == "hash":
+        asked = ["openssl", "x509", "-hash", "-noout", "-in", f"{certificates}/ca.pem"]
+        name = f"{subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()}.0"
+    (tmp_path / name).write_text(ca)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "file"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with serving_pages(certificates / "host.pem") as port:
+        backend = Web(prefix=f"https://localhost:{port}/")
+        assert [find(backend, "alice") for _ in range(2)] == ["None None"] * 2
+        backend.close()
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+        monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+        backend = Web(prefix=f"https://localhost:{port}/")
+        with pytest.raises(BackendError, match="certificate verify failed"):
+            find(backend, "alice")
+        backend.close()
+
+
+def test_a_ca_file_is_read_once(certificates: Path, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text((certificates / "ca.pem").read_text())
+    with serving_pages(certificates / "host.pem") as port:
+        backend = Web(prefix=f"https://localhost:{port}/", verify=str(ca))
+        ca.unlink()
+        assert find(backend, "alice") == "None None"
+        assert list(backend.missing_requirements(tmp_path)) == list(
+            Web(prefix="http://localhost/").missing_requirements(tmp_path)
+        )
+        backend.close()
+
+
+def test_a_system_without_cas_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+    message = "no certificate can be verified: give verify a file of CAs"
+    assert list(Web(prefix="https://127.0.0.1/").missing_requirements(tmp_path)) == [message]
+    assert list(Web(prefix="https://127.0.0.1/").missing_requirements(Path("/"))) == [message]
     assert not list(Web(prefix="https://127.0.0.1/", verify=False).missing_requirements(tmp_path))
 
 
