@@ -224,6 +224,6 @@ TEXTS: list[tuple[object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "text"), TEXTS, ids=[repr(value) for value, _ in TEXTS])
+@pytest.mark.parametrize(("value", "text"), TEXTS, ids=[f"{type(value).__name__} {text}" for value, text in TEXTS])
 def test_no_value_is_written_as_python_does(value: object, text: str) -> None:
     assert as_text(value) == text
