@@ -210,7 +210,11 @@ def read_named(path: str) -> bytes:
 
 def decode_file(data: bytes) -> str:
     """Decode a file: UTF-16 if it begins with that byte order mark, else UTF-8, else windows-1252."""
-    if data[:2] in _UTF_16:
-        with contextlib.suppress(UnicodeDecodeError):
-            return data.decode("utf-16")
+    with contextlib.suppress(UnicodeDecodeError):
+        return decode_strictly(data)
     return read_text(data.removeprefix(b"\xef\xbb\xbf"))
+
+
+def decode_strictly(data: bytes) -> str:
+    """Decode a file as ``decode_file`` does; UnicodeDecodeError if it is neither UTF-16 nor UTF-8."""
+    return data.decode("utf-16" if data[:2] in _UTF_16 else "utf-8-sig")

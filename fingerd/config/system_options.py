@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fingerd.config.values import Scalar, named, to_text
-from fingerd.safe_files import read_named
+from fingerd.safe_files import decode_strictly, read_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +136,10 @@ class Secret:
 
 @named("path")
 def read_secret(scalar: Scalar) -> Secret:
-    """The first line of the file at this path; ValueError if the file cannot be read or the line is empty."""
+    """The first line of the file at this path, without a byte order mark; ValueError if unreadable, or empty."""
     path = read_path(scalar)
     try:
-        line = read_named(path).decode().partition("\n")[0].rstrip("\r")
+        line = decode_strictly(read_named(path)).partition("\n")[0].rstrip("\r")
         exposure = _exposure(path, os.stat(path).st_mode, os.stat(os.path.dirname(path)).st_mode)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None

@@ -50,5 +50,5 @@ def test_a_program_runs_in_a_chroot_without_devices(argv: str, answer: bytes, st
     assert not os.path.exists(root / "dev")
     (root / "bin" / "sh").unlink()
     checked = run("-c", str(tmp_path / "checked.yaml"), "--check")
-    expected = f"there is no /bin/sh in {root}, which executes /bin/script\n" if "script" in argv else ""
+    expected = f"there is no '/bin/sh' in {root}, which executes /bin/script\n" if "script" in argv else ""
     assert (checked.returncode, checked.stderr.rpartition("backend: ")[2]) == (78 if expected else 0, expected)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fingerd.config.system_options import read_secret
+from fingerd.config.values import Scalar
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD
 
@@ -85,3 +87,27 @@ def test_the_warning_is_logged_at_the_start_too(start: Start, tmp_path: Path) ->
     (line,) = (line for line in daemon.log if "which holds a secret" in line)
     assert "WARNING" in line
     assert f"backend.auth_file: every user may read {secret}, which holds a secret" in line
+
+
+ENCODED = {
+    "UTF-8": f"\ufeff{SECRET}é\nmore\n".encode(),
+    "CR LF": f"\ufeff{SECRET}é\r\n".encode(),
+    "no line end": f"\ufeff{SECRET}é".encode(),
+    "UTF-16, little": f"\ufeff{SECRET}é\r\nmore\r\n".encode("utf-16-le"),
+    "UTF-16, big": f"\ufeff{SECRET}é\n".encode("utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("content", ENCODED.values(), ids=ENCODED)
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    assert read_secret(Scalar(str(file), "text", False, None)).text == f"{SECRET}é"
+
+
+def test_a_file_with_a_byte_order_mark_only_is_empty(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for content, problem in ((b"\xef\xbb\xbf\n", "the first line is empty"), (b"\xff\xfe\0", "not UTF-8 text")):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=problem):
+            read_secret(Scalar(str(file), "text", False, None))

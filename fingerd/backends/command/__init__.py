@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Annotated
 
 from fingerd.backends import Backend, Lookup
-from fingerd.backends.command.executables import find_program, missing_interpreter
+from fingerd.backends.command.executables import describe_missing, find_program, missing_interpreter
 from fingerd.backends.command.interpreters import USER, code_taker
 from fingerd.backends.command.process_runner import LIMITER, ProcessRunner, with_limits
 from fingerd.config.system_options import resolve_path
@@ -118,7 +118,7 @@ class Command(Backend):
                 purpose = ", which sets the limits" if program == LIMITER else ""
                 yield f"there is no program {program}{where}{purpose}"
             elif interpreter := missing_interpreter(found, root):
-                yield f"there is no {interpreter}{where}, which executes {program}"
+                yield describe_missing(interpreter, program, where)
 
     def warnings(self) -> Iterator[str]:
         """Yield a message for each word in braces that resembles a placeholder, and each name within an argument."""
@@ -170,10 +170,18 @@ class Command(Backend):
         try:
             completed = self._runner.run(command, environment, deadline, self.output_bytes)
         except (OSError, ValueError) as error:
-            raise BackendError(f"command {argv[0]}: {error}") from error
+            raise BackendError(f"command {argv[0]}: {self._missing_interpreter(argv[0]) or error}") from error
         if completed.failure:
-            raise BackendError(f"command {argv[0]}: {completed.failure}")
+            # prlimit(1), which sets the limits, could not execute the program.
+            missing = self._missing_interpreter(argv[0]) if command[0] == LIMITER else ""
+            raise BackendError(f"command {argv[0]}: {completed.failure}{missing and ': '}{missing}")
         return completed.output
+
+    def _missing_interpreter(self, program: str) -> str:
+        """What is missing to execute a program that exists, in words; empty if nothing is known to be."""
+        found = find_program(program, self.env.get("PATH", _ENVIRONMENT["PATH"]), Path("/"))
+        interpreter = missing_interpreter(found, Path("/")) if found else None
+        return describe_missing(interpreter, program) if interpreter else ""
 
     def _text(self, output: bytes) -> str:
         return read_text(output) if len(output) <= self.output_bytes else read_cut(output, self.output_bytes)

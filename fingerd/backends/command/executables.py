@@ -40,6 +40,12 @@ def missing_interpreter(program: Path, root: Path) -> str | None:
     return None
 
 
+def describe_missing(interpreter: str, program: str, where: str = "") -> str:
+    """The message that a program cannot be executed for want of its interpreter."""
+    hint = ": its first line ends with CR LF" if interpreter.endswith("\r") else ""
+    return f"there is no {interpreter!r}{where}, which executes {program}{hint}"
+
+
 def _resolve(path: str, root: Path) -> Path:
     """Return the file that ``path`` means to a process with this root directory: its links begin there, too."""
     left, found, links = path.split("/")[::-1], root, 0

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from fingerd.config.values import did_you_mean
-from fingerd.safe_files import UnsafeFileError, read_named, read_regular
+from fingerd.safe_files import UnsafeFileError, decode_strictly, read_named, read_regular
 
 MAX_PLAN_BYTES = 64 << 10
 MAX_SECONDS = 100 * 366 * 86_400  # before and after the start
@@ -41,7 +41,7 @@ class Action(NamedTuple):
 def read_actions(path: str) -> list[Action]:
     """The actions of the file, in order of time; ValueError, with the place in the file, if one is invalid."""
     try:
-        text = read_named(path).decode()
+        text = decode_strictly(read_named(path))
         document = tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error

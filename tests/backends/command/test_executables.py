@@ -74,20 +74,22 @@ def test_the_loader_of_every_kind_of_elf_file(bits: int, order: int, tmp_path: P
 
 def test_a_missing_interpreter_is_reported(tmp_path: Path) -> None:
     script = executable(tmp_path / "script", "#!/nowhere/sh\n")
-    assert missing(str(script), Path("/")) == [f"there is no /nowhere/sh, which executes {script}"]
+    assert missing(str(script), Path("/")) == [f"there is no '/nowhere/sh', which executes {script}"]
     executable(tmp_path / "script", "#!/bin/sh\r\n")
-    assert missing(str(script), Path("/")) == [f"there is no /bin/sh\r, which executes {script}"]
+    assert missing(str(script), Path("/")) == [
+        f"there is no '/bin/sh\\r', which executes {script}: its first line ends with CR LF"
+    ]
     executable(tmp_path / "script", "#!/bin/sh\n")
     assert missing(str(script), Path("/")) == []
 
 
 def test_a_chroot_needs_the_interpreter_and_its_loader(tmp_path: Path) -> None:
     executable(tmp_path / "bin" / "script", "#!/bin/sh\n")
-    assert missing("/bin/script", tmp_path) == [f"there is no /bin/sh in {tmp_path}, which executes /bin/script"]
+    assert missing("/bin/script", tmp_path) == [f"there is no '/bin/sh' in {tmp_path}, which executes /bin/script"]
     shutil.copy(os.path.realpath("/bin/sh"), tmp_path / "bin" / "sh")
     loader = interpreter_of(tmp_path / "bin" / "sh")
     assert loader
-    assert missing("script", tmp_path) == [f"there is no {loader} in {tmp_path}, which executes script"]
+    assert missing("script", tmp_path) == [f"there is no {loader!r} in {tmp_path}, which executes script"]
     executable(tmp_path / loader.lstrip("/"), "the loader")
     assert missing("script", tmp_path) == []
 

@@ -77,6 +77,14 @@ def test_a_person_exists_from_creation_to_deletion(write: Write) -> None:
     assert again == Person("ann", name="Ann Again", plan="", sessions=(), last_login=LastLogin(None))
 
 
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_file(write: Write, charset: str) -> None:
+    path = write("-1d create ann name='Ann Ängström'")
+    path.write_bytes(path.read_text().encode(charset))
+    assert (found := person(path, "ann", 1))
+    assert found.name == "Ann Ängström"
+
+
 def test_texts_can_be_updated_and_removed(write: Write, tmp_path: Path) -> None:
     (tmp_path / "plan.txt").write_bytes("Zoë: 日本\n".encode())
     path = write(
