@@ -3,6 +3,7 @@
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterable
 
 ANSWER_CUT = "[answer cut]"  # the last line of a truncated text
 
@@ -55,6 +56,15 @@ def is_text(text: str) -> bool:
 def is_same_name(name: str, other: str) -> bool:
     """Whether two names are equal, byte for byte after NFC: case, width, spaces and look-alikes count."""
     return name == other or unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+
+
+def is_one_of(name: str, names: Iterable[str]) -> bool:
+    """Whether this is one of the names, as ``is_same_name`` compares them; ``weather:*`` is any that begins so."""
+    composed = unicodedata.normalize("NFC", name)
+    return any(
+        composed.startswith(each[:-1]) if each.endswith("*") else composed == each
+        for each in (unicodedata.normalize("NFC", each) for each in names)
+    )
 
 
 def first_line(data: bytes) -> bytes:

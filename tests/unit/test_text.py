@@ -9,6 +9,7 @@ from fingerd.text import (
     decode_line,
     escape_controls,
     first_line,
+    is_one_of,
     is_text,
     mark_cut,
     one_line,
@@ -130,3 +131,22 @@ ESCAPED = {
 def test_a_text_becomes_one_line_or_escape_sequences(text: str, line: str, escaped: str) -> None:
     assert one_line(text) == line
     assert escape_controls(text) == escaped
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "found"),
+    [
+        ("bob", ("ann", "bob"), True),
+        ("bob", ("BOB", "bo", "bobb", "b*b"), False),
+        ("weather:oslo", ("weather:*",), True),
+        ("weather", ("weather:*",), False),
+        ("", ("*",), True),
+        ("", (), False),
+        ("ren\u00e9 x", ("rene\u0301*",), True),
+        ("rene\u0301", ("rene*",), False),
+        ("a*", ("a**",), True),
+        ("ab", ("a**",), False),
+    ],
+)
+def test_a_name_is_one_of_some_whole_names_or_beginnings(name: str, names: tuple[str, ...], found: bool) -> None:
+    assert is_one_of(name, names) is found

@@ -24,7 +24,7 @@ from fingerd.config.values import Integer, Seconds, Size, unknown_placeholders
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
-from fingerd.text import read_cut, read_text
+from fingerd.text import is_one_of, read_cut, read_text
 
 # All that a program gets of the daemon's environment; a fixed locale, so that answers do not depend on who started it.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)} | {
@@ -51,7 +51,7 @@ class Command(Backend):
     list_argv: tuple[str, ...] | None = None
     timeout: Annotated[float, Seconds(0.1)] = 10
     output_bytes: Annotated[int, Size()] = 256 << 10  # longer output is cut, and the program killed
-    names: tuple[str, ...] | None = None  # no program is run for any other name
+    names: tuple[str, ...] | None = None  # nothing is asked for any other name; "weather:*" is all that begin so
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)  # may hold secrets
     fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     people: str | None = None
@@ -92,7 +92,7 @@ class Command(Backend):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """Return the program's output as a person's text, or its people; raise BackendError on failure or timeout."""
-        if lookup.username.startswith("-") or (self.names is not None and lookup.username not in self.names):
+        if lookup.username.startswith("-") or (self.names is not None and not is_one_of(lookup.username, self.names)):
             return ()
         output = self._run(self._argv, lookup)
         if self.fields:

@@ -30,7 +30,7 @@ from fingerd.net.stream import is_address
 from fingerd.net.tls import client_context, missing_certificates
 from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN
-from fingerd.text import is_text
+from fingerd.text import is_one_of, is_text
 
 PAGE_SIZE = 250  # entries of one page of a list; also how many entries a search by name examines
 MAX_NAME_LENGTH = 1024  # characters; no login is longer, and servers close the connection on very long requests
@@ -60,6 +60,7 @@ class Ldap(Backend):
     verify: bool = True
     timeout: Annotated[float, Seconds(0.1)] = 10  # for a whole lookup
     connections: Annotated[int, Integer(1, 1000)] = 32  # in use at once
+    names: tuple[str, ...] | None = None  # nothing is asked for any other name; "weather:*" is all that begin so
 
     def __post_init__(self) -> None:
         for option, placeholder in (("filter", "{user}"), ("name_filter", "{word}"), ("list_filter", "")):
@@ -136,6 +137,8 @@ class Ldap(Backend):
         """
         username = lookup.username
         if not username.strip() or len(username) > MAX_NAME_LENGTH or not is_text(username):
+            return ()
+        if self.names is not None and not is_one_of(username, self.names):
             return ()
         deadline = min(lookup.deadline, time.monotonic() + self.timeout)
         found = self._entries(self.filter.replace("{user}", escape_value(username)), MAX_MATCHES, deadline)

@@ -20,7 +20,7 @@ from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, as_text, check_fields, person_of
-from fingerd.text import is_same_name, is_text
+from fingerd.text import is_one_of, is_same_name, is_text
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Sql(Backend):
     password_env: str | None = None
     timeout: Annotated[float, Seconds(0.1)] = 10  # for the whole lookup, the wait for a connection included
     connections: Annotated[int, Integer(1, 1000)] = 32  # the maximum; as many as limits.threads by default
+    names: tuple[str, ...] | None = None  # nothing is asked for any other name; "weather:*" is all that begin so
     _layouts: dict[tuple[str, ...], "_Layout"] = field(default_factory=dict, init=False, repr=False, compare=False)
     _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # warnings
 
@@ -75,6 +76,8 @@ class Sql(Backend):
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The person of each row, the exact login first; BackendError if the query fails or the deadline passes."""
         if "\0" in lookup.username or not is_text(lookup.username):  # no database can store it
+            return ()
+        if self.names is not None and not is_one_of(lookup.username, self.names):
             return ()
         rows = self._database.select(self._statements[0], lookup.username, lookup.deadline, MAX_MATCHES)
         if not rows.columns:

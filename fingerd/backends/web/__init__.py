@@ -29,7 +29,7 @@ from fingerd.net.tls import client_context, missing_certificates
 from fingerd.net.urls import split_url
 from fingerd.people import Person
 from fingerd.people.mapping import check_paths, people_of
-from fingerd.text import mark_cut, whole_characters
+from fingerd.text import is_one_of, mark_cut, whole_characters
 
 CHUNK_BYTES = 1 << 14
 
@@ -69,6 +69,7 @@ class Web(Backend):
     auth_file: SecretFile | None = None
     verify: Annotated[bool | str, read_verify] = True
     retries: Annotated[int, Integer(0, 10)] = 1  # of a failed connection; after 0.1 s, then 0.2, 0.4 …
+    names: tuple[str, ...] | None = None  # nothing is asked for any other name; "weather:*" is all that begin so
 
     def __post_init__(self) -> None:
         self._check_address()
@@ -116,6 +117,8 @@ class Web(Backend):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """Return the page as a person's text, or its people; () for a 404. Raise BackendError for any other failure."""
+        if self.names is not None and not is_one_of(lookup.username, self.names):
+            return ()
         # Percent-encoding cannot stop dot segments from changing the path; some servers decode a name's slashes first.
         if not {".", ".."}.isdisjoint(re.split(r"[/\\]", lookup.username)):
             return ()

@@ -94,6 +94,13 @@ def test_name_filter_finds_parts_of_names(slapd: Slapd, make: Make) -> None:
 
 
 @needs_slapd
+def test_only_listed_names_are_looked_up(slapd: Slapd, make: Make) -> None:
+    backend = make(slapd.ldap, names=("zo*", "u7", "oakenshaw"), name_filter="(cn=*{word}*)")
+    assert [len(find(backend, name)) for name in ("zoe", "u7", "u77", "brindle", "zoey")] == [1, 1, 0, 0, 0]
+    assert [len(find(backend, name, by_name=True)) for name in ("oakenshaw", "marrowby")] == [1, 0]
+
+
+@needs_slapd
 def test_a_list_is_read_in_pages(slapd: Slapd, make: Make) -> None:
     backend = make(slapd.ldap, list_filter="(uid=*)")
     people = list(list_users(backend))
