@@ -26,8 +26,9 @@ __all__ += ["Integer", "Seconds", "Secret", "SecretFile", "Size", "read_path"]
 
 ENTRY_POINTS = "fingerd.backends"
 
-# Built-in backends that need an optional library: Debian's package of it. pip's extra has the backend's name.
-EXTRAS = {"ldap": "python3-ldap3", "sql": "python3-sqlalchemy"}
+# Built-in backends that need an optional library: its name on PyPI, and Debian's package of it. The extra of setup.cfg
+# has the backend's name.
+EXTRAS = {"ldap": ("ldap3", "python3-ldap3"), "sql": ("SQLAlchemy", "python3-sqlalchemy")}
 
 Reads = Literal["query", "line", "anything", "nothing"]
 
@@ -198,7 +199,8 @@ def _load_builtin(name: str) -> type[Any]:
     except ImportError as error:
         if name not in EXTRAS:
             raise
-        raise ImportError(f"{error} (pip install 'fingerd[{name}]', or Debian's {EXTRAS[name]})") from error
+        package, debian_package = EXTRAS[name]
+        raise ImportError(f"{error} (pip install {package}, or Debian's {debian_package})") from error
     loaded: type[Any] = getattr(module, name.capitalize())
     return loaded
 

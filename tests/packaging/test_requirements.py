@@ -1,9 +1,11 @@
 """The packages that tests need are the same wherever they are named, and a skip names those that are missing."""
 
+import configparser
 import re
 
 import pytest
 
+from fingerd.backends import EXTRAS
 from tests.deb import fresh
 from tests.helpers.daemons import ROOT
 from tests.helpers.requirements import PACKAGES, RIGHTS, find, lacking, summary
@@ -47,3 +49,17 @@ def test_the_summary_says_what_to_install_and_which_right_is_missing() -> None:
         f"2 tests were skipped without {RIGHTS['namespaces']}.",
     ]
     assert summary(["needs IPv6 on loopback"]) == []
+
+
+def test_a_hint_names_packages_that_pip_finds() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = {
+        name: re.findall(r"^[\w-]+", text, re.MULTILINE) for name, text in config["options.extras_require"].items()
+    }
+    assert {name: [package] for name, (package, _) in EXTRAS.items()} == {name: extras[name] for name in EXTRAS}
+    assert "psycopg2-binary" in extras["postgresql"]
+    folders = (ROOT / folder for folder in ("fingerd", "docs", "man", "examples", "etc"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    for path in (*files, ROOT / "README.md", ROOT / "CHANGES"):
+        assert not re.search(r"pip install '?fingerd", path.read_text()), path  # PyPI has no fingerd of ours

@@ -34,7 +34,12 @@ MAX_BATCH_ROWS = 320
 SMALL_BATCH_LENGTH = 1 << 16  # bytes or characters: below this the next batch is larger; most answers are a few batches
 DRIVER_TYPES: Mapping[str, type[Driver]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 DEFAULT_DRIVERS = {"postgresql": "postgresql+psycopg2"}  # SQLAlchemy's own default depends on its version
-PACKAGES = {"psycopg2": "pip install 'fingerd[postgresql]', or Debian's python3-psycopg2"}
+# By the module of a driver.
+PACKAGES = {
+    "psycopg2": "pip install psycopg2-binary, or Debian's python3-psycopg2",
+    "MySQLdb": "pip install mysqlclient, or Debian's python3-mysqldb",
+    "pymysql": "pip install PyMySQL, or Debian's python3-pymysql",
+}
 
 _CONNECTED_AT = "connected at"  # in the information about a connection: time.monotonic()
 _Result = TypeVar("_Result")

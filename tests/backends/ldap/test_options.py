@@ -25,7 +25,7 @@ def test_a_missing_library_is_reported_with_its_packages(tmp_path: Path) -> None
     assert (result.returncode, result.stderr) == (
         78,
         f"{config}:2:9: backend.type: the backend ldap needs something that is not installed: "
-        "No module named 'ldap3' (pip install 'fingerd[ldap]', or Debian's python3-ldap3)\n",
+        "No module named 'ldap3' (pip install ldap3, or Debian's python3-ldap3)\n",
     )
 
 
