@@ -1,5 +1,6 @@
 """The configuration: a YAML file, and the command line options that override it, as one frozen value."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -12,7 +13,8 @@ import yaml
 
 from fingerd.backends import Backend, UnknownTypeError, backend_names, distribution_of, load_type
 from fingerd.bugs import bugs_in
-from fingerd.config.document import join, override_options, read_document, remove_options
+from fingerd.config.document import Document, join, override_options, read_documents, remove_options
+from fingerd.config.garbage import collection_paused
 from fingerd.config.schema import INVALID, REQUIRED, Reader, unsupported_types
 from fingerd.config.system_options import (
     Secret,
@@ -75,9 +77,19 @@ def read_config(
     ``options`` come from the command line: ``section.option`` to (the flag, its text).
     The sections ``without`` are ignored: the settings have their defaults.
     """
-    document = read_document(path)
-    override_options(document, options)
-    remove_options(document, without)
+    with collection_paused(), contextlib.closing(read_documents(path)) as documents:
+        for document in documents:
+            override_options(document, options)
+            remove_options(document, without)
+            settings = _read_settings(document)
+            if not document.error_count:
+                break
+        document.raise_problems()
+        return settings, document.warnings
+
+
+def _read_settings(document: Document) -> Any:
+    """The settings, or INVALID; the problems and the warnings are in the document."""
     reader = Reader(document, {Backend: _read_backend, ListenAddress: _read_address, Rule: _read_rule})
     settings: Any = INVALID if document.root is None else reader.read(document.root, Settings, "")
     if settings is not INVALID:
@@ -87,8 +99,7 @@ def read_config(
         for add, check in ((add_error, _conflicts), (add_missing, _missing_requirements), (add_warning, _warnings)):
             for problem in check(settings, reader):
                 add(*problem)
-    document.raise_problems()
-    return settings, document.warnings
+    return settings
 
 
 def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:

@@ -1,15 +1,16 @@
 """A YAML file as nodes with their locations, and the problems found in it.
 
-PyYAML's ``SafeLoader`` parses the text and constructs no objects. All problems are collected, each with file, line and
-column, so that an administrator can correct a file in one go.
+The loaders parse the text and construct no objects. All problems are collected, each with file, line and column, so
+that an administrator can correct a file in one go.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import NamedTuple
 
 import yaml
 
+from fingerd.config.loaders import compose_fast, discard, python_loader
 from fingerd.errors import ConfigError
 from fingerd.safe_files import read_named
 from fingerd.text import escape_controls
@@ -82,26 +83,48 @@ def join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def read_document(path: str) -> Document:
-    """Read and parse the file at ``path``; an error becomes the only problem of the document."""
+def read_documents(path: str) -> Generator[Document, None, None]:
+    """The file at ``path`` as a document; after it, for a caller who finds problems in it, another that says where.
+
+    The first one may be by the fast loader. The places in the last one are exact, and an error of YAML is its only
+    problem. The file is read once: it may be a pipe. The nodes of a document are gone when the next one is asked for.
+    """
     document = Document(path)
-    loader = None
     try:
         text = (raw := read_named(path)).decode()
-        loader = yaml.SafeLoader(text)
-        loader.name = path  # instead of "<unicode string>"
-        document.root = loader.get_single_node()
-        if document.root is None:
-            document.add_error(Location(path, 1, 1), "", "the file is empty")
     except OSError as error:
         document.add_error(Location(path), "", f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         document.add_error(_end_of(path, raw[: error.start].decode()), "", "not UTF-8 text")
-    except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML does not catch these
-        if loader is None:  # a path with a NUL
-            document.add_error(Location(path), "", "cannot be read: no such file")
-        else:
+    except ValueError:  # a path with a NUL
+        document.add_error(Location(path), "", "cannot be read: no such file")
+    else:
+        document.root = compose_fast(raw, path)
+        if document.root is not None:
+            try:
+                yield document
+            finally:
+                discard(document.root)
+            document = Document(path)
+        _compose(document, text)
+    try:
+        yield document
+    finally:
+        discard(document.root)
+
+
+def _compose(document: Document, text: str) -> None:
+    """Parse the text by PyYAML's own loader; an error becomes the only problem of the document."""
+    path = document.name
+    try:
+        loader = python_loader(text, path)
+        try:
+            document.root = loader.get_single_node()
+        except (ValueError, OverflowError):  # "\U00110000", %YAML 1.11…1: PyYAML does not catch these
             document.add_error(_location(loader.get_mark()), "", "a number is too large")
+            return
+        if document.root is None:
+            document.add_error(Location(path, 1, 1), "", "the file is empty")
     except RecursionError:
         document.add_error(Location(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
@@ -109,7 +132,6 @@ def read_document(path: str) -> Document:
     except yaml.reader.ReaderError as error:
         what = f"U+{ord(text[error.position]):04X} is not allowed in a YAML file"
         document.add_error(_end_of(path, text[: error.position]), "", what)
-    return document
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

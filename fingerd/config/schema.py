@@ -7,9 +7,10 @@ the caller passes a ``CustomReader``.
 """
 
 import dataclasses
+import functools
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -21,6 +22,7 @@ from fingerd.errors import OptionError
 T = TypeVar("T")
 
 REQUIRED = "required, but not given"
+KINDS_MAX = 256  # types that are remembered
 UNKNOWN_TAG = "unknown tag (quote a text that begins with !)"
 
 Origin = tuple[yaml.Node, str]  # of a value: its node, and the path of its option
@@ -62,6 +64,42 @@ def _parts(kind: Any) -> Iterator[Any]:
         yield from _parts(parts[1])
     elif origin not in (Annotated, Literal):
         yield kind
+
+
+class _Option(NamedTuple):
+    """What a field of a dataclass says about its option."""
+
+    name: str  # of the field
+    kind: Any
+    may_be_secret: bool
+    is_required: bool
+
+
+@functools.lru_cache(KINDS_MAX)
+def _options_of(kind: Any) -> Mapping[str, _Option]:
+    """The options of a dataclass. Remembered: a file may have a value of this type for each of many people."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name.rstrip("_"): _Option(
+            field.name,
+            hints[field.name],
+            may_be_secret(field, hints[field.name]),
+            field.default is field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(kind)
+        if field.init
+    }
+
+
+@functools.lru_cache(KINDS_MAX)
+def _form_of(kind: Any) -> Any:
+    """Which of the composed types it is: Union, tuple, Mapping, or type for a dataclass; None for all others."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return Union
+    if origin in (tuple, Mapping):
+        return origin
+    return type if dataclasses.is_dataclass(kind) else None
 
 
 class Reader:
@@ -107,21 +145,23 @@ class Reader:
             value = self._read_as(node, kind, path)
         except ValueError as error:
             return self.fail(node, path, redact(str(error), (node,) if self._secret_depth else ()))
-        if dataclasses.is_dataclass(value):  # only these have an identity: equal texts and numbers may be one object
+        if not isinstance(value, str) and dataclasses.is_dataclass(
+            value
+        ):  # only these have an identity: equal texts and numbers may be one object
             self._read_values.setdefault(id(value), (value, kind, (node, path)))
         return value
 
     def _read_as(self, node: yaml.Node, kind: Any, path: str) -> Any:
-        origin = get_origin(kind)
         if kind in self._custom:
             return self._custom[kind](self, node, path)
-        if origin in (Union, types.UnionType):
+        form = _form_of(kind)
+        if form is Union:
             return self._read_either(node, get_args(kind), path)
-        if origin is tuple:
+        if form is tuple:
             return self._read_list(node, get_args(kind)[0], path)
-        if origin is Mapping:
+        if form is Mapping:
             return self._read_mapping(node, get_args(kind)[1], path)
-        if dataclasses.is_dataclass(kind):
+        if form is type:
             return self.read_fields(node, kind, path)
         scalar = read_scalar(node)
         if scalar is None:
@@ -158,8 +198,7 @@ class Reader:
 
     def read_fields(self, node: yaml.Node, kind: Any, path: str, extra_keys: tuple[str, ...] = ()) -> Any:
         """A dataclass from a mapping, or INVALID; the caller reads ``extra_keys``. ValueError if options conflict."""
-        hints = get_type_hints(kind, include_extras=True)
-        fields = {field.name.rstrip("_"): field for field in dataclasses.fields(kind) if field.init}
+        options = _options_of(kind)
         before = self.document.error_count
         found = self.entries(node, path)
         if self.document.error_count > before and not found:  # not a mapping
@@ -167,17 +206,16 @@ class Reader:
         values = {}
         secrets = {}  # the nodes of options that may hold one
         for key, (key_node, value_node) in found.items():
-            if key in fields:
-                name = fields[key].name
-                if may_be_secret(fields[key], hints[name]):
+            if option := options.get(key):
+                if option.may_be_secret:
                     secrets[key] = value_node
-                values[name] = self._read_option(value_node, hints[name], join(path, key), key in secrets)
+                values[option.name] = self._read_option(value_node, option.kind, join(path, key), option.may_be_secret)
             elif key not in extra_keys:
-                hint = did_you_mean(key, [*fields, *extra_keys])
+                hint = did_you_mean(key, [*options, *extra_keys])
                 shown = join(path, key) if hint or is_name(key, value_node) else path
                 self.fail(key_node, shown, f"unknown option{hint}")
-        for key, field in fields.items():
-            if key not in found and field.default is field.default_factory is dataclasses.MISSING:
+        for key, option in options.items():
+            if option.is_required and key not in found:
                 self.fail(node, join(path, key), REQUIRED)
         if self.document.error_count > before:
             return INVALID

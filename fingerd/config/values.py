@@ -56,7 +56,7 @@ def read_scalar(node: yaml.Node) -> Scalar | None:
             value = yaml.constructor.SafeConstructor().construct_object(node)
         except (ValueError, KeyError, IndexError, OverflowError):  # !!int ten, or 1:1:…:1.5 with many colons
             return None
-    return Scalar(node.value, kind, node.style is not None, value)
+    return Scalar(node.value, kind, bool(node.style), value)  # "" or None if it is not quoted, by the loader
 
 
 def to_text(scalar: Scalar) -> str:
@@ -64,7 +64,7 @@ def to_text(scalar: Scalar) -> str:
     if scalar.kind != "text":
         what = "this" if scalar.text else "an empty value"
         raise ValueError(f"YAML reads {what} as {scalar.kind}; to mean the text, put it in quotes")
-    if not scalar.quoted and re.fullmatch("0o[0-9]+", scalar.text):
+    if scalar.text.startswith("0o") and not scalar.quoted and re.fullmatch("0o[0-9]+", scalar.text):
         raise ValueError("YAML readers differ about octal numbers; put it in quotes")
     return scalar.text
 

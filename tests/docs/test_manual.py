@@ -14,7 +14,7 @@ import pytest
 
 from fingerd.backends import backend_names, distribution_of, load_type
 from fingerd.backends.command import _ENVIRONMENT
-from fingerd.config.document import read_document
+from fingerd.config.document import read_documents
 from fingerd.config.schema import Reader
 from fingerd.config.values import Integer, Seconds, Size, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
@@ -194,7 +194,8 @@ def read(kind: Any, text: str, directory: Path) -> Any:
     """The text of a configuration as a value of this type."""
     path = directory / "value.yaml"
     path.write_text(text)
-    document = read_document(str(path))
+    documents = read_documents(str(path))
+    document = next(documents)
     assert document.root
     value = Reader(document, {Address: lambda _, node, __: parse_listen(node.value)}).read(document.root, kind, "")
     document.raise_problems()

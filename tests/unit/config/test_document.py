@@ -1,12 +1,13 @@
 """YAML files as nodes with locations; command line options that override them; the order of problems."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 
-from fingerd.config.document import Document, Location, join, override_options, read_document
+from fingerd.config.document import Document, Location, join, override_options, read_documents
 from fingerd.config.schema import Reader
 from fingerd.config.values import Integer
 from fingerd.errors import ConfigError
@@ -76,23 +77,45 @@ UNREADABLE = {
 def test_a_file_that_cannot_be_read_is_a_document_with_one_problem(raw: bytes, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_bytes(raw)
-    document = read_document(str(path))
+    (document,) = read_documents(str(path))
     assert document.root is None
     assert document.problems == (f"{path}{problem}",)
 
 
 def test_a_missing_file_is_a_document_with_one_problem(tmp_path: Path) -> None:
     path = str(tmp_path / "f.yaml")
-    assert read_document(path).problems == (f"{path}: cannot be read: No such file or directory",)
+    (document,) = read_documents(path)
+    assert document.problems == (f"{path}: cannot be read: No such file or directory",)
 
 
 def test_a_valid_file_is_a_tree_without_problems(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_bytes(b"\xef\xbb\xbfinches: 5\r\n")
-    document = read_document(str(path))
+    documents = read_documents(str(path))
+    document = next(documents)
     assert document.root is not None
     assert Reader(document).read(document.root, Wheel, "") == Wheel(5)
     assert document.problems == ()
+
+
+def test_the_file_is_read_once_for_all_its_documents() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"inches: ten\n")
+    os.close(writer)
+    counted = []
+    for document in read_documents(f"/dev/fd/{reader}"):
+        assert document.root is not None
+        Reader(document).read(document.root, Wheel, "")
+        counted.append(document.problems)
+    os.close(reader)
+    assert set(counted) == {(f"/dev/fd/{reader}:1:9: inches: must be a whole number",)}
+
+
+def test_the_nodes_of_a_document_are_gone_when_the_next_one_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text("a: [b, {c: d}]\n")
+    roots = [document.root for document in read_documents(str(path))]
+    assert [root.value for root in roots if root] == [[] for _ in roots]
 
 
 OVERRIDDEN = {
