@@ -148,24 +148,30 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.backends:
         print_result("".join(f"{line}\n" for line in catalogue()))
         return os.EX_OK
-    settings, warnings = _read_config(arguments)
     if arguments.check or arguments.reload is not None:
-        try:
-            warnings = (*warnings, *_warnings_as_user(arguments, settings, warnings))
-        except ConfigError as error:
-            if not arguments.check:
-                raise
-            warnings = (*warnings, *error.problems)  # warnings only: at start-up the file is read as root
-        print_error(*(f"warning: {warning}" for warning in warnings))
-        if arguments.check:
-            verdict = "valid, with warnings" if warnings else "no problem found"
-            print_result(f"{escape_controls(arguments.config)}: {verdict}\n")
-        else:
-            send_reload(arguments.reload)
-        return os.EX_OK
+        return _check(arguments)
     if arguments.query is not None:
+        settings, _ = _read_config(arguments)
         return _print_answer(settings, arguments.query, arguments.client or "127.0.0.1")
-    return _start(arguments, settings, warnings)
+    return _start(_startup_context(arguments), arguments.nodaemon)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Print the warnings of the configuration, and the result, or with ``--reload`` signal the daemon."""
+    settings, warnings = _read_config(arguments)
+    try:
+        warnings = (*warnings, *_warnings_as_user(arguments, settings, warnings))
+    except ConfigError as error:
+        if not arguments.check:
+            raise
+        warnings = (*warnings, *error.problems)  # warnings only: at start-up the file is read as root
+    print_error(*(f"warning: {warning}" for warning in warnings))
+    if arguments.check:
+        verdict = "valid, with warnings" if warnings else "no problem found"
+        print_result(f"{escape_controls(arguments.config)}: {verdict}\n")
+    else:
+        send_reload(arguments.reload)
+    return os.EX_OK
 
 
 def _read_config(arguments: argparse.Namespace) -> tuple[Settings, Sequence[str]]:
@@ -238,11 +244,11 @@ def _print_answer(settings: Settings, line: str, client: str) -> int:
     return os.EX_OK
 
 
-def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence[str]) -> int:
-    """Serve, in the foreground or detached. If detached, reports to the parent that it serves, or why it does not."""
+def _startup_context(arguments: argparse.Namespace) -> StartupContext:
+    settings, warnings = _read_config(arguments)
     inetd = settings.listen == (InheritedSocket("inetd"),)
     client, listeners, notifier = take_client() if inetd else None, listen_fds(), Notifier()
-    start = StartupContext(
+    return StartupContext(
         path=resolve_path(arguments.config),
         options=_overrides(arguments),
         settings=settings,
@@ -252,7 +258,11 @@ def _start(arguments: argparse.Namespace, settings: Settings, warnings: Sequence
         listeners=listeners,
         notifier=notifier,
     )
-    if arguments.nodaemon or inetd:
+
+
+def _start(start: StartupContext, nodaemon: bool) -> int:
+    """Serve, in the foreground or detached. If detached, reports to the parent that it serves, or why it does not."""
+    if nodaemon or start.client:
         return serve(start, None)
     parent = ParentPipe.fork_and_wait()
     try:

@@ -29,24 +29,30 @@ log = logging.getLogger("fingerd")
 SWITCH_SECONDS = 0.001  # that a thread which computes may keep the interpreter from the event loop's
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartupContext:
     """What start-up needs to know."""
 
     path: str  # of the configuration
     options: Mapping[str, tuple[str, str]]  # from the command line, as for read_config
-    settings: Settings
+    settings: Settings  # until they are taken
     warnings: Sequence[str]
     stderr_by_default: bool  # logs to standard error by default
     client: socket.socket | None  # from inetd: the only client
     listeners: Sequence[socket.socket]  # from systemd
     notifier: Notifier
 
+    def take_settings(self) -> Settings:
+        """The settings, which this no longer holds, so that they are freed when a reload has replaced them."""
+        settings = self.settings
+        del self.settings
+        return settings
+
 
 def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     """Serve until a signal, detached if a parent waits for a report. Returns the exit code; StartError if it fails."""
-    identity = Identity.of(start.settings.process)
-    settings, limit_warnings = within_descriptors(start.settings)
+    settings, limit_warnings = within_descriptors(start.take_settings())
+    identity = Identity.of(settings.process)
     owner = (identity.uid, identity.gid) if identity.groups is not None else None
     sink = open_sink(settings.log, start.stderr_by_default, owner)
     warnings = [*start.warnings, *limit_warnings, *_start_warnings(sink, identity)]
@@ -80,6 +86,7 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
             if pidfile:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
             install(writer, settings.log.level)
+            del settings  # the server and the reloader have them, as long as they are the active ones
             try:
                 _start_thread(writer.start)
                 for warning in warnings:

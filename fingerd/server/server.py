@@ -191,6 +191,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
         it is done.
         """
         active, adopted, is_late = ActiveConfig(config), threading.Event(), threading.Event()
+        _replaced = (
+            self.active
+        )  # freed by this thread: with many people that takes a while, in which clients would wait
         if self._thread in (0, threading.get_ident()):  # no other thread is at work
             self._swap_config(active)
             return
@@ -209,11 +212,11 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _swap_config(self, active: ActiveConfig) -> None:
         old, self.active = self.active, active
-        self._retired = [other for other in (*self._retired, old) if not other.closed]
         self._transport.use_config(active)
         self._acceptor.use_limits(active.limits)
         self._dispatcher.start(active)
         old.retire(active)
+        self._retired = [other for other in (*self._retired, old) if not other.closed]
 
     def close_backends(self) -> None:
         """The process ends: close the backends of all configurations, even where a query still uses them."""

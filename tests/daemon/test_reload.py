@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, descriptors, hear, let_everybody_in, status, wait_until
+from tests.helpers.plugins import MORTAL, install_backend
 from tests.helpers.requirements import need
 
 FIRST = 'listen: "127.0.0.1:0"\nbackend: {type: static, users: {alice: first}}\n'
@@ -152,6 +153,18 @@ def test_descriptors_and_threads_do_not_grow_with_reloads(start: Start) -> None:
     for _ in range(10):
         reload(daemon, FIRST)
     assert (descriptors(pid), len(os.listdir(f"/proc/{pid}/task"))) == before
+
+
+@pytest.mark.parametrize("more", ["", "limits: {connections: 1000000}\n"], ids=["as configured", "fewer connections"])
+def test_a_replaced_configuration_is_freed_at_once(start: Start, tmp_path: Path, more: str) -> None:
+    path = install_backend(tmp_path, "mortal", MORTAL)
+    config = 'listen: "127.0.0.1:0"\nbackend: {type: mortal, answer: first}\n' + more
+    daemon = start(config, inside=("env", f"PYTHONPATH={path}"))
+    for answer, other in (("first", "second"), ("second", "third"), ("third", "fourth")):
+        assert daemon.ask(b"alice\r\n").decode() == f"{answer}\r\n"
+        config_of(daemon).write_text(config.replace("first", other))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.logged(f"{answer} is freed")
 
 
 @pytest.mark.root

@@ -116,3 +116,29 @@ def install_backend(folder: Path, name: str, source: str) -> str:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fingerd-{name}\nVersion: 1\n")
     (info / "entry_points.txt").write_text(f"[fingerd.backends]\n{name} = {name}:{name.capitalize()}\n")
     return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
+MORTAL = '''\
+"""A backend that logs when it is freed."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fingerd.backends import Backend, Lookup, Person
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Mortal(Backend):
+    """Knows everybody."""
+
+    answer: str
+
+    def find(self, lookup: Lookup) -> Sequence[Person]:
+        return (Person(lookup.username, self.answer),)
+
+    def __del__(self) -> None:
+        log.warning("%s is freed", self.answer)
+'''
