@@ -96,7 +96,8 @@ def become_daemon(
             steps.detach_process_context()
         steps.close_all_open_files(exclude={0, 1, 2, null, *preserve})
     except (steps.DaemonError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__  # python-daemon's errors have no number
+        # python-daemon's errors have no number; the error that led to one has.
+        cause = error if getattr(error, "errno", None) else error.__cause__ or error.__context__
         raise StartError(str(error), exit_code_of(cause) if isinstance(cause, OSError) else os.EX_NOPERM) from error
     # In the foreground too: root's terminal, or a file that its shell opened, is not for the user that root becomes.
     for descriptor in {0, 1, *((2,) if detach else ())} - {log_descriptor}:

@@ -707,7 +707,7 @@ PATHS = {
     "another Unicode normal form": "a\u0301nn",
     "a right-to-left override": "\u202eann",
 }
-MALFORMED = {"NUL": b"ann\0", "NUL before the suffix": b"quill\0.txt", "a newline": b"ann\rquill"}
+MALFORMED = {"NUL": b"ann\0", "NUL before the suffix": b"quill\0.txt", "a form feed": b"ann\x0cquill"}
 
 
 @pytest.mark.parametrize("name", PATHS.values(), ids=PATHS.keys())

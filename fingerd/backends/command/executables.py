@@ -3,6 +3,7 @@
 Each path is looked up below a root directory that is not this process's yet.
 """
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -22,9 +23,10 @@ def find_program(program: str, path: str, root: Path) -> Path | None:
     """Return the executable file that ``program`` means below ``root``, ``path`` being PATH; None if there is none."""
     directories = [""] if "/" in program else path.split(os.pathsep)
     for directory in directories:
-        found = _resolve(os.path.join(directory, program), root)
-        if found.is_file() and os.access(found, os.X_OK):
-            return found
+        with contextlib.suppress(UnicodeEncodeError):  # half a character, which is in no file name
+            found = _resolve(os.path.join(directory, program), root)
+            if found.is_file() and os.access(found, os.X_OK):
+                return found
     return None
 
 

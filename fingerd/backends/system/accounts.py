@@ -123,9 +123,8 @@ class Accounts:
         if now < valid_until:
             return account
         try:
-            account = _from_entry(pwd.getpwnam(login))
-            if account and not is_same_name(account.login, login):
-                account = None
+            entry = pwd.getpwnam(login)
+            account = _from_entry(entry) if is_same_name(entry.pw_name, login) else None
         except (KeyError, ValueError):  # unknown, or the service does not answer, or the login cannot be encoded
             account = None
         if len(self._cache) >= CACHE_ENTRIES_MAX:
