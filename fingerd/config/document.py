@@ -4,13 +4,13 @@ The loaders parse the text and construct no objects. All problems are collected,
 that an administrator can correct a file in one go.
 """
 
-import re
 from collections.abc import Collection, Generator, Mapping
 from typing import NamedTuple
 
 import yaml
 
 from fingerd.config.loaders import compose_fast, discard, python_loader
+from fingerd.config.yaml_errors import explain
 from fingerd.errors import ConfigError
 from fingerd.safe_files import read_named
 from fingerd.text import escape_controls
@@ -128,35 +128,10 @@ def _compose(document: Document, text: str) -> None:
     except RecursionError:
         document.add_error(Location(path, 1, 1), "", "nested too deeply")
     except yaml.MarkedYAMLError as error:
-        document.add_error(_location(error.problem_mark) if error.problem_mark else Location(path), "", _reason(error))
+        document.add_error(_location(error.problem_mark) if error.problem_mark else Location(path), "", explain(error))
     except yaml.reader.ReaderError as error:
         what = f"U+{ord(text[error.position]):04X} is not allowed in a YAML file"
         document.add_error(_end_of(path, text[: error.position]), "", what)
-
-
-def _reason(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, and the remedy for errors that plain text without quotes causes.
-
-    Nothing of the file is quoted, as PyYAML does: this may be within a secret, which a log must not contain.
-    """
-    parts = [part for part in (error.problem, error.context) if part]
-    if isinstance(error, yaml.composer.ComposerError):  # its problem continues the sentence of its context
-        parts.reverse()
-        parts = [re.sub(r"(alias|anchor) .*?(?=; first occurrence$|$)", r"\1", part, flags=re.DOTALL) for part in parts]
-    elif isinstance(error, yaml.parser.ParserError):  # otherwise it names tokens: expected <block end>
-        parts = [re.sub("(tag handle) .*", r"\1", part, flags=re.DOTALL) for part in parts]
-    else:
-        found = "found a tab" if r"'\t'" in parts[0] else "found a character"
-        parts[0] = re.sub(r",? but found .*|(?<=character) (['\"]).*\1", "", parts[0], flags=re.DOTALL)
-        parts[0] = re.sub("^.*codec can't decode.*", "found invalid bytes", parts[0]).replace("found character", found)
-    return ", ".join(parts) + next((hint for end, hint in _HINTS.items() if parts[0].endswith(end)), "")
-
-
-_HINTS = {
-    "mapping values are not allowed here": " (a text with a colon must be in quotes)",
-    "a character that cannot start any token": " (a text that begins with it must be in quotes)",
-    "found undefined alias": " (quote a text that begins with *)",
-}
 
 
 def _end_of(name: str, text: str) -> Location:

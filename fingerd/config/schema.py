@@ -16,7 +16,7 @@ import yaml
 
 from fingerd.config.document import Document, join
 from fingerd.config.redaction import is_braced, is_name, may_be_secret, redact, redact_exception
-from fingerd.config.values import convert, describe, did_you_mean, read_scalar, to_text
+from fingerd.config.values import convert, describe, did_you_mean, is_sign, read_scalar, to_text
 from fingerd.errors import OptionError
 
 T = TypeVar("T")
@@ -168,6 +168,7 @@ class Reader:
             if isinstance(node, yaml.ScalarNode) and not node.tag.startswith("tag:yaml.org,2002:"):
                 return self.fail(node, path, UNKNOWN_TAG)
             hint = "; to mean a text in braces, put it in quotes" if kind is str and is_braced(node) else ""
+            hint = "; to mean this sign, put it in quotes" if is_sign(node) else hint
             return self.fail(node, path, f"must be {describe(kind)}{hint}")
         return convert(scalar, kind)
 
@@ -263,7 +264,8 @@ class Reader:
         for key_node, value_node in node.value:
             scalar = read_scalar(key_node)
             if scalar is None:
-                self.fail(key_node, path, "a key must be text (merge keys and tags are not supported)")
+                hint = "put = in quotes" if key_node.value == "=" else "merge keys and tags are not supported"
+                self.fail(key_node, path, f"a key must be text ({hint})")
                 continue
             try:
                 key = to_text(scalar)

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_a
 
 import yaml
 
+from fingerd.text import is_text
+
 
 class Scalar(NamedTuple):
     """A scalar of a file: its text, the kind of value as which YAML reads it, and whether it is quoted."""
@@ -30,6 +32,7 @@ _KINDS = {
     "tag:yaml.org,2002:null": "null",
     "tag:yaml.org,2002:timestamp": "a date",
 }
+_BOOLEANS = yaml.constructor.SafeConstructor.bool_values  # by their words, in lower case
 _DIGITS = "(?:0|[1-9][0-9_]{0,30})"  # int() raises for more than 4,300 digits
 
 Convert = TypeVar("Convert", bound=Callable[[Scalar], Any])
@@ -43,6 +46,11 @@ def named(type_name: str) -> Callable[[Convert], Convert]:
         return converter
 
     return decorate
+
+
+def is_sign(node: yaml.Node) -> bool:
+    """Whether YAML reads the text as a sign: ``=``, or ``<<``, which have a meaning as keys."""
+    return node.tag in ("tag:yaml.org,2002:value", "tag:yaml.org,2002:merge")
 
 
 def read_scalar(node: yaml.Node) -> Scalar | None:
@@ -66,6 +74,8 @@ def to_text(scalar: Scalar) -> str:
         raise ValueError(f"YAML reads {what} as {scalar.kind}; to mean the text, put it in quotes")
     if scalar.text.startswith("0o") and not scalar.quoted and re.fullmatch("0o[0-9]+", scalar.text):
         raise ValueError("YAML readers differ about octal numbers; put it in quotes")
+    if not is_text(scalar.text):
+        raise ValueError(r"has half of a character: of the escapes \ud800 to \udfff, two in a row are one")
     return scalar.text
 
 
@@ -85,7 +95,8 @@ class _Number:
     def __call__(self, scalar: Scalar) -> Any:
         match = re.fullmatch(rf"({self.pattern}) ?({'|'.join(self.units)})?", scalar.text)
         if not match or not (self.units or (scalar.kind == "a number" and not scalar.quoted)):
-            raise ValueError(f"must be {self.form}{_read_as(scalar)}")
+            unquoted = ", without quotes" if match and scalar.quoted else ""
+            raise ValueError(f"must be {self.form}{unquoted}{_read_as(scalar)}")
         number = float(match[1].replace("_", "")) * self.units.get(match[2], 1)
         if not self.minimum <= number <= self.maximum:
             raise ValueError(f"must be from {self.minimum:,.10g} to {self.maximum:,.10g}")
@@ -145,11 +156,14 @@ def convert(scalar: Scalar, kind: Any) -> Any:
         value = scalar.value if scalar.kind == "true or false" else scalar.text
         if not any(value == word and type(value) is type(word) for word in words):
             hint = did_you_mean(scalar.text, (word for word in words if isinstance(word, str)))
+            if scalar.quoted and scalar.text in [str(word).lower() for word in words if isinstance(word, bool)]:
+                hint = ", without quotes"
             raise ValueError(f"must be {describe(kind)}{hint}")
         return value
     if kind is bool:
         if scalar.kind != "true or false":
-            raise ValueError("must be true or false")
+            unquoted = ", without quotes" if scalar.quoted and scalar.text.lower() in _BOOLEANS else ""
+            raise ValueError(f"must be true or false{unquoted}")
         return scalar.value
     return to_text(scalar)
 

@@ -63,13 +63,15 @@ UNREADABLE = {
     "a comment": (b"# a\n", ":1:1: the file is empty"),
     "not UTF-8": ("a: ü\nü: ".encode() + b"\xe9\n", ":2:4: not UTF-8 text"),
     "control character": (b"a: b\nc: \x07\n", ":2:4: U+0007 is not allowed in a YAML file"),
-    "syntax": (b"a: b: c\n", ":1:5: mapping values are not allowed here (a text with a colon must be in quotes)"),
+    "syntax": (
+        b"a: b: c\n",
+        ":1:5: a colon is not allowed here: quote a text that has one, or correct the indentation or the line before",
+    ),
     "a text that begins with a sign": (
         b"a: @home\n",
-        ":1:4: found a character that cannot start any token, while scanning for the next token"
-        " (a text that begins with it must be in quotes)",
+        ":1:4: a text cannot begin with this character: put it in quotes",
     ),
-    "unknown alias": (b"a: *b\n", ":1:4: found undefined alias (quote a text that begins with *)"),
+    "unknown alias": (b"a: *b\n", ":1:4: no anchor has this name: put a text that begins with * in quotes"),
 }
 
 
@@ -141,7 +143,7 @@ def test_a_command_line_option_needs_no_section_in_the_file(text: str) -> None:
     override_options(document, {"wheel.maker": ("--maker", "no"), "wheel.inches": ("--inches", "5")})
     assert document.root is not None
     Reader(document).read(document.root, Shed, "")
-    assert document.problems == ("--inches: wheel.inches: must be a whole number",)  # a text, as quoted
+    assert document.problems == ("--inches: wheel.inches: must be a whole number, without quotes",)  # a text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """libyaml's loader reads a file as PyYAML's own does, or leaves it to that one."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,30 @@ def collections_below(node: yaml.Node | None, seen: list[yaml.Node]) -> Iterator
     for child in node.value:
         for part in child if isinstance(child, tuple) else (child,):
             yield from collections_below(part, seen)
+
+
+ESCAPED = {
+    "a pair": (r'"\ud83c\udf89"', "\U0001f389"),
+    "two pairs": (r'"a\ud83c\udf89b\uD83D\uDE00"', "a\U0001f389b\U0001f600"),
+    "a pair and a half": (r'"\ud83c\ud83c\udf89"', "\ud83c\U0001f389"),
+    "the wrong way round": (r'"\udf89\ud83c"', "\udf89\ud83c"),
+    "apart": (r'"\ud83c \udf89"', "\ud83c \udf89"),
+    "in single quotes": (r"'\ud83c\udf89'", r"\ud83c\udf89"),
+    "without quotes": (r"\ud83c\udf89", r"\ud83c\udf89"),
+    "with escaped backslashes": (r'"\\ud83c\\udf89"', r"\ud83c\udf89"),
+}
+
+
+@pytest.mark.parametrize(("text", "value"), ESCAPED.values(), ids=ESCAPED)
+def test_two_escapes_for_a_character_are_that_character(text: str, value: str) -> None:
+    for whole, path in ((text, ()), (f"[{text}]", (0,)), (f"{{a: {text}}}", (0, 1)), (f"{{{text}: a}}", (0, 0))):
+        node: Any = python_loader(whole, "f").get_single_node()
+        for number in path:
+            node = node.value[number] if isinstance(node, yaml.Node) else node[number]
+        assert node.value == value
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()))
+def test_json_is_read_as_it_was_written(people: dict[str, str]) -> None:
+    node: Any = python_loader(json.dumps(people), "f").get_single_node()
+    assert {key.value: value.value for key, value in node.value} == people

@@ -126,6 +126,19 @@ BROKEN_CARTS = {
         "{name: a, prices: {<<: {b: 1}}}",
         ["1:20: prices: a key must be text (merge keys and tags are not supported)"],
     ),
+    "an equals sign where a text should be": (
+        "name: =",
+        ["1:7: name: must be text; to mean this sign, put it in quotes"],
+    ),
+    "the sign of a merge where a text should be": (
+        "name: <<",
+        ["1:7: name: must be text; to mean this sign, put it in quotes"],
+    ),
+    "an equals sign in a list": (
+        "{name: a, stops: [b, =]}",
+        ["1:22: stops[1]: must be text; to mean this sign, put it in quotes"],
+    ),
+    "an equals sign as a key": ("{name: a, prices: {=: 1}}", ["1:20: prices: a key must be text (put = in quotes)"]),
     "a list where a text should be": ("name: [a]", ["1:7: name: must be text"]),
     "a mapping where a text should be": ("name: {a: b}", ["1:7: name: must be text"]),
     "a text in braces": ("name: {user}", ["1:7: name: must be text; to mean a text in braces, put it in quotes"]),
@@ -139,7 +152,10 @@ BROKEN_CARTS = {
         "{name: a, load: [1]}",
         ["1:17: load: must be a size in bytes, as 65536 or 64KiB"],
     ),
-    "a text where true or false should be": ("{name: a, old: 'yes'}", ["1:16: old: must be true or false"]),
+    "a text where true or false should be": (
+        "{name: a, old: 'yes'}",
+        ["1:16: old: must be true or false, without quotes"],
+    ),
     "no such word": ("{name: a, colour: gren}", ["1:19: colour: must be red, green or true (did you mean green?)"]),
     "a list where a word should be": ("{name: a, colour: [red]}", ["1:19: colour: must be red, green or true"]),
     "neither the word nor anything for the list": (

@@ -146,3 +146,28 @@ def test_every_type_is_described(kind: Any, words: str) -> None:
 def test_only_a_close_match_is_suggested() -> None:
     assert did_you_mean("polcy", ("policy", "process")) == " (did you mean policy?)"
     assert did_you_mean("zzz", ("policy", "process")) == ""
+
+
+@pytest.mark.parametrize("text", [r'"\ud83c"', r'"a\udf89b"', r'"\udf89\ud83c"', r'"\ud83c \udf89"'])
+def test_half_of_a_character_is_no_text(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^has half of a character: .* two in a row are one$"):
+        to_text(scalar_of(text))
+
+
+WITHOUT_QUOTES = [
+    (Annotated[int, Integer()], "'100'", "must be a whole number, without quotes"),
+    (Annotated[int, Integer()], "'ten'", "must be a whole number"),
+    (Annotated[int, Integer(0, 5)], '"100"', "must be a whole number, without quotes"),
+    (bool, "'true'", "must be true or false, without quotes"),
+    (bool, '"No"', "must be true or false, without quotes"),
+    (bool, "'perhaps'", "must be true or false"),
+    (Literal[False, True, "silently"], "'true'", "must be false, true or silently, without quotes"),
+    (Literal[False, True, "silently"], "'silent'", "must be false, true or silently (did you mean silently?)"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "problem"), WITHOUT_QUOTES)
+def test_a_value_in_quotes_that_must_have_none_is_told_so(kind: Any, text: str, problem: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
+        convert(scalar_of(text), kind)
+    assert str(caught.value) == problem
