@@ -217,4 +217,5 @@ def decode_file(data: bytes) -> str:
 
 def decode_strictly(data: bytes) -> str:
     """Decode a file as ``decode_file`` does; UnicodeDecodeError if it is neither UTF-16 nor UTF-8."""
-    return data.decode("utf-16" if data[:2] in _UTF_16 else "utf-8-sig")
+    # Of the codecs that drop the mark, utf-8-sig is a module, which a chroot or another user may not have.
+    return data.decode("utf-16") if data[:2] in _UTF_16 else data.removeprefix(b"\xef\xbb\xbf").decode()
