@@ -53,17 +53,28 @@ def is_text(text: str) -> bool:
     return not _SURROGATE.search(text)
 
 
+def to_nfc(name: str) -> str:
+    """The form in which names are compared and are keys: NFC, in which a letter with an accent is one character."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def is_same_name(name: str, other: str) -> bool:
     """Whether two names are equal, byte for byte after NFC: case, width, spaces and look-alikes count."""
-    return name == other or unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+    return name == other or to_nfc(name) == to_nfc(other)
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """The forms in which a source that compares bytes may have the name: NFC, and NFD if that differs."""
+    if name.isascii():
+        return (name,)
+    return tuple(dict.fromkeys((to_nfc(name), unicodedata.normalize("NFD", name))))
 
 
 def is_one_of(name: str, names: Iterable[str]) -> bool:
     """Whether this is one of the names, as ``is_same_name`` compares them; ``weather:*`` is any that begins so."""
-    composed = unicodedata.normalize("NFC", name)
+    composed = to_nfc(name)
     return any(
-        composed.startswith(each[:-1]) if each.endswith("*") else composed == each
-        for each in (unicodedata.normalize("NFC", each) for each in names)
+        composed.startswith(each[:-1]) if each.endswith("*") else composed == each for each in map(to_nfc, names)
     )
 
 

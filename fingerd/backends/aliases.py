@@ -18,6 +18,7 @@ from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import UnsafeFileError, decode_file, read_named, read_resolved, writable_by_others
+from fingerd.text import to_nfc
 
 FILE_REPEATABLE_SECONDS = 1.0  # for how long the text of a file may be repeated
 MAX_TEXT_BYTES = 64 << 10  # of a file that is a target; the rest is cut
@@ -80,7 +81,7 @@ class Aliases(Composite):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people of all targets of the alias, each once; the other backend's answer for any other name."""
-        targets = self._targets.get(lookup.username)
+        targets = self._targets.get(to_nfc(lookup.username))
         if targets is None:
             return self.backend.find(lookup)
         people: dict[Person, None] = {}
@@ -118,7 +119,7 @@ def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
             name, colon, target = map(str.strip, line.partition(":"))
             if not colon or not name or not target:
                 raise OptionError(f"{path}:{number}: must be alias:target", "file")
-            yield name, _Alias((target,), ("file",), f"{path}:{number}: ")
+            yield to_nfc(name), _Alias((target,), ("file",), f"{path}:{number}: ")
 
 
 def _resolve(
@@ -136,7 +137,8 @@ def _resolve(
         raise OptionError(f"{alias.line}more than {MAX_DEPTH} aliases in a row", *alias.keys)
     if name not in resolved:
         targets: dict[str, None] = {}
-        for target in alias.targets:
+        for text in alias.targets:
+            target = text if _is_file(text) else to_nfc(text)  # the path of a file is bytes
             if target in aliases and target != name:
                 targets |= dict.fromkeys(_resolve(target, aliases, resolved, (*path, name)))
             else:

@@ -10,6 +10,7 @@ from fingerd.backends import Backend, Composite, Lookup
 from fingerd.errors import BackendError, OptionError
 from fingerd.people import Person
 from fingerd.people.mapping import LOGIN
+from fingerd.text import is_same_name, to_nfc
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Chain(Composite):
         if self.merge and len(people) <= MAX_ASKED_AGAIN:  # a member that does not search names may know the login
             by_login = (self._merged(replace(lookup, username=person.login, by_name=False)) for person in people)
             people = [known[0] if known else person for person, known in zip(people, by_login, strict=True)]
-        return sorted(people, key=lambda person: person.login != lookup.username)
+        return sorted(people, key=lambda person: not is_same_name(person.login, lookup.username))
 
     def _merged(self, lookup: Lookup) -> Sequence[Person]:
         """The people of the first member that finds any, merged with what the others know about them.
@@ -69,8 +70,8 @@ class Chain(Composite):
             if len(people) == len(more) == 1 and not (returns_logins and have_logins):
                 people = (people[0].merged_with(more[0]),)
             elif people:
-                known = {person.login: person for person in more}
-                people = tuple(person.merged_with(known.get(person.login, person)) for person in people)
+                known = {to_nfc(person.login): person for person in more}
+                people = tuple(person.merged_with(known.get(to_nfc(person.login), person)) for person in people)
             else:
                 people, have_logins = more, returns_logins
             if people and all(person.text is not None for person in people):
@@ -128,12 +129,12 @@ def _returns_logins(backend: Backend) -> bool:
 
 def _merge_into(found: list[Person], more: Iterable[Person], merge: bool) -> None:
     """Append the people with new logins to ``found``; with ``merge``, add what the others know to those found."""
-    indexes = {person.login: index for index, person in enumerate(found) if person.login}
+    indexes = {to_nfc(person.login): index for index, person in enumerate(found) if person.login}
     for person in more:
-        index = indexes.get(person.login)
+        index = indexes.get(to_nfc(person.login))
         if index is None:
             if person.login:
-                indexes[person.login] = len(found)
+                indexes[to_nfc(person.login)] = len(found)
             found.append(person)
         elif merge:
             found[index] = found[index].merged_with(person)
@@ -143,6 +144,7 @@ def _unique(people: Iterable[Person]) -> Iterator[Person]:
     """Each login once, its first person; people without a login are texts, and all pass."""
     seen: set[str] = set()
     for person in people:
-        if not person.login or person.login not in seen:
-            seen.add(person.login)
+        login = to_nfc(person.login)
+        if not login or login not in seen:
+            seen.add(login)
             yield person

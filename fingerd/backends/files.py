@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from fingerd.safe_files import (
     read_regular,
     writable_by_others,
 )
+from fingerd.text import to_nfc
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ PLAN_SUFFIX = ".txt"
 
 MAX_REFUSALS = 1000  # refused entries that are logged, each once until a reload
 ABSENT = ".absent"  # looked up where a call is made for its time alone: no login begins with a dot
+MAX_SPELLINGS = 2  # of one login in the directory; with more, the person is hidden
+
+Spellings = Mapping[str, Sequence[str]]  # the names that the directory has for each login, which is in NFC
 
 _LIST_ATOMS = ("name", "office", "office_phone", "job")
 _MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their leading and trailing space
@@ -54,18 +58,23 @@ class Files(Backend):
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The person with this login and, with ``by_name``, those whose full name matches."""
         with self._open() as directory:
-            logins = [lookup.username] if is_safe_name(lookup.username) else []
+            login = to_nfc(lookup.username)
+            logins = [login] if is_safe_name(login) else []
+            spellings: Spellings = {}
             if lookup.by_name:
-                names = self._list(directory, ("name",), lookup, "searched")
-                matches = (person.login for person in names if person.matches_name(lookup.username))
+                spellings = _spellings(directory)
+                names = self._list(directory, spellings, ("name",), lookup, "searched")
+                matches = (person.login for person in names if person.matches_name(login))
                 logins += islice(matches, MAX_MATCHES)
-            found = (self._person(directory, login, TEXT_ATOMS) for login in dict.fromkeys(logins))
+            elif logins and not login.isascii():
+                spellings = _spellings(directory, login)
+            found = (self._find(directory, login, spellings.get(login, (login,))) for login in dict.fromkeys(logins))
             return [person for person in found if person]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All people, sorted by login."""
         with self._open() as directory:
-            yield from self._list(directory, _LIST_ATOMS, lookup, "listed")
+            yield from self._list(directory, _spellings(directory), _LIST_ATOMS, lookup, "listed")
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message if the directory does not exist below ``root``, or this process cannot read it."""
@@ -94,30 +103,69 @@ class Files(Backend):
         except OSError as error:
             raise BackendError(f"files {self.folder}: {error.strerror}") from error
 
-    def _list(self, directory: int, atoms: Collection[str], lookup: Lookup, done: str) -> Iterator[Person]:
+    def _list(
+        self, directory: int, spellings: Spellings, atoms: Collection[str], lookup: Lookup, done: str
+    ) -> Iterator[Person]:
         """All people with these atoms, sorted by login; raises BackendError at the deadline."""
-        for login in _logins(directory):
+        for login, names in sorted(spellings.items()):
             if time.monotonic() >= lookup.deadline:
                 raise BackendError(f"files {self.folder}: not {done} in time")
-            if person := self._person(directory, login, atoms, is_single=False):
+            if len(names) > 1 and self._is_hidden_by_another(directory, login, names):
+                continue
+            if person := self._person(directory, login, names[0], atoms, is_single=False):
                 yield person
 
-    def _person(self, directory: int, login: str, atoms: Collection[str], is_single: bool = True) -> Person | None:
-        """The person with those of the atoms that have a file; None if unknown or hidden.
+    def _find(self, directory: int, login: str, names: Sequence[str]) -> Person | None:
+        """The person with all atoms, from the first of the names that the directory has for the login; None as below.
+
+        An unknown person costs the same system calls however many names there are.
+        """
+        if login.isascii():  # which has one spelling
+            return self._person(directory, login, login, TEXT_ATOMS)
+        is_hidden = self._is_hidden_by_another(directory, login, names)
+        person = self._person(directory, login, ABSENT if is_hidden else names[0], TEXT_ATOMS)
+        return None if is_hidden else person
+
+    def _is_hidden_by_another(self, directory: int, login: str, names: Sequence[str]) -> bool:
+        """Whether another one of these spellings than the first hides the person. All names cost the same calls."""
+        if len(names) > 1:
+            self._refusals.log(self.folder, f"{len(names)} spellings of the one name {login}")
+        own, is_hidden = None, len(names) > MAX_SPELLINGS
+        try:
+            own = open_directory(names[1] if len(names) > 1 else ABSENT, directory)
+        except UnsafeFileError as error:
+            self._refusals.log(self.folder, error)
+            is_hidden = True
+        spare = open_directory("." if own is None else ABSENT, directory)
+        try:
+            if own is None:
+                entry_exists(ABSENT, directory)
+            elif entry_exists(NOFINGER, own) is not False:  # hidden too if that cannot be checked
+                is_hidden = True
+        finally:
+            for descriptor in (own, spare):
+                if descriptor is not None:
+                    os.close(descriptor)
+        return is_hidden
+
+    def _person(
+        self, directory: int, login: str, name: str, atoms: Collection[str], is_single: bool = True
+    ) -> Person | None:
+        """The person with those of the atoms that have a file; None if unknown or hidden. ``name`` is the entry's.
 
         With ``is_single``, all unknown people cost the same system calls: absent ones, hidden ones, and those whose
         entry is closed, a link or no file. A call that one of them does not need is made with ABSENT or the directory.
         """
-        own, plan_name = None, f"{login}{PLAN_SUFFIX}"
+        own, plan_name = None, f"{name}{PLAN_SUFFIX}"
         try:
-            own = open_directory(login, directory)
+            own = open_directory(name, directory)
         except UnsafeFileError as error:
             self._refusals.log(self.folder, error)
             plan_name = ABSENT
         try:
             if own is not None:
                 if entry_exists(NOFINGER, own) is False:  # hidden too if that cannot be checked
-                    return self._read_record(own, login, atoms)
+                    return self._read_record(own, login, name, atoms)
                 plan_name = ABSENT
             elif is_single:
                 entry_exists(ABSENT, directory)
@@ -137,8 +185,8 @@ class Files(Backend):
             if own is not None:
                 os.close(own)
 
-    def _read_record(self, own: int, login: str, atoms: Collection[str]) -> Person:
-        texts = {atom: self._read(atom, own, f"{self.folder}/{login}", self.file_bytes) for atom in atoms}
+    def _read_record(self, own: int, login: str, name: str, atoms: Collection[str]) -> Person:
+        texts = {atom: self._read(atom, own, f"{self.folder}/{name}", self.file_bytes) for atom in atoms}
         values = {atom: text if atom in _MULTILINE_ATOMS else text.strip() for atom, text in texts.items() if text}
         return Person.from_record(login, Record(**values))
 
@@ -174,12 +222,19 @@ class _Refusals:
             log.info("files: further refused entries are not logged until the next reload")
 
 
-def _logins(directory: int) -> Iterator[str]:
-    """The logins of all people in the directory, sorted and unique."""
+def _spellings(directory: int, wanted: str | None = None) -> Spellings:
+    """The names that the directory has for all people in it, or for this login; of several, NFC comes first."""
     with os.scandir(directory) as entries:
         names = {
             entry.name if entry.is_dir(follow_symlinks=False) else entry.name.removesuffix(PLAN_SUFFIX)
             for entry in entries
             if entry.is_dir(follow_symlinks=False) or entry.name.endswith(PLAN_SUFFIX)
         }
-    return iter(sorted(name for name in names if is_safe_name(name) and is_queryable(name)))
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(names, key=lambda name: (name != to_nfc(name), name)):
+        login = to_nfc(name)
+        if login.isascii() and name != login:  # as U+212A, which is a K: for ASCII logins the directory is not searched
+            continue
+        if wanted in (None, login) and is_safe_name(login) and is_queryable(login):
+            found[login] = (*found.get(login, ()), name)
+    return found

@@ -12,6 +12,7 @@ from fingerd.errors import OptionError
 from fingerd.people import MAX_MATCHES, Person, Record
 from fingerd.people.name_index import NameIndex
 from fingerd.protocol.query import is_queryable
+from fingerd.text import to_nfc
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Static(Backend):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The user with this login; if the lookup is ``by_name``, then those whose full name matches."""
-        found = self._people.get(lookup.username, ())
+        login = to_nfc(lookup.username)
+        found = self._people.get(login, ())
         if not lookup.by_name:
             return found
-        others = (person for person in self._by_name.find(lookup.username) if person.login != lookup.username)
+        others = (person for person in self._by_name.find(lookup.username) if person.login != login)
         return (*found, *islice(others, MAX_MATCHES))
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:

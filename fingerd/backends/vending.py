@@ -11,7 +11,7 @@ from fingerd.config.values import Integer
 from fingerd.errors import OptionError
 from fingerd.people import Person
 from fingerd.protocol.query import is_queryable
-from fingerd.text import one_line
+from fingerd.text import one_line, to_nfc
 
 SOLD_OUT = "sold out"
 
@@ -58,7 +58,7 @@ class Vending(Backend):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The count, price and text of the slot with this name."""
-        return self._people.get(lookup.username, ())
+        return self._people.get(to_nfc(lookup.username), ())
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """One text: a table of all slots."""

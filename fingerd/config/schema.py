@@ -18,6 +18,7 @@ from fingerd.config.document import Document, join
 from fingerd.config.redaction import is_braced, is_name, may_be_secret, redact, redact_exception
 from fingerd.config.values import convert, describe, did_you_mean, is_sign, read_scalar, to_text
 from fingerd.errors import OptionError
+from fingerd.text import to_nfc
 
 T = TypeVar("T")
 
@@ -268,7 +269,7 @@ class Reader:
                 self.fail(key_node, path, f"a key must be text ({hint})")
                 continue
             try:
-                key = to_text(scalar)
+                key = to_nfc(to_text(scalar))
             except ValueError as error:
                 self.fail(key_node, self._join(path, scalar.text, value_node), str(error))
                 continue

@@ -5,8 +5,11 @@ policy may hide each. An atom that is unknown or hidden is empty or None.
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
+
+from fingerd.text import to_nfc
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,10 @@ class Person:
 
 
 def name_words(name: str) -> frozenset[str]:
-    """The words of a full name, case-folded for comparison."""
-    return frozenset(name.casefold().replace(",", " ").split())
+    """The words of a full name, case-folded and in NFC for comparison."""
+    # Unicode 3.13, D145
+    folded = name.casefold() if name.isascii() else to_nfc(unicodedata.normalize("NFD", name).casefold())
+    return frozenset(folded.replace(",", " ").split())
 
 
 ATOMS = tuple(field.name for field in dataclasses.fields(Person) if field.name != "text")

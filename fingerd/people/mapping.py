@@ -16,7 +16,7 @@ from typing import Any
 from fingerd.config.values import did_you_mean
 from fingerd.errors import OptionError
 from fingerd.people import MAX_MATCHES, TEXT_ATOMS, Person
-from fingerd.text import decode_line
+from fingerd.text import decode_line, is_same_name
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def people_of(
         people = _read_people(document, path, fields, username, limit + 1)
     if len(people) > limit:
         log.warning("%s: more than %d people, of whom only the first are used", source, limit)
-    return tuple(sorted(people[:limit], key=lambda person: person.login != username))
+    return tuple(sorted(people[:limit], key=lambda person: not is_same_name(person.login, username)))
 
 
 def _read_people(
@@ -148,7 +148,7 @@ def _read_people(
     """The first people of the document. All other objects made of it are gone when this returns."""
     entries = _entries(document, path)
     if username and len(entries) >= limit:
-        entries.sort(key=lambda entry: _login(entry, fields) != username)
+        entries.sort(key=lambda entry: not is_same_name(_login(entry, fields), username))
     people = (person_of(username, _atoms(entry, fields)) for entry in entries)
     return tuple(islice((person for person in people if person.login), limit))
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.protocol.reply import CRLF
-from fingerd.text import decode_line, first_line
+from fingerd.text import decode_line, first_line, to_nfc
 
 SHORT_QUERY_BYTES = 64  # of a line that is remembered when it was parsed
 SHORT_QUERIES_MAX = 1024  # lines, some 400 bytes each
@@ -55,6 +55,7 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     Raises QueryError for control characters, bytes that are no text, and bad hosts, QueryTooLongError for more than
     ``max_bytes`` bytes, the line end not counted. More than RFC 1288 2.3 is accepted where it is harmless: ``/w``, a
     trailing ``/W`` (RFC 1196), spaces and tabs at either end, telnet sequences, and a byte order mark at the beginning.
+    The username of a query for this host is in NFC.
     """
     line = first_line(line)
     if len(line) > max_bytes:
@@ -67,7 +68,7 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
     text = text.strip(WHITESPACE)
     text, verbose = _take_verbose(text) if "/" in text else (text, False)
     if "@" not in text:
-        return Query(text, (), verbose, charset)
+        return Query(to_nfc(text), (), verbose, charset)
     username, *hosts = (part.strip(WHITESPACE) for part in text.split("@"))
     if not all(hosts) or any(space in host for host in hosts for space in WHITESPACE):
         raise QueryError("not a host name")
@@ -79,7 +80,7 @@ parse_short_query = lru_cache(SHORT_QUERIES_MAX)(parse_query)
 
 
 def is_queryable(name: str) -> bool:
-    """Whether ``parse_query`` reads a query for this username back unchanged: false with an ``@``, ``/W``, controls."""
+    """Whether ``parse_query`` reads this username back unchanged: false with an ``@``, ``/W``, controls, not in NFC."""
     try:
         return bool(name) and parse_query(Query(name).encode()) == Query(name)
     except (QueryError, UnicodeEncodeError):

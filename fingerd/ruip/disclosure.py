@@ -7,8 +7,9 @@ from typing import NamedTuple
 from fingerd.backends import Backend, Lookup
 from fingerd.people import Person
 from fingerd.ruip.policy import Rule
+from fingerd.text import to_nfc
 
-Shown = tuple[str, str | None]  # the login and the text of a person who is shown already
+Shown = tuple[str, str | None]  # the login, in NFC, and the text of a person who is shown already
 
 
 class Disclosed(NamedTuple):
@@ -41,8 +42,8 @@ class Disclosure:
         if not people:
             return Disclosed("unknown")
         if shown is not None:
-            people = [person for person in people if not person.login or (person.login, person.text) not in shown]
-            shown.update((person.login, person.text) for person in people)
+            people = [person for person in people if not person.login or _identity(person) not in shown]
+            shown.update(map(_identity, people))
         redacted = [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
         return Disclosed("answered", redacted)
 
@@ -57,3 +58,7 @@ class Disclosure:
     def may_search(self, rule: Rule) -> bool:
         """Whether parts of full names count: a client that is not shown these must not be able to guess them either."""
         return rule.match != "login" and self._backend.searches_names and "name" in rule.atoms
+
+
+def _identity(person: Person) -> Shown:
+    return to_nfc(person.login), person.text

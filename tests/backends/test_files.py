@@ -10,7 +10,9 @@ import stat
 import subprocess
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -347,23 +349,78 @@ UNKNOWN_PEOPLE: dict[str, Callable[[Path], object]] = {
 }
 
 
+def nfd(login: str) -> str:
+    return unicodedata.normalize("NFD", login)
+
+
+def in_spellings(*make_entries: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Makes an entry for each spelling of the name: NFC first."""
+    return lambda path: [
+        make_entry(path.with_name(name))
+        for make_entry, name in zip(
+            make_entries, (path.name, nfd(path.name), path.name.replace("é", "e\u0301")), strict=False
+        )
+    ]
+
+
+SHOWN = partial(make, name="Name", plan="plan")
+SHOWN_FILE = text_file(lambda path: path.write_text("plan"))
+TOUCHED = hidden(lambda nofinger: nofinger.touch())
+
+UNKNOWN_IN_UNICODE: dict[str, Callable[[Path], object]] = {
+    **UNKNOWN_PEOPLE,
+    **{f"{kind}, in NFD": in_spellings(lambda path: None, hide) for kind, hide in UNKNOWN_PEOPLE.items()},
+    "hidden in both spellings": in_spellings(TOUCHED, TOUCHED),
+    "hidden in the second spelling": in_spellings(SHOWN, TOUCHED),
+    "a text file that is hidden in the second spelling": in_spellings(SHOWN_FILE, TOUCHED),
+    "hidden in the first spelling": in_spellings(TOUCHED, SHOWN),
+    "hidden in the first spelling, and a text file": in_spellings(TOUCHED, SHOWN_FILE),
+    "closed in the second spelling": in_spellings(SHOWN, closed(0o600)),
+    "refused in both spellings": in_spellings(*2 * (text_file(os.mkfifo),)),
+    "three spellings": in_spellings(SHOWN, SHOWN, SHOWN),
+}
+
+
+@pytest.mark.root
+@needs("strace", "ptrace")
+def test_all_unknown_people_cost_the_same_system_calls_in_any_spelling(start: Start, tmp_path: Path) -> None:
+    logins = {f"éẹ̀{number}": kind for number, kind in enumerate(UNKNOWN_IN_UNICODE)}
+    assert all(unicodedata.is_normalized("NFC", login) for login in logins)
+    people = tmp_path / "people"
+    people.mkdir()
+    let_everybody_in(people)
+    for login, kind in logins.items():
+        UNKNOWN_IN_UNICODE[kind](people / login)
+    daemon = start(
+        config(people) + "process: {user: nobody}\nlimits: {threads: 1}\n", inside=traced(tmp_path / "calls")
+    )
+    lines = [line for login in logins for line in (nfd(login), f"/W {login}")]
+    for line in lines:  # the first one of a login may write a line to the log
+        assert daemon.ask(f"{line}\r\n".encode()) == UNKNOWN, line
+    daemon.stop()
+    lookups = next(filter(None, (list(split(trace, people)) for trace in tmp_path.glob("calls.*"))))  # of one thread
+    assert len(lookups) == len(lines)
+    found = {kind: names_of(calls) for kind, calls in zip(logins.values(), lookups[1::2], strict=True)}
+    assert {kind: names for kind, names in found.items() if names != found["absent"]} == {}
+
+
+def test_a_name_with_two_spellings_is_logged_once(people: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "fingerd")
+    in_spellings(SHOWN, SHOWN)(people / "éẹ̀")
+    backend = Files(str(people))
+    for _ in range(3):
+        assert len(backend.find(Lookup("éẹ̀", False, "unix", math.inf))) == 1
+        assert len(list(backend.list_users(Lookup("", False, "unix", math.inf)))) == 1
+    assert caplog.messages == [f"files: in {people}: 2 spellings of the one name éẹ̀"]
+
+
 @pytest.mark.root
 @needs("strace", "ptrace")
 def test_all_unknown_people_cost_the_same_system_calls(start: Start, tmp_path: Path) -> None:
-    people, calls = tmp_path / "people", tmp_path / "calls"
+    people = tmp_path / "people"
     people.mkdir()
     let_everybody_in(people)
-    strace = (
-        "strace",
-        "-D",
-        "-ff",
-        "-qq",
-        "-o",
-        str(calls),
-        "-e",
-        "trace=%file,read,close,fstat,dup,fcntl,getdents64,lseek,write",
-    )
-    daemon = start(config(people) + "process: {user: nobody}\n", inside=strace)
+    daemon = start(config(people) + "process: {user: nobody}\n", inside=traced(tmp_path / "calls"))
     logins = {f"user{number}": kind for number, kind in enumerate(UNKNOWN_PEOPLE)}
     for login, kind in logins.items():
         UNKNOWN_PEOPLE[kind](people / login)
@@ -377,16 +434,32 @@ def test_all_unknown_people_cost_the_same_system_calls(start: Start, tmp_path: P
     assert found["absent"].count("openat") == 3
 
 
+def traced(calls: Path) -> tuple[str, ...]:
+    """The command that traces the system calls of another one into files of this name, one for each thread."""
+    which = "trace=%file,read,close,fstat,dup,fcntl,getdents64,lseek,write"
+    return ("strace", "-D", "-ff", "-qq", "-o", str(calls), "-e", which)
+
+
 def calls_of_lookups(traces: Iterable[Path], people: Path) -> dict[str, list[list[str]]]:
-    """The system calls of each lookup, by login: those of a thread from opening the directory to closing it."""
+    """The names of the system calls of each lookup, by login."""
     lookups: dict[str, list[list[str]]] = {}
-    for trace in traces:  # of one thread each
-        for part in trace.read_text().split(f'openat(AT_FDCWD, "{people}"')[1:]:
-            opened, *calls = part.splitlines()
-            closing = f"close({opened.rpartition(' ')[2]})"
-            end = [call.startswith(closing) for call in calls].index(True)
-            lookups.setdefault(calls[0].split('"')[1], []).append([call.partition("(")[0] for call in calls[:end]])
+    for trace in traces:
+        for calls in split(trace, people):
+            lookups.setdefault(calls[0].split('"')[1], []).append(names_of(calls))
     return lookups
+
+
+def split(trace: Path, people: Path) -> Iterator[list[str]]:
+    """The system calls of each lookup of this thread: from opening the directory to closing it."""
+    for part in trace.read_text().split(f'openat(AT_FDCWD, "{people}"')[1:]:
+        opened, *calls = part.splitlines()
+        closing = f"close({opened.rpartition(' ')[2]})"
+        end = [call.startswith(closing) for call in calls].index(True)
+        yield calls[:end]
+
+
+def names_of(calls: Iterable[str]) -> list[str]:
+    return [call.partition("(")[0] for call in calls]
 
 
 @pytest.mark.root

@@ -36,7 +36,7 @@ from fingerd.server.framing import LineFraming
 from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, parse_listen
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
-from fingerd.text import ANSWER_CUT, decode_line, escape_controls, first_line, mark_cut, read_cut, read_text
+from fingerd.text import ANSWER_CUT, decode_line, escape_controls, first_line, mark_cut, read_cut, read_text, to_nfc
 
 # All backends, loaded here: importing a backend's module would be a file access by the configuration reader.
 _BACKENDS = [load_type(name) for name in backend_names()]
@@ -82,7 +82,8 @@ def query(line: bytes) -> None:
     assert not any(end in encoded[: -len(CRLF)] for end in CRLF)
     assert parse_query(encoded) == found
     if IAC not in line:
-        assert all(part in read_text(body) for part in (found.username, *found.hosts)), "all parts come from the line"
+        text = to_nfc(read_text(body))
+        assert all(to_nfc(part) in text for part in (found.username, *found.hosts)), "all parts come from the line"
 
 
 def _parsed(line: bytes) -> Query | str:

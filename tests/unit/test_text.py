@@ -10,11 +10,14 @@ from fingerd.text import (
     escape_controls,
     first_line,
     is_one_of,
+    is_same_name,
     is_text,
     mark_cut,
     one_line,
     read_cut,
     read_text,
+    spellings,
+    to_nfc,
 )
 
 LINE_ENDS = {
@@ -150,3 +153,29 @@ def test_a_text_becomes_one_line_or_escape_sequences(text: str, line: str, escap
 )
 def test_a_name_is_one_of_some_whole_names_or_beginnings(name: str, names: tuple[str, ...], found: bool) -> None:
     assert is_one_of(name, names) is found
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "is_same"),
+    [
+        ("ann", "ann", True),
+        ("rené", "rene\u0301", True),
+        ("\u212b", "A\u030a", True),
+        ("e\u0323\u0302", "e\u0302\u0323", True),
+        ("ann", "Ann", False),
+        ("ann", "\uff41nn", False),
+        ("ﬁn", "fin", False),
+        ("ann", "ann ", False),
+        ("rene", "rené", False),
+    ],
+)
+def test_names_are_the_same_if_they_are_canonically_equivalent(name: str, other: str, is_same: bool) -> None:
+    assert is_same_name(name, other) is is_same
+    assert (to_nfc(name) == to_nfc(other)) is is_same
+    assert (spellings(name) == spellings(other)) is is_same
+
+
+def test_a_name_has_two_spellings_or_one() -> None:
+    assert spellings("ann") == ("ann",)
+    assert spellings("日本") == ("日本",)
+    assert spellings("rené") == ("rené", "rene\u0301")

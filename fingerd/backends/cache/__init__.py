@@ -14,6 +14,7 @@ from fingerd.backends.cache.single_flight import SingleFlight
 from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError
 from fingerd.people import Person
+from fingerd.text import to_nfc
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Cache(Composite):
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The cached people, else the other backend's; BackendError if that fails, and none are cached."""
-        key = (lookup.username, lookup.verbose, lookup.by_name)
+        key = (to_nfc(lookup.username), lookup.verbose, lookup.by_name)
         return self._answer(key, lookup, lambda lookup: tuple(self.backend.find(lookup))) or ()
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:

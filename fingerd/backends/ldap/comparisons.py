@@ -1,7 +1,6 @@
 """What a filter compares with the username, to compare it again exactly: servers ignore case, width and more."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from ldap3.operation.search import MATCH_APPROX, MATCH_EQUAL, MATCH_EXTENSIBLE, MATCH_SUBSTRING, NOT, parse_filter
 
 from fingerd.backends.ldap.schema import Entry, all_values_of
-from fingerd.text import read_text
+from fingerd.text import read_text, to_nfc
 
 MAX_VALUE_CHARACTERS = 8192  # of a value that is compared; no name is as long
 
@@ -33,17 +32,17 @@ class Comparison:
 
     def is_met(self, entry: Entry, username: str) -> bool:
         """Whether a value of the entry has exactly this name, byte for byte after NFC, in its place."""
-        first, *others = (self._part(part, unicodedata.normalize("NFC", username)) for part in self.parts)
+        first, *others = (self._part(part, to_nfc(username)) for part in self.parts)
         # Atomic groups: each part is searched for once, from where the one before it ends.
         inner, last = "".join(f"(?>.*?{part})" for part in others[:-1]), "".join(f".*{part}" for part in others[-1:])
         wanted = re.compile(f"{first}{inner}{last}", re.DOTALL)
-        texts = (unicodedata.normalize("NFC", read_text(value)) for value in all_values_of(entry, self.attribute))
+        texts = (to_nfc(read_text(value)) for value in all_values_of(entry, self.attribute))
         return any(len(text) <= MAX_VALUE_CHARACTERS and wanted.fullmatch(text) for text in texts)
 
     @staticmethod
     def _part(part: str, username: str) -> str:
         """The regular expression for a part: the text around the username may differ in case."""
-        texts = (f"(?i:{re.escape(unicodedata.normalize('NFC', text))})" for text in part.split(_MARK))
+        texts = (f"(?i:{re.escape(to_nfc(text))})" for text in part.split(_MARK))
         return re.escape(username).join(texts)
 
 

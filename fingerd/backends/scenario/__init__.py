@@ -18,6 +18,7 @@ from fingerd.people import MAX_MATCHES, LastLogin, Person, Session
 from fingerd.people.name_index import NameIndex
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import writable_by_others
+from fingerd.text import to_nfc
 
 PROCESS_START = time.time()  # about: a reload does not restart a scenario
 
@@ -64,14 +65,15 @@ class Scenario(Backend):
         position = self._position(now)
         if position is None:
             return ()
-        state = self._timeline.state(lookup.username, position)
+        username = to_nfc(lookup.username)
+        state = self._timeline.state(username, position)
         found = [_person(state, now, position)] if state else []
         if not lookup.by_name:
             return found
-        logins = (login for login in self._logins_by_name.find(lookup.username) if login != lookup.username)
+        logins = (login for login in self._logins_by_name.find(username) if login != username)
         states = filter(None, (self._timeline.state(login, position) for login in logins))
         others = (_person(other, now, position) for other in states)
-        return [*found, *islice((other for other in others if other.matches_name(lookup.username)), MAX_MATCHES)]
+        return [*found, *islice((other for other in others if other.matches_name(username)), MAX_MATCHES)]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """The people who are logged in now."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from fingerd.config.values import did_you_mean
 from fingerd.safe_files import UnsafeFileError, decode_strictly, read_named, read_regular
+from fingerd.text import to_nfc
 
 MAX_PLAN_BYTES = 64 << 10
 MAX_SECONDS = 100 * 366 * 86_400  # before and after the start
@@ -89,7 +90,7 @@ def _read_action(time: float, place: str, table: Mapping[str, Any], directory: s
         known = (*ACTIONS, *ENDINGS)
         hint = did_you_mean(kind, known) or f" (known: {', '.join(known)})"
         raise ValueError(f"unknown action {kind}{hint}")
-    login = _string(table, "login", required=True)
+    login = to_nfc(_string(table, "login", required=True))
     session, line, host = (_string(table, key) for key in ("session", "line", "host"))
     texts: dict[str, str] = {}
     for key in TEXTS if kind in ("create", "update") else ():  # other actions may have a `name`, which is not a text

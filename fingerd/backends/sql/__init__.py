@@ -20,7 +20,7 @@ from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError, OptionError, option_errors
 from fingerd.people import MAX_MATCHES, Person
 from fingerd.people.mapping import LOGIN, MAPPABLE_ATOMS, as_text, check_fields, person_of
-from fingerd.text import is_one_of, is_same_name, is_text
+from fingerd.text import is_one_of, is_same_name, is_text, spellings
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +79,19 @@ class Sql(Backend):
             return ()
         if self.names is not None and not is_one_of(lookup.username, self.names):
             return ()
-        rows = self._database.select(self._statements[0], lookup.username, lookup.deadline, MAX_MATCHES)
+        people: Sequence[Person] = ()
+        for username in spellings(lookup.username):  # most databases compare bytes
+            if people := self._find(username, lookup):
+                break
+        return sorted(people, key=lambda person: not is_same_name(person.login, lookup.username))
+
+    def _find(self, username: str, lookup: Lookup) -> Sequence[Person]:
+        """The person of each row that is found by this spelling of the username."""
+        rows = self._database.select(self._statements[0], username, lookup.deadline, MAX_MATCHES)
         if not rows.columns:
             return ()
         layout = self._layout(rows.columns)
-        exact = self._exact(rows, lookup.username, layout)
-        people = [_person_of(lookup.username, row, layout.atoms) for row in exact]
-        return sorted(people, key=lambda person: person.login != lookup.username)
+        return [_person_of(lookup.username, row, layout.atoms) for row in self._exact(rows, username, layout)]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The person of each row of ``list_query``, or None without that; BackendError as in find()."""

@@ -19,7 +19,7 @@ from fingerd.bugs import report_bug
 from fingerd.errors import BackendError
 from fingerd.people import name_words
 from fingerd.safe_files import RESOURCE_ERRNOS
-from fingerd.text import is_same_name, read_text
+from fingerd.text import is_same_name, read_text, spellings, to_nfc
 
 ACCOUNTS_FILE = "/etc/passwd"
 
@@ -62,7 +62,7 @@ class Accounts:
 
     def __init__(self, min_uid: int, also: tuple[str, ...], passwd: str = ACCOUNTS_FILE) -> None:
         self._min_uid = min_uid
-        self._also = frozenset(also)
+        self._also = frozenset(map(to_nfc, also))
         self._passwd = passwd
         self._index = _PasswdIndex(None, {}, {})
         self._index_lock = threading.Lock()
@@ -72,7 +72,7 @@ class Accounts:
 
     def find(self, login: str) -> Account | None:
         """The account with this login; None if there is none or it may not be shown."""
-        account = self._read_passwd_index().accounts.get(login) or self._query_name_service(login)
+        account = self._read_passwd_index().accounts.get(to_nfc(login)) or self._query_name_service(login)
         if self._may_be_shown(account or _DUMMY):
             return account
         if account:
@@ -82,7 +82,7 @@ class Accounts:
     def dummy_lookup(self, login: str) -> None:
         """Spend the time of a lookup of an absent login, so that a hidden one takes as long."""
         # Any login that is not in passwd has already cost a query. The file is not checked again: that would take time.
-        if login in self._index.accounts:
+        if to_nfc(login) in self._index.accounts:
             self._query_name_service(f"{login}{self._dummy_suffix}")
 
     def find_by_name(self, name: str, deadline: float) -> Iterator[Account]:
@@ -99,7 +99,7 @@ class Accounts:
                 yield account
 
     def _may_be_shown(self, account: Account) -> bool:
-        if account.login in self._also:
+        if to_nfc(account.login) in self._also:
             return True
         uid = account.uid
         return uid >= self._min_uid and account.login != _NOBODY and not any(uid in ids for ids in _NOT_PEOPLE)
@@ -114,6 +114,11 @@ class Accounts:
         return self._index
 
     def _query_name_service(self, login: str) -> Account | None:
+        """The account that the name service, which compares bytes, has under this login in any of its spellings."""
+        found = [self._query_spelling(spelling) for spelling in spellings(login)]  # all, so that a hit takes as long
+        return next(filter(None, found), None)
+
+    def _query_spelling(self, login: str) -> Account | None:
         """The account that the name service has under exactly this login, cached for CACHE_SECONDS.
 
         A service such as sssd may find one by another spelling of its login, which is another login.
@@ -135,7 +140,7 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class _PasswdIndex:
-    """The contents of passwd: accounts by login, and logins by the words of full names."""
+    """The contents of passwd: accounts by login in NFC, and logins by the words of full names."""
 
     signature: object
     accounts: Mapping[str, Account]
@@ -216,7 +221,7 @@ def _read_passwd(path: str) -> dict[str, Account]:
         fields = line.split(b":")
         if len(fields) == 7 and fields[0][:1] not in _NOT_A_LOGIN and _is_uid(fields[2]):
             login, home = read_text(fields[0]), os.fsdecode(fields[5])
-            accounts.setdefault(login, _build(login, int(fields[2]), fields[4], home, read_text(fields[6])))
+            accounts.setdefault(to_nfc(login), _build(login, int(fields[2]), fields[4], home, read_text(fields[6])))
     return accounts
 
 

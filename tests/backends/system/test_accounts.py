@@ -325,3 +325,35 @@ def test_a_listing_that_ends_by_an_exception_is_a_failure_that_is_retried(
 def test_iterate_accounts_returns_what_getpwall_returns() -> None:
     assert [tuple(entry)[2:] for entry in iterate_accounts()] == [tuple(entry)[2:] for entry in pwd.getpwall()]
     assert [entry.pw_name for entry in iterate_accounts()] == [entry.pw_name for entry in pwd.getpwall()]
+
+
+@pytest.mark.parametrize("stored", ["rené", "rene\u0301"])
+def test_a_login_is_found_in_all_its_spellings(make: MakeAccounts, stored: str) -> None:
+    found = make(f"{stored}:x:1001:1001::/home/r:/bin/sh", "bob:x:1002:1002::/home/bob:/bin/sh")
+    for login in ("rené", "rene\u0301"):
+        account = found.find(login)
+        assert account is not None
+        assert account.login == stored  # as the system's other files spell it
+    assert found.find("rene") is None
+
+
+@pytest.mark.parametrize("stored", ["rené", "rene\u0301"])
+def test_also_shows_a_login_in_all_its_spellings(make: MakeAccounts, stored: str) -> None:
+    line = f"{stored}:x:999:999::/home/r:/bin/sh"
+    for login in ("rené", "rene\u0301"):
+        assert make(line, also=(login,)).find(login)
+        assert make(line).find(login) is None
+
+
+@pytest.mark.parametrize("stored", ["rené", "rene\u0301"])
+def test_the_name_service_is_asked_for_both_spellings(
+    make: MakeAccounts, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
+    def getpwnam(login: str) -> pwd.struct_passwd:
+        if login != stored:
+            raise KeyError(login)
+        return pwd.struct_passwd((stored, "x", 1001, 1001, "", "/home/r", "/bin/sh"))
+
+    monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    for login in ("rené", "rene\u0301"):
+        assert make().find(login)
