@@ -26,8 +26,10 @@ from fingerd.config.system_options import (
     read_path,
     read_user,
 )
-from fingerd.config.values import did_you_mean, read_scalar, to_text, unknown_placeholders
+from fingerd.config.values import Scalar, did_you_mean, named, read_scalar, to_text, unknown_placeholders
+from fingerd.errors import OptionError
 from fingerd.log.writer import Log
+from fingerd.net.addresses import parse_host_name
 from fingerd.net.resolver import missing_for_names
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
 from fingerd.ruip.ruip import PLACEHOLDERS, ReplyOptions
@@ -51,6 +53,16 @@ class Process:
             raise ValueError(f"there is no directory {rundir} to run in")
 
 
+@named("host name")
+def read_host(scalar: Scalar) -> str:
+    """One entry of ``hosts``, in lower case; ValueError if it is not a host name."""
+    text = to_text(scalar)
+    try:
+        return parse_host_name(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a host name") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All options of the file, with the defaults of missing ones."""
@@ -62,6 +74,7 @@ class Settings:
     log: Log = field(default_factory=Log)
     limits: Limits = field(default_factory=Limits)
     reply: ReplyOptions = field(default_factory=ReplyOptions)
+    hosts: tuple[Annotated[str, read_host], ...] = ()  # more names of this host
 
 
 def load_config(path: str) -> Settings:
@@ -163,6 +176,11 @@ def _conflicts(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node,
             reads = backend.reads
         if backend is not settings.backend and reads != "query":
             yield *origins.origin_of(backend), "answers no queries, so it cannot be part of another backend"
+        try:
+            with bugs_in(type(backend), OptionError):
+                backend.check_logins(settings.hosts)
+        except OptionError as error:
+            yield *origins.origin_of(backend, *error.keys), str(error)
 
 
 def _missing_requirements(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:

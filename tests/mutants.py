@@ -44,6 +44,7 @@ TESTS = {
     "net.addresses": "net/test_addresses.py",
     "net.sources": "net/test_sources.py",
     "net.own_addresses": "net/test_own_addresses.py",
+    "net.own_names": "net/test_own_names.py",
     "net.deadline": "net/test_deadline.py",
     "ruip.policy": "ruip/test_policy.py",
     "ruip.report": "ruip/test_report.py",

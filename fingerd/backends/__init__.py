@@ -8,7 +8,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -42,6 +42,7 @@ class Lookup:
     client: str  # an IP address, or "unix"
     deadline: float  # time.monotonic() seconds
     by_name: bool = False  # whether words of the full name match too
+    hosts: Container[str] = ()  # with an @ before it, one of these names of this host may end a login
 
 
 class Backend(Protocol):
@@ -105,6 +106,10 @@ class Backend(Protocol):
     def warnings(self) -> Iterator[str]:
         """A message for each option that is valid, but probably a mistake."""
         return iter(())
+
+    def check_logins(self, hosts: Container[str]) -> None:
+        """Raise OptionError for a configured login that ends in ``@`` and a host that is none of ``hosts``."""
+        return None
 
     def close(self) -> None:
         """Release connections, files and processes. Called when no query uses the backend, or the process ends."""

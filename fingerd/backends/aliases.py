@@ -6,15 +6,16 @@ file of aliases has the format of FreeBSD's finger.conf(5): one ``alias:target``
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fingerd.backends import Backend, Composite, Lookup
 from fingerd.config.system_options import read_path, resolve_path
 from fingerd.errors import BackendError, OptionError
+from fingerd.net.own_names import is_host_name, is_own_name
 from fingerd.people import Person
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import UnsafeFileError, decode_file, read_named, read_resolved, writable_by_others
@@ -45,13 +46,17 @@ class Aliases(Composite):
         _ = self._targets, self._files  # resolved now: an invalid alias is a configuration error
 
     @cached_property
+    def _aliases(self) -> Mapping[str, _Alias]:
+        """The aliases of the file, and those of ``names``, which win."""
+        aliases = dict(_read_file(self.file)) if self.file else {}
+        return aliases | {name: _Alias(targets, ("names", name)) for name, targets in self.names.items()}
+
+    @cached_property
     def _targets(self) -> Mapping[str, tuple[str, ...]]:
         """The usernames and absolute paths that each alias stands for in the end."""
-        aliases = dict(_read_file(self.file)) if self.file else {}
-        aliases |= {name: _Alias(targets, ("names", name)) for name, targets in self.names.items()}
-        for name, alias in aliases.items():
-            if not is_queryable(name):
-                raise OptionError(f"{alias.line}no query can ask for {name!r}", *alias.keys)
+        self._check_logins(is_host_name)
+        aliases = self._aliases
+        for alias in aliases.values():
             if not alias.targets or not all(map(str.strip, alias.targets)):
                 raise OptionError(f"{alias.line}an alias needs a target, and none may be empty", *alias.keys)
         resolved: dict[str, tuple[str, ...]] = {}
@@ -94,6 +99,15 @@ class Aliases(Composite):
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The list of the other backend, without aliases."""
         return self.backend.list_users(lookup)
+
+    def check_logins(self, hosts: Container[str]) -> None:
+        """Raise OptionError for an alias that ends in ``@`` and a host that is none of ``hosts``."""
+        self._check_logins(partial(is_own_name, names=hosts))
+
+    def _check_logins(self, is_own_host: Callable[[str], bool]) -> None:
+        for name, alias in self._aliases.items():
+            if not is_queryable(name, is_own_host):
+                raise OptionError(f"{alias.line}no query can ask for {name!r}", *alias.keys)
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message for each target that is a path without a file."""

@@ -3,10 +3,10 @@
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -15,6 +15,7 @@ from fingerd.backends import Backend, Lookup
 from fingerd.config.system_options import read_path
 from fingerd.config.values import Size
 from fingerd.errors import BackendError
+from fingerd.net.own_names import is_own_name
 from fingerd.people import MAX_MATCHES, NOFINGER, TEXT_ATOMS, Person, Record
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import (
@@ -62,19 +63,21 @@ class Files(Backend):
             logins = [login] if is_safe_name(login) else []
             spellings: Spellings = {}
             if lookup.by_name:
-                spellings = _spellings(directory)
+                spellings = _spellings(directory, _is_queryable(lookup))
                 names = self._list(directory, spellings, ("name",), lookup, "searched")
                 matches = (person.login for person in names if person.matches_name(login))
                 logins += islice(matches, MAX_MATCHES)
             elif logins and not login.isascii():
-                spellings = _spellings(directory, login)
+                spellings = _spellings(directory, login.__eq__)
             found = (self._find(directory, login, spellings.get(login, (login,))) for login in dict.fromkeys(logins))
             return [person for person in found if person]
 
     def list_users(self, lookup: Lookup) -> Iterator[Person]:
         """All people, sorted by login."""
         with self._open() as directory:
-            yield from self._list(directory, _spellings(directory), _LIST_ATOMS, lookup, "listed")
+            yield from self._list(
+                directory, _spellings(directory, _is_queryable(lookup)), _LIST_ATOMS, lookup, "listed"
+            )
 
     def missing_requirements(self, root: Path) -> Iterator[str]:
         """A message if the directory does not exist below ``root``, or this process cannot read it."""
@@ -222,8 +225,12 @@ class _Refusals:
             log.info("files: further refused entries are not logged until the next reload")
 
 
-def _spellings(directory: int, wanted: str | None = None) -> Spellings:
-    """The names that the directory has for all people in it, or for this login; of several, NFC comes first."""
+def _is_queryable(lookup: Lookup) -> Callable[[str], bool]:
+    return partial(is_queryable, is_own_host=partial(is_own_name, names=lookup.hosts))
+
+
+def _spellings(directory: int, is_wanted: Callable[[str], bool]) -> Spellings:
+    """The names that the directory has for each wanted login; of several, NFC comes first."""
     with os.scandir(directory) as entries:
         names = {
             entry.name if entry.is_dir(follow_symlinks=False) else entry.name.removesuffix(PLAN_SUFFIX)
@@ -235,6 +242,6 @@ def _spellings(directory: int, wanted: str | None = None) -> Spellings:
         login = to_nfc(name)
         if login.isascii() and name != login:  # as U+212A, which is a K: for ASCII logins the directory is not searched
             continue
-        if wanted in (None, login) and is_safe_name(login) and is_queryable(login):
+        if is_safe_name(login) and is_wanted(login):
             found[login] = (*found.get(login, ()), name)
     return found

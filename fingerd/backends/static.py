@@ -1,14 +1,15 @@
 """``type: static``: users in the configuration."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import ClassVar
 
 from fingerd.backends import Backend, Lookup
 from fingerd.errors import OptionError
+from fingerd.net.own_names import is_host_name, is_own_name
 from fingerd.people import MAX_MATCHES, Person, Record
 from fingerd.people.name_index import NameIndex
 from fingerd.protocol.query import is_queryable
@@ -26,10 +27,17 @@ class Static(Backend):
     users: Mapping[str, str | Record]
 
     def __post_init__(self) -> None:
-        for name in self._people:  # built here, not by the first query
-            if not is_queryable(name):
-                raise OptionError(f"no query can ask for a user called {name!r}", "users", name)
+        self._check_logins(is_host_name)  # so that _people is built now, not by the first query
         _ = self._by_name
+
+    def check_logins(self, hosts: Container[str]) -> None:
+        """Raise OptionError for a user whose login ends in ``@`` and a host that is none of ``hosts``."""
+        self._check_logins(partial(is_own_name, names=hosts))
+
+    def _check_logins(self, is_own_host: Callable[[str], bool]) -> None:
+        for name in self._people:
+            if not is_queryable(name, is_own_host):
+                raise OptionError(f"no query can ask for a user called {name!r}", "users", name)
 
     @cached_property
     def _people(self) -> Mapping[str, tuple[Person]]:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -37,6 +38,15 @@ class Query:
         """Whether this is {C}, the query for the user list."""
         return not self.username and not self.hosts
 
+    @property
+    def text(self) -> str:
+        """The username with all its hosts."""
+        return "@".join((self.username, *self.hosts))
+
+    def with_hosts(self, count: int) -> "Query":
+        """The query without the hosts after the first ``count``; without any, the username is in NFC."""
+        return replace(self, username=self.username if count else to_nfc(self.username), hosts=self.hosts[:count])
+
     def forwarded(self) -> tuple[str, "Query"]:
         """The right-most host, and the query for it without this host (RFC 1288 2.4); ``hosts`` must not be empty."""
         *hosts, next_host = self.hosts
@@ -44,8 +54,7 @@ class Query:
 
     def encode(self) -> bytes:
         """The query line with its CR LF; ``parse_query`` returns an equal query for it."""
-        name = "@".join((self.username, *self.hosts))
-        words = filter(None, ("/W" if self.verbose else "", name))
+        words = filter(None, ("/W" if self.verbose else "", self.text))
         return " ".join(words).encode(self.charset).replace(IAC, IAC + IAC) + CRLF
 
 
@@ -79,12 +88,18 @@ def parse_query(line: bytes, max_bytes: int = sys.maxsize) -> Query:
 parse_short_query = lru_cache(SHORT_QUERIES_MAX)(parse_query)
 
 
-def is_queryable(name: str) -> bool:
-    """Whether ``parse_query`` reads this username back unchanged: false with an ``@``, ``/W``, controls, not in NFC."""
+def is_queryable(name: str, is_own_host: Callable[[str], bool] = lambda host: False) -> bool:
+    """Whether a query can ask for this username: false with ``/W``, controls, or not in NFC.
+
+    It is false with an ``@``, too, unless a name of this host, as ``is_own_host`` says, follows the last one.
+    """
     try:
-        return bool(name) and parse_query(Query(name).encode()) == Query(name)
+        query = parse_query(Query(name).encode())
     except (QueryError, UnicodeEncodeError):
         return False
+    if not query.username or query.verbose or query.text != name or to_nfc(name) != name:
+        return False
+    return not query.hosts or is_own_host(query.hosts[-1])
 
 
 def _decoded(line: bytes) -> tuple[str, str]:

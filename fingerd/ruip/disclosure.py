@@ -1,6 +1,6 @@
 """Which people, and which of their atoms, a client may see (RFC 1288 3.2.3). It is decided here and nowhere else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,8 +44,12 @@ class Disclosure:
         if shown is not None:
             people = [person for person in people if not person.login or _identity(person) not in shown]
             shown.update(map(_identity, people))
-        redacted = [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
-        return Disclosed("answered", redacted)
+        return Disclosed("answered", self._redacted(people, rule))
+
+    def find_login(self, lookup: Lookup, rule: Rule) -> Disclosed:
+        """The person with exactly this login, or alias, whatever ``match`` says."""
+        people = self._backend.find(lookup)
+        return Disclosed("answered", self._redacted(people, rule)) if people else Disclosed("unknown")
 
     def list_users(self, lookup: Lookup, rule: Rule, atoms: frozenset[str]) -> Iterator[Person] | None:
         """The people of {C} one by one, with those of ``atoms`` that may be shown; None where no list is kept."""
@@ -54,6 +58,9 @@ class Disclosure:
             return None
         shown = rule.atoms & atoms
         return (person.redacted_to(shown) if person.login else person for person in people)
+
+    def _redacted(self, people: Iterable[Person], rule: Rule) -> Sequence[Person]:
+        return [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
 
     def may_search(self, rule: Rule) -> bool:
         """Whether parts of full names count: a client that is not shown these must not be able to guess them either."""

@@ -7,13 +7,14 @@ say nothing of its cause. A query for another host goes to the next RUIP.
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, ForwardError, QueryError, QueryTooLongError
+from fingerd.net.own_names import is_own_name
 from fingerd.protocol.query import WHITESPACE, Query, parse_query
 from fingerd.protocol.reply import (
     AMBIGUOUS_NAME,
@@ -32,6 +33,7 @@ from fingerd.ruip.disclosure import Disclosed, Disclosure, Shown
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks, terminal_width
+from fingerd.text import to_nfc
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +91,10 @@ class Ruip:
         reply_bytes: int,
         *,
         forwarder: Forwarder | None = None,
+        hosts: Container[str] = (),
     ) -> None:
         self._forwarder = forwarder or Forwarder()
+        self._hosts = hosts  # the names of this host
         self._reads = backend.reads
         self._disclosure = Disclosure(backend)
         self._policy = policy
@@ -128,13 +132,37 @@ class Ruip:
 
     def answer_query(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
         """The answer to a query under this rule, which does not deny the client everything."""
-        if query.hosts:
-            return self._forward(query, rule, context)
+        if not query.hosts:
+            return self._answer_username(query, rule, context)
+        if len(query.hosts) > rule.forward_hosts:
+            return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
+        rest = self.without_own_hosts(query)
+        for count in range(len(query.hosts), len(rest.hosts), -1) if query.username else ():
+            login = to_nfc(query.with_hosts(count).text)
+            answer = self._answer_username(Query(login, (), query.verbose), rule, context, is_login=True)
+            if answer.outcome != "unknown":
+                return answer
+        return self._forward(rest, rule, context) if rest.hosts else self._answer_username(rest, rule, context)
+
+    def without_own_hosts(self, query: Query) -> Query:
+        """What a query asks for once the names of this host are taken away from its end; the same if it ends in none.
+
+        RFC 1288 2.4 has this host ask the right-most one. Where that is this one, it asks no one: the rest is answered
+        under the rule of the client, not under that of this host.
+        """
+        count = len(query.hosts)
+        while count and is_own_name(query.hosts[count - 1], self._hosts):
+            count -= 1
+        return query if count == len(query.hosts) else query.with_hosts(count)
+
+    def _answer_username(self, query: Query, rule: Rule, context: AnswerContext, is_login: bool = False) -> Answer:
+        """The answer to a query without hosts; the username is only a login if ``is_login``."""
         if query.is_list and not rule.list:  # RFC 1288 3.2.2
             return self.text_answer("refused", LIST_DENIED, context)
-        lookup = Lookup(query.username, query.verbose, context.client, context.deadline)
+        lookup = Lookup(query.username, query.verbose, context.client, context.deadline, hosts=self._hosts)
+        answer = self._list if query.is_list else self._login if is_login else self._users
         try:
-            outcome, text = self._list(lookup, rule, context) if query.is_list else self._users(lookup, rule, context)
+            outcome, text = answer(lookup, rule, context)
         except BackendError as error:
             log.warning("backend failed: %s", error)
             outcome, text = "error", INTERNAL_ERROR
@@ -142,7 +170,7 @@ class Ruip:
 
     def _forward(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
         """{Q2}: what the next RUIP says, as it comes (RFC 1288 2.4), or the refusal (3.2.1)."""
-        if not rule.forward or len(query.hosts) > rule.forward_hosts:
+        if not rule.forward:
             return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
         header, footer = self._header_footer(context, query.username)
         pending = bytearray(header)
@@ -186,6 +214,11 @@ class Ruip:
                     texts.append(self._text_of(found, lookup, context, budget))
                     budget -= len(texts[-1])
         return "answered" if "answered" in outcomes else outcomes[0], join_blocks(texts)
+
+    def _login(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
+        """The user with exactly this login."""
+        found = self._disclosure.find_login(lookup, rule)
+        return found.outcome, self._text_of(found, lookup, context, self._reply_bytes)
 
     def _user(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """One {U}: RFC 1288 2.5.2."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from fingerd.backends import Backend, close_backend
 from fingerd.bugs import bugs_in
+from fingerd.net.own_names import own_names
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
 from fingerd.ruip.policy import NumberedRule, Policy, Rule
 from fingerd.ruip.ruip import ReplyOptions, Ruip
@@ -28,6 +29,8 @@ class ServerConfig(Protocol):
     def limits(self) -> Limits: ...
     @property
     def reply(self) -> ReplyOptions: ...
+    @property
+    def hosts(self) -> Sequence[str]: ...
 
 
 class ActiveConfig:
@@ -54,6 +57,7 @@ class ActiveConfig:
             self.limits.query_bytes,
             self.limits.reply_bytes,
             forwarder=Forwarder(is_served=any(map(_is_finger_port, config.listen))),
+            hosts=own_names().union(config.hosts),
         )
         self.rules: dict[str, NumberedRule] = {}  # of clients, the one that was added first goes first
         self.flights: dict[Key, dict[Any, None]] = {}  # look-ups under way, with the connections that wait for them

@@ -10,7 +10,8 @@ SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what m
 ENTRY_OVERHEAD = 650  # bytes that an entry takes beside its user name and its answer
 REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
 
-Key = tuple[int, str, bool]  # the number of the rule, and the query as it was understood: its user name, and {W}
+# The number of the rule, and the query as it was understood: its user name, with this host's name if given, and {W}.
+Key = tuple[int, str, bool]
 
 
 Entry = tuple[Answer, float]  # an answer, and until when it may be given again (``time.monotonic()``)

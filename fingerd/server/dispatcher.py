@@ -27,6 +27,7 @@ from fingerd.server.loop import EventLoop
 from fingerd.server.queues import DEADLINE_CHECK_SECONDS, DeadlineQueue
 from fingerd.server.steps import ServerSteps
 from fingerd.server.workers import WorkerPool
+from fingerd.text import to_nfc
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
 QUICK_PEOPLE = 300  # that the loop's thread may list, or search for a name, itself; it takes some 2 ms
@@ -86,11 +87,17 @@ class Dispatcher:
         except QueryError as error:
             request.query = error
             return None
+        name = query.username
         if query.hosts:
-            return self.waiting if rule.forward and len(query.hosts) <= rule.forward_hosts else None
+            if len(query.hosts) > rule.forward_hosts:
+                return None
+            name, whole, query = to_nfc(query.text), query, active.ruip.without_own_hosts(query)
+            if query.hosts:  # to be forwarded, or refused, unless it is a login
+                is_slow = rule.forward or (active.blocking and query is not whole)
+                return self.waiting if is_slow else None
+        elif rule.users_per_query > 1 and not name.isalnum():
+            name = " ".join(split_users(name))
         if active.remembers:
-            several = rule.users_per_query > 1 and not query.username.isalnum()
-            name = " ".join(split_users(query.username)) if several else query.username
             key = number, name, query.verbose
             entry = active.memory.get(key)
             if entry and request.received_at < entry[1]:

@@ -304,12 +304,23 @@ def test_only_hosts_that_the_rule_allows_are_queried(daemons: Daemons, net: Net)
         assert a(f"bob@{host}") == f"[{header}]\r\nBob on b\r\n".encode()
         assert b.outcome() == "answered"
     for host in (
-        *("four.example.org", "six.example.org", "9.9.9.3", "10.0.0.2", "localhost", "127.0.0.1", "b.example.org:79"),
+        *("four.example.org", "six.example.org", "9.9.9.3", "10.0.0.2", "127.0.0.1", "b.example.org:79"),
         *("9.9.9.2:79", "[2620:fe::2]:79", "fe80::2%eth0", "0x09.9.9.2", "151587074", "b", "x.b.example.org"),
     ):
         assert a(f"bob@{host}") == DENIED, host
     assert net.queries("four.example.org") == net.queries("x.b.example.org") == 0, "not looked up either"
     assert b("bob@a.example.org") == DENIED
+
+
+@on_hosts
+def test_a_name_of_this_host_is_answered_here_whatever_the_rule_forwards_to(daemons: Daemons) -> None:
+    a, b = daemons("a", "[localhost, b.example.org, 127.0.0.0/8]"), daemons("b", "false")
+    assert a("bob@localhost") == b"Bob on a\r\n"
+    assert a("bob@LocalHost.") == b"Bob on a\r\n"
+    assert a("bob@b.example.org@localhost") == b"[b.example.org]\r\nBob on b\r\n"
+    assert b.outcome() == "answered"
+    assert a("bob@localhost@b.example.org") == b"[b.example.org]\r\nBob on b\r\n"
+    assert a("bob@x.example.org@localhost") == DENIED
 
 
 @on_hosts

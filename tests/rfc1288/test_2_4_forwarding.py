@@ -36,8 +36,17 @@ def test_r13_or_it_is_provided_and_never_silent(network: Network) -> None:
         network.set_answer(said)
         assert network.ask(1, b"hedrick@parrot.example.org\r\n") == b"[parrot.example.org]\r\n" + said
     assert network.ask(1, b"hedrick@10.88.2.5\r\n") == b"Host cannot be reached\r\n"  # where nobody listens
-    refused = network.ask(1, b"hedrick@localhost@math.rutgers.edu\r\n")
+    refused = network.ask(1, b"hedrick@127.0.0.1@math.rutgers.edu\r\n")
     assert refused == b"[math.rutgers.edu]\r\n" + DENIED  # though math itself knows a hedrick
+
+
+def test_r14_of_the_remainder_for_this_host_itself_no_host_is_asked(network: Network) -> None:
+    there = network.ask(1, b"hedrick@math.rutgers.edu\r\n")
+    assert b"Charles Hedrick" in there
+    assert network.ask(1, b"hedrick@localhost@math.rutgers.edu\r\n") == there
+    network.set_answer(b"heard\r\n")
+    assert network.ask(1, b"foo@parrot.example.org@localhost\r\n") == b"[parrot.example.org]\r\nheard\r\n"
+    assert network.last_query() == b"foo\r\n"
 
 
 def test_r14_the_right_most_host_is_asked_for_the_remainder(network: Network) -> None:
@@ -123,13 +132,13 @@ def test_r19_the_refusal_is_in_the_words_of_the_rfc(rfc_daemon: Daemon, query: b
 
 def test_r20_refusing_is_the_default(start: Start) -> None:
     daemon = start('listen: "127.0.0.1:0"\nbackend: {type: static, users: {zoe: Zoe}}\n')
-    assert daemon.ask(b"zoe@localhost\r\n") == DENIED
+    assert daemon.ask(b"zoe@127.0.0.1\r\n") == DENIED
 
 
 def test_r21_only_hosts_that_the_administrator_names_are_asked(network: Network) -> None:
     asked: Path = network.directory / "asked"
     asked.unlink(missing_ok=True)
-    for query in (b"a@stranger.example.org", b"a@10.88.1.1", b"a@127.0.0.1", b"a@localhost", b"a@b@[::1]"):
+    for query in (b"a@stranger.example.org", b"a@10.88.1.1", b"a@127.0.0.1", b"a@127.1", b"a@b@[::1]"):
         assert network.ask(1, query + b"\r\n") == DENIED
     assert not asked.exists()
     network.set_answer(b"heard\r\n")

@@ -539,3 +539,17 @@ def test_lookups_import_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert "late import" not in done.stderr
+
+
+@pytest.mark.root
+def test_a_login_of_a_domain_is_asked_for_with_its_domain(host: AccountsHost, serve: Serve) -> None:
+    """As realmd and sssd make them: carol@example.org."""
+    with host.path("/etc/passwd").open("a") as passwd:
+        passwd.write("carol@example.org:x:1501:1501:Carol Domain:/nonexistent:/bin/sh\n")
+    host.add("dave", "Dave Local")
+    server = serve(policy=f"{EVERYTHING}\nhosts: [example.org]")
+    assert "In real life: Carol Domain" in server.ask("carol@example.org")
+    assert "In real life: Carol Domain" in server.ask("carol@example.org@localhost")
+    assert "In real life: Dave Local" in server.ask("dave@example.org")
+    assert server.ask("carol") == server.ask("carol@localhost") == "No such user\n"
+    assert server.ask("carol@example.com") == "Finger forwarding service denied\n"

@@ -46,6 +46,7 @@ class Config:
         self.policy: tuple[Rule, ...] = (DEFAULT_RULE,)
         self.limits = Limits(**limits)
         self.reply = ReplyOptions()
+        self.hosts: tuple[str, ...] = ()
 
 
 def connect_from(address: str, server: FingerServer, clients: contextlib.ExitStack) -> socket.socket:

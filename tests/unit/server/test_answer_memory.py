@@ -120,6 +120,7 @@ class Config:
         self.policy = (Rule(from_=(parse_network("127.0.0.2"),), list=True), Rule(from_=("any",), list=True))
         self.limits = Limits(**limits)
         self.reply = reply or ReplyOptions()
+        self.hosts: tuple[str, ...] = ()
 
 
 @pytest.mark.parametrize("blocks", [False, True], ids=["on the loop", "by a worker"])

@@ -303,6 +303,11 @@ AMBIGUOUS = Rule(from_=("any",), match="unique")
         (SEARCHED, b"\r\n", False),  # a refusal
         (AMBIGUOUS, b"alice\r\n", True),
         (DEFAULT_RULE, b"alice\r\n", False),
+        (LISTED, b"@localhost\r\n", True),
+        (SEARCHED, b"alice@localhost\r\n", True),
+        (SEARCHED, b"@localhost\r\n", False),
+        (DEFAULT_RULE, b"alice@localhost\r\n", False),
+        (DEFAULT_RULE, b"alice@other@localhost\r\n", False),
     ],
 )
 @pytest.mark.parametrize("count", [0, QUICK_PEOPLE, QUICK_PEOPLE + 1])
@@ -360,3 +365,16 @@ def test_an_answer_is_remembered_by_what_the_query_means(users: int) -> None:
             assert ask(server.socket.getsockname(), query, hang_up=True)
     assert len(backend.asked) == (4 if users > 1 else 5)
     assert len(set(backend.asked)) == (2 if users > 1 else 4)
+
+
+def test_an_answer_to_a_query_with_a_name_of_this_host_is_remembered_for_each_rule() -> None:
+    backend = Slow()
+    backend.open.set()
+    config = Config(backend)
+    config.policy = (Rule(from_=(ip_network("127.0.0.2"),)), DEFAULT_RULE)
+    with running(FingerServer(config)) as server:
+        for source in ("127.0.0.2", "127.0.0.3"):
+            answers = {ask(server.socket.getsockname(), b"a@localhost\r\n", source=source) for _ in range(3)}
+            assert len(answers) == 1
+            assert ask(server.socket.getsockname(), b"a\r\n", source=source) not in answers  # another query
+    assert len(backend.asked) == 4
