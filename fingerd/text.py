@@ -8,6 +8,11 @@ from collections.abc import Iterable
 ANSWER_CUT = "[answer cut]"  # the last line of a truncated text
 
 UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # control characters except tab and line feed: masked in answers
+SGR_RESET = "\x1b[0m"  # ends all colors and styles of a terminal
+_SGR = "\x1b\\[[0-9;]{0,64}m"  # a color or style of ECMA-48; longer ones are none
+UNSAFE_UNCOLORED = re.compile(f"(?!{_SGR}){UNSAFE.pattern}")  # as UNSAFE, but for colors and styles
+_COLORED = re.compile(_SGR)
+_RESETS = (SGR_RESET, "\x1b[m")
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # escaped for logs and terminals
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")  # line ends, tabs and form feeds
@@ -105,6 +110,14 @@ def whole_characters(data: bytes, limit: int) -> bytes:
 def one_line(text: str) -> str:
     """The text in one line: line ends and tabs become spaces, other control characters ``?``."""
     return text if text.isprintable() else UNSAFE.sub("?", _BREAKS.sub(" ", text))
+
+
+def end_colors(text: str) -> str:
+    """The text with a reset at its end, before its line end, if it has colors or styles and does not end in one."""
+    if "\x1b" not in text or not _COLORED.search(text):
+        return text
+    end = len(text.rstrip("\r\n"))
+    return text if text.endswith(_RESETS, 0, end) else f"{text[:end]}{SGR_RESET}{text[end:]}"
 
 
 def escape_controls(text: str) -> str:

@@ -13,7 +13,7 @@ from wcwidth import wcswidth
 
 from fingerd.people import LastLogin, Mail, Person, Session
 from fingerd.ruip.times import date_text, idle_column, idle_words, when_column
-from fingerd.text import one_line
+from fingerd.text import end_colors, one_line
 
 EMPTY_LIST_TEXT = "No one logged on."
 NO_PLAN_TEXT = "No Plan."
@@ -37,18 +37,23 @@ def format_people(
     verbose: bool,
     max_characters: int,
     width_of: Callable[[str], int] = terminal_width,
+    *,
+    colors: bool = False,
 ) -> str:
     """The records of these people (RFC 1288 4.3), separated by empty lines.
 
     ``width_of`` counts the columns that a text takes in the answer's charset.
 
     Stops after the record with which the text exceeds ``max_characters``, and
-    does not lay out what is beyond them in that record.
+    does not lay out what is beyond them in that record. With ``colors``, each
+    plan, project and text that is colored ends in a reset.
     """
+    end = end_colors if colors else str
     texts: list[str] = []
     for person in people:
-        record = person.text
-        texts.append(_record(person, now, verbose, max_characters, width_of) if record is None else record)
+        text = person.text
+        record = _record(person, now, verbose, max_characters, width_of, end=end) if text is None else end(text)
+        texts.append(record)
         max_characters -= len(texts[-1])
         if max_characters < 0:
             break
@@ -60,7 +65,15 @@ def join_blocks(texts: Iterable[str]) -> str:
     return "\n".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
-def _record(person: Person, now: float, verbose: bool, max_characters: int, width_of: Callable[[str], int]) -> str:
+def _record(
+    person: Person,
+    now: float,
+    verbose: bool,
+    max_characters: int,
+    width_of: Callable[[str], int],
+    *,
+    end: Callable[[str], str],
+) -> str:
     """The record of one person (RFC 1288 4.2), in which each long text is cut to ``max_characters``."""
     office = ", ".join(filter(str.strip, map(one_line, (person.office, person.office_phone))))
     cells = [
@@ -77,7 +90,7 @@ def _record(person: Person, now: float, verbose: bool, max_characters: int, widt
         lines.append(f"Mail forwarded to {one_line(person.forward.strip())}")
     if verbose and person.mail:
         lines.append(_mail(person.mail, now))
-    lines += _texts(person, verbose, max_characters)
+    lines += _texts(person, verbose, max_characters, end)
     return "\n".join(lines)
 
 
@@ -138,23 +151,28 @@ def _mail(mail: Mail, now: float) -> str:
     return f"New mail received {date_text(mail.received, now)}{unread}"
 
 
-def _texts(person: Person, verbose: bool, max_characters: int) -> Iterator[str]:
-    """The atoms of several lines: project, plan and keys. One that is longer than an answer is not split as a whole."""
+def _texts(person: Person, verbose: bool, max_characters: int, end: Callable[[str], str]) -> Iterator[str]:
+    """The atoms of several lines: project, plan and keys. One that is longer than an answer is not split as a whole.
+
+    ``end`` ends what is colored; keys are not.
+    """
     if person.project:
         project = person.project.strip("\r\n").rstrip()
         is_one_line = project.isprintable() or not _LINE_END.search(project)
         label = "Project: " if is_one_line else "Project:\n"
-        yield f"{label}{project[:max_characters]}" if project else "Project:"
+        yield f"{label}{end(project[:max_characters])}" if project else "Project:"
     if person.plan is not None:
         plan = person.plan.rstrip()[:max_characters]
         lines = plan.splitlines()
         if len(lines) > SHORT_PLAN_LINES and not verbose:
-            plan = "\n".join([*lines[:SHORT_PLAN_LINES], PLAN_CUT_TEXT])
-        yield f"Plan:\n{plan}" if plan else NO_PLAN_TEXT
+            short = "\n".join(lines[:SHORT_PLAN_LINES])
+            yield f"Plan:\n{end(short)}\n{PLAN_CUT_TEXT}"
+        else:
+            yield f"Plan:\n{end(plan)}" if plan else NO_PLAN_TEXT
     if verbose:
         for label, key in (("PGP key", person.pgpkey), ("Public key", person.pubkey)):
             if key.strip():
-                yield f"{label}:\n{key.rstrip()[:max_characters]}"
+                yield f"{label}:\n{key.rstrip()[:max_characters]}".replace("\x1b", "?")
 
 
 class Row(NamedTuple):
@@ -198,7 +216,12 @@ LIST_ATOMS = frozenset(("login", "name", "sessions", "office", "office_phone", "
 
 
 def format_list(
-    people: Iterable[Person], now: float, max_characters: int, width_of: Callable[[str], int] = terminal_width
+    people: Iterable[Person],
+    now: float,
+    max_characters: int,
+    width_of: Callable[[str], int] = terminal_width,
+    *,
+    colors: bool = False,
 ) -> str:
     """The list of {C}: a row for each session, or one for a person without known sessions.
 
@@ -211,7 +234,8 @@ def format_list(
     length = 0
     for person in people:
         if person.text is not None and not person.login:
-            texts.append(person.text.rstrip("\r\n"))
+            text = person.text.rstrip("\r\n")
+            texts.append(end_colors(text) if colors else text)
             length += len(texts[-1])
         else:
             for row in _rows(person, now):

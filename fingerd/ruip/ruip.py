@@ -44,11 +44,12 @@ _PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
-    """How every answer is sent: its charset, and the text before and after it."""
+    """How every answer is sent: its charset, the text before and after it, and whether it may be colored."""
 
     charset: Literal["utf-8", "ascii", "latin-1"] = "utf-8"
     header: str | None = None
     footer: str | None = None
+    colors: bool = False  # of plans, projects and texts: SGR sequences pass
 
     @property
     def is_repeatable(self) -> bool:
@@ -227,7 +228,10 @@ class Ruip:
 
     def _text_of(self, found: Disclosed, lookup: Lookup, context: AnswerContext, budget: int) -> str:
         if found.outcome == "answered":
-            return format_people(found.people, context.now, lookup.verbose, budget, self._width_of)
+            options = self._options
+            return format_people(
+                found.people, context.now, lookup.verbose, budget, self._width_of, colors=options.colors
+            )
         return AMBIGUOUS_NAME if found.outcome == "refused" else NO_SUCH_USER
 
     def _list(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
@@ -235,13 +239,16 @@ class Ruip:
         people = self._disclosure.list_users(lookup, rule, LIST_ATOMS)
         if people is None:
             return "refused", LIST_DENIED
-        return "answered", format_list(people, context.now, self._reply_bytes, self._width_of)
+        colors = self._options.colors
+        return "answered", format_list(people, context.now, self._reply_bytes, self._width_of, colors=colors)
 
     def text_answer(self, outcome: str, text: str, context: AnswerContext, username: str = "") -> Answer:
         """The text between the header and the footer, cut to the size that an answer may have."""
         # Each character takes a byte or more, so one more of them than fit decides that the reply is cut.
-        reply = cut_reply(encode_reply(text[: self._reply_bytes + 1], self._options.charset), self._reply_bytes)
-        if self._options.header is None and self._options.footer is None:
+        options = self._options
+        encoded = encode_reply(text[: self._reply_bytes + 1], options.charset, options.colors)
+        reply = cut_reply(encoded, self._reply_bytes)
+        if options.header is None and options.footer is None:
             return Answer(outcome, reply)
         return Answer(outcome, reply.join(self._header_footer(context, username)))
 
