@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fingerd.text import mark_cut, read_cut, read_text
 
@@ -60,6 +60,12 @@ def entry_exists(name: str, dir_fd: int) -> bool | None:
     return True
 
 
+def has_entry(names: Iterable[str], dir_fd: int) -> bool | None:
+    """Whether the directory has an entry of one of these names; None if it cannot be searched. All are looked for."""
+    found = [entry_exists(name, dir_fd) for name in names]
+    return None if None in found else any(found)
+
+
 def irregularity(name: str, dir_fd: int) -> str | None:
     """Why ``read_regular`` refuses this entry by its kind: None for a regular file, "" if missing. OSError as above."""
     try:
@@ -84,10 +90,13 @@ def is_own_file(name: str, dir_fd: int, owner: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_uid in (0, owner)
 
 
-def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = None) -> str | None:
+def read_regular(
+    path: str, dir_fd: int | None, limit: int, owner: int | None = None, *, follow: bool = False
+) -> str | None:
     """Return the text of a regular file, cut after ``limit`` bytes; None if the file does not exist.
 
-    ``path`` is relative to ``dir_fd`` if given. Opening never blocks and follows no symbolic link. The checks are made
+    ``path`` is relative to ``dir_fd`` if given. Opening never blocks and follows no symbolic link, except, with
+    ``follow``, to a regular file of ``owner``, for which ``/proc`` is needed. The checks are made
     on the open descriptor, so nobody can swap the file between check and read. Raises UnsafeFileError for a link, a
     FIFO, a device, a directory, a file without read permission and, with ``owner``, one that belongs to neither that
     uid nor root. Raises OSError if the host fails.
@@ -99,8 +108,40 @@ def read_regular(path: str, dir_fd: int | None, limit: int, owner: int | None = 
             return None
         if error.errno in RESOURCE_ERRNOS:
             raise
+        if error.errno == errno.ELOOP and follow:
+            return _read_linked(path, dir_fd, limit, owner)
         reason = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise UnsafeFileError(f"{path}: {reason}") from error
+    return _read_open(descriptor, path, limit, owner)
+
+
+def _read_linked(path: str, dir_fd: int | None, limit: int, owner: int | None) -> str:
+    """The text of the regular file of ``owner`` to which the symbolic link leads; UnsafeFileError for anything else.
+
+    O_PATH only looks the file up: root opening a device would have effects, and opening a FIFO could wait. What was
+    checked is then opened by its descriptor. What has no size is not opened: a file in /proc may belong to the owner,
+    and tell root more than the owner.
+    """
+    try:
+        checked = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            status = os.fstat(checked)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != owner:
+                raise UnsafeFileError(f"{path}: is a symbolic link, and not to a regular file of the same user")
+            if not status.st_size:
+                return ""
+            descriptor = os.open(f"/proc/self/fd/{checked}", _READ & ~os.O_NOFOLLOW)
+        finally:
+            os.close(checked)
+    except OSError as error:
+        if error.errno in RESOURCE_ERRNOS:
+            raise
+        raise UnsafeFileError(f"{path}: is a symbolic link that cannot be followed: {error.strerror}") from error
+    return _read_open(descriptor, path, limit, owner)
+
+
+def _read_open(descriptor: int, path: str, limit: int, owner: int | None) -> str:
+    """The text of an open file, which is closed; UnsafeFileError as in ``read_regular``."""
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

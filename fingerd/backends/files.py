@@ -20,7 +20,7 @@ from fingerd.people import MAX_MATCHES, NOFINGER, TEXT_ATOMS, Person, Record
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import (
     UnsafeFileError,
-    entry_exists,
+    has_entry,
     irregularity,
     is_safe_name,
     open_directory,
@@ -35,6 +35,7 @@ PLAN_SUFFIX = ".txt"
 
 MAX_REFUSALS = 1000  # refused entries that are logged, each once until a reload
 ABSENT = ".absent"  # looked up where a call is made for its time alone: no login begins with a dot
+NO_NOFINGER = (ABSENT,) * len(NOFINGER)
 MAX_SPELLINGS = 2  # of one login in the directory; with more, the person is hidden
 
 Spellings = Mapping[str, Sequence[str]]  # the names that the directory has for each login, which is in NFC
@@ -47,7 +48,8 @@ _MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their l
 class Files(Backend):
     """A directory of people: NAME.txt with a plan, or NAME/ with name, office, project, plan and so on.
 
-    A file ``nofinger`` in NAME/ hides the person. A change is visible after at most one second, without a reload.
+    A file ``nofinger`` or ``.nofinger`` in NAME/ hides the person. A change is visible after at most one second,
+    without a reload.
     """
 
     repeatable_seconds: ClassVar[float] = 1.0
@@ -142,8 +144,8 @@ class Files(Backend):
         spare = open_directory("." if own is None else ABSENT, directory)
         try:
             if own is None:
-                entry_exists(ABSENT, directory)
-            elif entry_exists(NOFINGER, own) is not False:  # hidden too if that cannot be checked
+                has_entry(NO_NOFINGER, directory)
+            elif has_entry(NOFINGER, own) is not False:  # hidden too if that cannot be checked
                 is_hidden = True
         finally:
             for descriptor in (own, spare):
@@ -167,11 +169,11 @@ class Files(Backend):
             plan_name = ABSENT
         try:
             if own is not None:
-                if entry_exists(NOFINGER, own) is False:  # hidden too if that cannot be checked
+                if has_entry(NOFINGER, own) is False:  # hidden too if that cannot be checked
                     return self._read_record(own, login, name, atoms)
                 plan_name = ABSENT
             elif is_single:
-                entry_exists(ABSENT, directory)
+                has_entry(NO_NOFINGER, directory)
             limit = self.file_bytes if "plan" in atoms else 0
             if is_single and (reason := irregularity(plan_name, directory)) is not None:
                 if reason:

@@ -62,7 +62,7 @@ class Record:
     timezone: str = ""
 
 
-NOFINGER = "nofinger"  # a file of this name, in a person's directory, hides the person
+NOFINGER = ("nofinger", ".nofinger")  # a file of one of these names, in a person's directory, hides the person
 MAX_MATCHES = 100  # people that a search for one name returns; bounds the time and memory of an answer
 TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
 

@@ -196,6 +196,8 @@ def test_the_list_is_sorted_by_login_and_has_the_atoms_that_fit_into_a_row(daemo
     make(people / "bob", **{atom: f"{text}\n" for atom, text in ATOMS.items()})
     (people / "ann.txt").write_text("a plan")
     make(people / "carol", nofinger="", name="Carol")
+    (make(people / "dotted", name="Dotted", plan="here") / ".nofinger").touch()
+    assert daemon.ask(b"dotted\r\n", MEMBER) == daemon.ask(b"dotted\r\n") == UNKNOWN
     (people / "dora").write_text("not a person: no .txt")
     (people / ".hidden.txt").write_text("hidden")
     make(people / ".trash", name="hidden")
@@ -333,6 +335,7 @@ def hidden(hide: Callable[[Path], object]) -> Callable[[Path], object]:
 UNKNOWN_PEOPLE: dict[str, Callable[[Path], object]] = {
     "absent": lambda path: None,
     **{f"hidden by {kind}": hidden(hide) for kind, hide in HIDDEN.items()},
+    "hidden by .nofinger": lambda path: make(path, name="Name", plan="plan", **{".nofinger": ""}),
     **{f"a directory of mode {mode:o}": closed(mode) for mode in (0o700, 0o600, 0o744, 0o711, 0o000)},
     "a link to a directory": lambda path: path.symlink_to("/etc"),
     "a broken link": lambda path: path.symlink_to("/nowhere"),

@@ -33,7 +33,7 @@ MAX_PADDED = 4  # hidden people of one name; more of them can be detected by the
 class System(Backend):
     """The accounts of the host: passwd and GECOS, sessions and idle times, last login, mail, .plan and so on.
 
-    Accounts from ``min_uid`` on and those named in ``also`` are shown, except those with a file .nofinger, or with a
+    Accounts from ``min_uid`` on and those named in ``also`` are shown, except those with a file nofinger, or with a
     home that the daemon cannot search and nothing in the directory ``plans``.
     """
 

@@ -1,7 +1,8 @@
 """The files in which people describe themselves: in their homes, and in a directory for hosts with closed homes.
 
-A file is opened with the daemon's own rights and relative to an open directory; no symbolic link is followed, and it
-must belong to the person or to root. Whether a person is hidden is decided before any of their files is read.
+A file is opened with the daemon's own rights and relative to an open directory, and must belong to the person or to
+root. A symbolic link is followed in a home only, and to a file of the person only. Whether a person is hidden is
+decided before any of their files is read.
 """
 
 import logging
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from fingerd.people import NOFINGER
-from fingerd.safe_files import UnsafeFileError, entry_exists, is_own_file, is_safe_name, open_directory, read_regular
+from fingerd.safe_files import UnsafeFileError, has_entry, is_own_file, is_safe_name, open_directory, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class _Place:
     is_shown: bool | None  # None if it does not exist or cannot be searched, so it may contain a nofinger file
     directory: int = -1  # its descriptor
     names: Mapping[str, str] = field(default_factory=dict)  # of its files, by atom
+    has_links: bool = False  # whether a file may be a symbolic link to another one of the person
 
 
 _NO_PLACE = _Place(True)
@@ -65,9 +67,9 @@ class Homes:
             directory = _open(home, None, opened)
         except UnsafeFileError:
             directory = None
-        if directory is None or (is_hidden := entry_exists(f".{NOFINGER}", directory)) is None:
+        if directory is None or (is_hidden := has_entry(NOFINGER, directory)) is None:
             return _Place(None)
-        return _Place(not is_hidden, directory, _AT_HOME)
+        return _Place(not is_hidden, directory, _AT_HOME, has_links=True)
 
     def _open_published(self, login: str, uid: int, opened: ExitStack) -> _Place:
         """The directory LOGIN below ``plans``, unless another user's; or ``plans``, where the file LOGIN is a plan."""
@@ -84,7 +86,7 @@ class Homes:
             return _Place(True, plans, {"plan": login})
         if os.fstat(own).st_uid not in (0, uid):
             return _NO_PLACE
-        return _Place(entry_exists(NOFINGER, own) is False, own, _PUBLISHED)
+        return _Place(has_entry(NOFINGER, own) is False, own, _PUBLISHED)
 
     def _read_texts(self, place: _Place, uid: int, atoms: Collection[str]) -> dict[str, str]:
         texts = {atom: self._read(place.names[atom], place, uid) for atom in atoms if atom in place.names}
@@ -92,7 +94,7 @@ class Homes:
 
     def _read(self, name: str, place: _Place, uid: int) -> str | None:
         try:
-            return read_regular(name, place.directory, self.file_bytes, owner=uid)
+            return read_regular(name, place.directory, self.file_bytes, uid, follow=place.has_links)
         except UnsafeFileError as error:
             log.debug("file of uid %d ignored: %s", uid, error)
             return None

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -104,17 +106,18 @@ def _directory(path: Path) -> None:
 KINDS: list[Callable[[Path], None]] = [_empty, _unreadable, _broken_link, _fifo, _directory]
 
 
+@pytest.mark.parametrize("name", ["nofinger", ".nofinger"])
 @pytest.mark.parametrize("make", KINDS)
-def test_nofinger_of_any_type_hides(ann: Person, make: Callable[[Path], None]) -> None:
+def test_nofinger_of_any_type_hides(ann: Person, make: Callable[[Path], None], name: str) -> None:
     (ann.home / ".plan").write_text("a plan")
-    make(ann.home / ".nofinger")
+    make(ann.home / name)
     assert ann.read() is None
     assert ann.read(plans=True) is None
     assert ann.read(homes=False) == {}
     ann.own.mkdir()
     (ann.own / "plan").write_text("must stay hidden")
     assert ann.read(plans=True) is None
-    make(ann.own / "nofinger")
+    make(ann.own / name)
     assert ann.read(homes=False, plans=True) is None
 
 
@@ -140,10 +143,19 @@ def test_a_login_is_not_a_path(ann: Person, login: str) -> None:
     assert Homes(False, str(ann.plans), 1000).read(login, ann.uid, str(ann.home), FILE_ATOMS) == {}
 
 
+def _give_away(path: Path) -> None:
+    """Let a file be another user's."""
+    if os.getuid() == 0:
+        os.chown(path, OTHER, OTHER)
+    else:
+        need("root")
+
+
 @pytest.mark.parametrize("with_plans", [False, True])
 @pytest.mark.parametrize("kind", ["link", "relative link", "fifo", "directory", "loop"])
 def test_only_regular_files_are_read(ann: Person, tmp_path: Path, kind: str, with_plans: bool) -> None:
     (tmp_path / "secret").write_text(SECRET)
+    _give_away(tmp_path / "secret")
     directory, name = (ann.plans, "ann") if with_plans else (ann.home, ".plan")
     path = directory / name
     match kind:
@@ -169,6 +181,7 @@ def test_a_link_below_the_plans_is_not_followed(ann: Person, tmp_path: Path) -> 
 
 def test_a_file_that_is_swapped_continuously_leaks_nothing(ann: Person, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
+    _give_away(tmp_path / "secret")
     done = threading.Event()
 
     def swap() -> None:
@@ -285,3 +298,132 @@ def test_files_without_read_permission_are_ignored(ann: Person) -> None:
     ann.chown_all()
     with becoming("nobody"):
         assert ann.read() == {"project": "public"}
+
+
+LINKS: dict[str, Callable[[Person], None]] = {
+    "into a directory of the home": lambda ann: (ann.home / ".plan").symlink_to("dotfiles/plan"),
+    "absolute": lambda ann: (ann.home / ".plan").symlink_to(ann.home / "dotfiles" / "plan"),
+    "through a directory that is a link": lambda ann: _through(ann.home),
+    "out of the home": lambda ann: (ann.home / ".plan").symlink_to(_beside(ann) / "plan"),
+    "to a link": lambda ann: _chained(ann.home),
+}
+
+
+def _through(home: Path) -> None:
+    (home / "config").symlink_to("dotfiles")
+    (home / ".plan").symlink_to("config/plan")
+
+
+def _beside(ann: Person) -> Path:
+    directory = ann.home.parent / "data"
+    directory.mkdir()
+    (directory / "plan").write_text("my plan\n")
+    if os.getuid() == 0:
+        os.chown(directory / "plan", UID, UID)
+    return directory
+
+
+def _chained(home: Path) -> None:
+    (home / "second").symlink_to("dotfiles/plan")
+    (home / ".plan").symlink_to("second")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("make", LINKS.values(), ids=LINKS)
+def test_a_link_in_a_home_to_the_person_s_own_file_is_followed(ann: Person, make: Callable[[Person], None]) -> None:
+    (ann.home / "dotfiles").mkdir()
+    (ann.home / "dotfiles" / "plan").write_text("my plan\n")
+    make(ann)
+    ann.chown_all()
+    assert ann.read() == {"plan": "my plan\n"}
+    with becoming("nobody"):
+        assert ann.read() == {"plan": "my plan\n"}
+    assert ann.read(limit=3) == {"plan": "my \n[answer cut]\n"}
+
+
+def test_every_file_of_a_home_may_be_a_link(ann: Person) -> None:
+    (ann.home / "dotfiles").mkdir()
+    for atom in FILE_ATOMS:
+        (ann.home / "dotfiles" / atom).write_text(f"my {atom}\n")
+        (ann.home / f".{atom}").symlink_to(f"dotfiles/{atom}")
+    assert ann.read() == {atom: f"my {atom}\n" for atom in FILE_ATOMS}
+    (ann.home / "dotfiles" / "plan").write_text("")
+    assert (ann.read() or {})["plan"] == ""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("owner", [0, OTHER], ids=["root", "another user"])
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_a_link_to_a_file_of_somebody_else_is_not_followed_even_by_root(ann: Person, owner: int, mode: int) -> None:
+    secret = ann.home / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(mode)
+    (ann.home / ".plan").symlink_to("secret")
+    ann.chown_all()
+    os.chown(secret, owner, owner)
+    assert ann.read() == {}
+
+
+@pytest.mark.root
+def test_a_link_to_a_file_that_the_daemon_may_not_read_is_not_followed(ann: Person) -> None:
+    (ann.home / "closed").mkdir(0o700)
+    (ann.home / "closed" / "plan").write_text("mine")
+    (ann.home / "private").write_text("mine")
+    (ann.home / "private").chmod(0o600)
+    (ann.home / ".plan").symlink_to("closed/plan")
+    (ann.home / ".project").symlink_to("private")
+    ann.chown_all()
+    with becoming("nobody"):
+        assert ann.read() == {}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [(stat.S_IFCHR, (1, 5)), (stat.S_IFCHR, (4, 0)), (stat.S_IFCHR, (10, 130)), (stat.S_IFIFO, (0, 0))],
+    ids=["zero", "tty0", "watchdog", "FIFO"],
+)
+def test_a_link_to_a_device_or_a_fifo_opens_nothing(ann: Person, kind: int, number: tuple[int, int]) -> None:
+    need("devices")
+    os.mknod(ann.home / "odd", 0o666 | kind, os.makedev(*number))
+    (ann.home / ".plan").symlink_to("odd")
+    ann.chown_all()
+    assert ann.read() == {}
+
+
+def test_a_link_to_a_directory_a_loop_or_nothing_is_no_file(ann: Person) -> None:
+    (ann.home / "directory").mkdir()
+    (ann.home / ".plan").symlink_to("directory")
+    (ann.home / ".project").symlink_to("absent")
+    (ann.home / ".pubkey").symlink_to(".pgpkey")
+    (ann.home / ".pgpkey").symlink_to(".pubkey")
+    assert ann.read() == {}
+
+
+def test_a_file_of_a_process_of_the_person_is_not_read(ann: Person) -> None:
+    """It belongs to the person, but tells root more than the person, as /proc/PID/pagemap does."""
+    for atom, name in (("plan", "environ"), ("project", "mem"), ("pgpkey", "pagemap"), ("pubkey", "stack")):
+        (ann.home / f".{atom}").symlink_to(f"/proc/{os.getpid()}/{name}")
+    assert set((ann.read() or {}).values()) <= {""}
+
+
+@pytest.mark.root
+def test_without_proc_no_link_is_followed(ann: Person) -> None:
+    (ann.home / "mine").write_text("my plan")
+    (ann.home / ".plan").symlink_to("mine")
+    (ann.home / ".project").write_text("my project")
+    ann.chown_all()
+    script = (
+        "import os\nfrom fingerd.backends.system.homes import Homes\n"
+        f"homes = Homes(True, None, 1000)\nos.chroot({str(ann.home.parent)!r})\n"
+        f"print(dict(homes.read('ann', {UID}, '/home', ('plan', 'project'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "{'project': 'my project'}\n"
+
+
+def test_a_published_file_may_not_be_a_link(ann: Person) -> None:
+    (ann.home / "mine").write_text("my plan")
+    ann.own.mkdir()
+    (ann.own / "plan").symlink_to(ann.home / "mine")
+    assert ann.read(homes=False, plans=True) == {}

@@ -553,3 +553,19 @@ def test_a_login_of_a_domain_is_asked_for_with_its_domain(host: AccountsHost, se
     assert "In real life: Dave Local" in server.ask("dave@example.org")
     assert server.ask("carol") == server.ask("carol@localhost") == "No such user\n"
     assert server.ask("carol@example.com") == "Finger forwarding service denied\n"
+
+
+@pytest.mark.root
+def test_a_plan_may_be_a_link_into_the_person_s_own_files(host: AccountsHost, serve: Serve) -> None:
+    host.add("ann", "Ann Example")
+    host.add("bob", "Bob Example")
+    host.write("/home/ann/dotfiles/plan", "From my repository\n", "ann")
+    host.run("ln", "-s", "dotfiles/plan", "/home/ann/.plan")
+    host.run("ln", "-s", "/home/ann/dotfiles/plan", "/home/bob/.plan")
+    host.run("ln", "-s", "/etc/passwd", "/home/bob/.project")
+    server = serve()
+    assert "Plan:\nFrom my repository\n" in server.ask("ann")
+    assert server.ask("bob").endswith("No Plan.\n")
+    assert "Project" not in server.ask("bob")
+    host.write("/home/bob/nofinger", "", "bob")
+    wait_until(lambda: server.ask("bob") == "No such user\n")
