@@ -197,12 +197,12 @@ class Ruip:
         if rule.users_per_query == 1:
             return self._user(lookup, rule, context)
         names = split_users(lookup.username)
-        if len(names) > rule.users_per_query:
-            return "malformed", MALFORMED_QUERY
         if len(names) > 1 and rule.match == "name" and self._disclosure.may_search(rule):  # they may be one full name
-            outcome, text = self._user(lookup, rule, context)
+            outcome, text = self._user(replace(lookup, username=" ".join(names)), rule, context)
             if outcome == "answered":
                 return outcome, text
+        if len(names) > rule.users_per_query:
+            return "malformed", MALFORMED_QUERY
         outcomes: list[str] = []
         texts: list[str] = []
         shown: set[Shown] = set()

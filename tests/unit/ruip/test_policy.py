@@ -363,6 +363,36 @@ def test_two_people_of_the_same_full_name_are_two_people(tmp_path: Path) -> None
         assert asked(names, policy, backend) == Answer("answered", f"{SMITH}\r\n{SMITH}".encode())
 
 
+LONG_NAME = Static({"anna": Record(name="Anna Maria de Souza"), "bob": Record(name="Bob"), "two words": "I am both"})
+
+
+@pytest.mark.parametrize(
+    ("names", "answer"),
+    [
+        ("Anna Maria de Souza", b"In real life: Anna Maria de Souza\r\n"),
+        ("anna  MARIA\tde souza", b"In real life: Anna Maria de Souza\r\n"),
+        ("anna Anna ANNA anna", b"In real life: Anna Maria de Souza\r\n"),
+        ("two words", b"I am both\r\n"),
+        ("two \t words", b"I am both\r\n"),
+        ("anna bob", b"In real life: Anna Maria de Souza\r\n\r\nIn real life: Bob\r\n"),
+        ("anna bob ANNA", b"Malformed query\r\n"),
+        ("Anna Maria de Silva", b"Malformed query\r\n"),
+    ],
+)
+def test_the_whole_text_is_one_name_first_whatever_its_number_of_words(
+    names: str, answer: bytes, tmp_path: Path
+) -> None:
+    policy = policy_of(tmp_path, "  - {from: any, show: minimal, match: name, users_per_query: 2}")
+    assert asked(names.encode(), policy, LONG_NAME).reply == answer
+
+
+@pytest.mark.parametrize("names", ["anna bob bob", "two words and more", "Anna Maria de Souza"])
+@pytest.mark.parametrize("rule", ["match: login", "match: unique", "match: name, show: [job]"])
+def test_where_names_are_not_searched_more_words_are_malformed(names: str, rule: str, tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, f"  - {{from: any, users_per_query: 2, {rule}}}")
+    assert asked(names.encode(), policy, LONG_NAME).reply == b"Malformed query\r\n"
+
+
 def test_a_name_with_a_space_is_one_user_by_default(tmp_path: Path) -> None:
     policy = policy_of(tmp_path, "  - {from: any}", "{type: static, users: {mark mel: both}}")
     backend = load_config(str(tmp_path / "fingerd.yaml")).backend
