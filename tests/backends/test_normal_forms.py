@@ -81,6 +81,13 @@ def test_every_spelling_of_a_login_finds_every_spelling(name: str, spelling: str
             assert "found" in answer, config
 
 
+@pytest.mark.parametrize("stored", ["rené", nfd("rené")])
+def test_the_path_of_a_text_stays_as_it_is_written(stored: str, tmp_path: Path) -> None:
+    (tmp_path / stored).write_text("found")
+    config = f'{{type: aliases, names: {{one: "{tmp_path}/{stored}"}}, backend: {{type: empty}}}}'
+    assert ask(tmp_path, config, "one") == ["found\n"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_database_that_compares_bytes_is_asked_for_both_forms(name: str, tmp_path: Path) -> None:
     config = sqlite_of(tmp_path, (nfd(name), "found"), (f"{name}2", "too"))

@@ -61,7 +61,7 @@ def test_every_test_and_attack_that_security_names_exists() -> None:
 def test_every_module_that_security_names_exists() -> None:
     """In brackets, as a path below fingerd/ or the root directory."""
     cells = re.findall(r"\[(`[^\]]+`)\] ?(?:[|,;.]|$)", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
-    names = {name for cell in cells for name in re.findall(r"`([a-z0-9_/.-]+)`", cell)}
+    names = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+[a-z0-9_/.-]{2,})`", cell)}
     assert len(names) > 50
     missing = [n for n in names if not any((ROOT / p).exists() for p in (n, f"fingerd/{n}", f"fingerd/{n}.py"))]
     assert not missing
