@@ -8,7 +8,8 @@ within the chroot, and its parent process exits before the daemon is ready: so t
 
 import contextlib
 import ctypes
-import encodings.idna  # noqa: F401 - imported when a host name is looked up, which fails in a chroot
+import encodings.idna
+import encodings.punycode  # noqa: F401 - the same
 import json
 import os
 import resource

@@ -1,7 +1,8 @@
 """IP addresses, networks and host names: their canonical spelling, and what they mean."""
 
 import contextlib
-import encodings.idna  # noqa: F401 - imported by name on first use, which fails in a chroot
+import encodings.idna
+import encodings.punycode  # noqa: F401 - the same
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 

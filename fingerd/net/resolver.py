@@ -1,7 +1,8 @@
 """Host name resolution with a deadline, which the system's resolver does not have."""
 
 import contextlib
-import encodings.idna  # noqa: F401 - imported by name on first use, which fails in a chroot
+import encodings.idna
+import encodings.punycode  # noqa: F401 - the same
 import socket
 import threading
 import time

@@ -23,7 +23,8 @@ def find_program(program: str, path: str, root: Path) -> Path | None:
     """Return the executable file that ``program`` means below ``root``, ``path`` being PATH; None if there is none."""
     directories = [""] if "/" in program else path.split(os.pathsep)
     for directory in directories:
-        with contextlib.suppress(UnicodeEncodeError):  # half a character, which is in no file name
+        # A directory that may not be searched; or half a character, which is in no file name.
+        with contextlib.suppress(OSError, UnicodeEncodeError):
             found = _resolve(os.path.join(directory, program), root)
             if found.is_file() and os.access(found, os.X_OK):
                 return found

@@ -138,13 +138,14 @@ def test_a_handler_that_raises_on_a_worker_s_thread_ends_one_client(caplog: pyte
                 raise SystemExit(7)
             super().handle()
 
+    others = threading.active_count()  # of servers that other tests have ended
     with running(FingerServer(Config(gate, threads=1), Raising)) as server:
         address = server.socket.getsockname()
         for _ in range(3):
             ask(address, b"bad\r\n")
             assert ask(address, b"quick\r\n") == b"at last\r\n"
         wait_until(lambda: server.connected == 0)
-        assert threading.active_count() < 20
+        assert threading.active_count() <= others + 4
 
 
 def test_a_connection_in_any_state_may_fail(settings: Any) -> None:
