@@ -9,7 +9,7 @@ within the chroot, and its parent process exits before the daemon is ready: so t
 import contextlib
 import ctypes
 import encodings.idna
-import encodings.punycode  # noqa: F401 - the same
+import encodings.punycode  # noqa: F401 - both are imported by name on first use, which fails in a chroot
 import json
 import os
 import resource

@@ -2,7 +2,7 @@
 
 import contextlib
 import encodings.idna
-import encodings.punycode  # noqa: F401 - the same
+import encodings.punycode  # noqa: F401 - both are imported by name on first use, which fails in a chroot
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import encodings.idna
-import encodings.punycode  # noqa: F401 - the same
+import encodings.punycode  # noqa: F401 - both are imported by name on first use, which fails in a chroot
 import socket
 import threading
 import time
