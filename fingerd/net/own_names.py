@@ -1,9 +1,10 @@
 """The names of this host: a query for ``user@NAME`` of one of them is a query for ``user``."""
 
+import os
+import select
+import signal
 import socket
-import threading
 from collections.abc import Container
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache
 
@@ -19,11 +20,7 @@ def own_names() -> frozenset[str]:
     Without an answer within LOOKUP_SECONDS the fully qualified name is missing. No address is among them.
     """
     host_name = socket.gethostname()
-    found: Future[str] = Future()
-    names = {"localhost", host_name}
-    with suppress(OSError, ValueError, RuntimeError, MemoryError):  # unknown, too slow, not a name, or no more threads
-        threading.Thread(target=_qualify, args=(host_name, found), name="own names", daemon=True).start()
-        names.add(found.result(LOOKUP_SECONDS))
+    names = {"localhost", host_name, _qualified(host_name)}
     return frozenset(filter(None, map(_canonical, names)))
 
 
@@ -45,9 +42,34 @@ def _canonical(host: str) -> str | None:
         return None
 
 
-def _qualify(host_name: str, found: Future[str]) -> None:
-    """Look up on a separate thread: a call of the system's resolver cannot be cancelled."""
+def _qualified(host_name: str) -> str:
+    """The fully qualified name of this host; empty if it is unknown, or not found in LOOKUP_SECONDS.
+
+    A process of its own looks it up: a call of the system's resolver cannot be cancelled, and a thread in one would go
+    on with a socket that the daemon closes, and whose number is a client's then.
+    """
+    reader, writer = os.pipe()
+    child = 0
     try:
-        found.set_result(socket.getaddrinfo(host_name, None, flags=socket.AI_CANONNAME)[0][3])
-    except BaseException as error:  # nobody waits here: it is the caller's
-        found.set_exception(error)
+        with suppress(OSError, MemoryError):  # no more processes
+            child = os.fork()
+            if not child:
+                _write_qualified(host_name, writer)
+        os.close(writer)
+        ready = select.select([reader], [], [], LOOKUP_SECONDS if child else 0)[0]
+        return os.read(reader, 4096).decode("utf-8", "replace") if ready else ""
+    finally:
+        os.close(reader)
+        if child:
+            os.kill(child, signal.SIGKILL)
+            with suppress(ChildProcessError):  # a program that embeds this ignores SIGCHLD
+                os.waitpid(child, 0)
+
+
+def _write_qualified(host_name: str, writer: int) -> None:
+    """In the child: write the name, and end."""
+    try:
+        name = socket.getaddrinfo(host_name, None, flags=socket.AI_CANONNAME)[0][3]
+        os.write(writer, name.encode())
+    finally:
+        os._exit(0)

@@ -63,11 +63,12 @@ def base() -> Iterator[str]:
 def ask(port: int, number: int, query: bytes) -> int:
     """The number of bytes of the answer that one of many clients gets."""
     source = (f"127.0.1.{number + 1}", 0)
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT, source) as connection:
+    with socket.create_connection(("127.0.0.1", port), 2 * TIMEOUT, source) as connection:
         connection.sendall(query)
         return sum(map(len, iter(lambda: connection.recv(1 << 16), b"")))
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("query", [b"%s\r\n", b"\r\n"], ids=["a name", "the list"])
 @pytest.mark.parametrize("page", PAGES)
 def test_many_people_cost_little_memory(start: Start, base: str, page: str, query: bytes) -> None:

@@ -1,5 +1,7 @@
 """The names of this host: what counts as one, and how long the look-up may take."""
 
+import errno
+import os
 import socket
 import threading
 import time
@@ -94,11 +96,21 @@ def test_a_name_server_that_does_not_answer_is_waited_for_no_longer_than_a_secon
     answered.set()
 
 
-def test_without_a_thread_the_qualified_name_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoThread(threading.Thread):
-        def start(self) -> None:
-            raise RuntimeError("can't start new thread")
+def test_nothing_is_left_of_a_look_up_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread, no child and no descriptor: the daemon closes all that it has not opened itself."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "web1")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(TIMEOUT))
+    before = threading.active_count(), sorted(os.listdir("/proc/self/fd"))
+    assert own_names() == {"localhost", "web1"}
+    assert (threading.active_count(), sorted(os.listdir("/proc/self/fd"))) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_without_a_process_the_qualified_name_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     answering(monkeypatch, "web1", "web1.example.org")
-    monkeypatch.setattr(threading, "Thread", NoThread)
+    monkeypatch.setattr(os, "fork", fork)
     assert own_names() == {"localhost", "web1"}
