@@ -46,9 +46,9 @@ def check_the_init_script_starts_reloads_and_stops_it(service: Machine, report: 
     service.write("/etc/fingerd.yaml", service.read("/etc/fingerd.yaml").replace("This is fingerd", "This is more"))
     output.append(service.run("sh", "-c", f"{INIT} reload"))
     service.wait("sh", "-c", "finger example@localhost | grep -q 'This is more'")
-    service.write("/etc/fingerd.yaml", "no such option: 1\n")
+    service.write("/etc/fingerd.yaml", "no_such_option: 1\n")
     refused = service.run("sh", "-c", f"! {INIT} reload 2>&1")
-    assert "no such option: unknown option" in refused
+    assert "no_such_option: unknown option" in refused
     assert "This is more" in service.run("finger", "example@localhost")
     service.copy(ROOT / "etc/fingerd.yaml", "/etc/fingerd.yaml")
 

@@ -121,7 +121,7 @@ def check_the_documentation_is_installed(service: Machine, report: Report) -> No
 NO_RESTART = {
     "64-usage": (64, "[Service]\nExecStart=\nExecStart=/usr/sbin/fingerd --nodaemon --no-such-option\n", ""),
     "77-not-allowed": (77, "[Service]\nAmbientCapabilities=\nCapabilityBoundingSet=\n", ""),
-    "78-configuration": (78, "", "no such option: 1\n"),
+    "78-configuration": (78, "", "no_such_option: 1\n"),
 }
 
 
