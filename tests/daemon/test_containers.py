@@ -1,5 +1,6 @@
 """Containers: as process 1, in a user namespace, with few descriptors, and with a service manager of another kind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -35,7 +36,12 @@ def children(pid: int) -> list[int]:
 
 
 def zombies(pid: int) -> list[int]:
-    return [child for child in children(pid) if status(child, "State")[0] == "Z"]
+    """The children that have ended and were not waited for. One may be gone before its state is read."""
+    found = []
+    for child in children(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [child] * (status(child, "State")[0] == "Z")
+    return found
 
 
 class First:
