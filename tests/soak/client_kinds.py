@@ -1,7 +1,6 @@
 """The kinds of clients, good and hostile: what each does, and how the daemon must treat it."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,8 +45,7 @@ async def talkative(client: Client) -> None:
 
     But where all connections are taken, one that has its answer is closed for a new one, and it is still sending.
     """
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        await client.ask((queries.ENDLESS_LINE, queries.TRAILING_DATA)[client.number % 2])
+    await client.ask((queries.ENDLESS_LINE, queries.TRAILING_DATA)[client.number % 2])
 
 
 async def half_closing(client: Client) -> None:
@@ -170,7 +168,7 @@ CLOSED = frozenset({"timeout", "dropped"})  # dropped: closed for a new connecti
 KINDS = (
     ClientKind("good", 11, good, {STATIC: 180, POOL: 50}, addresses=250),
     ClientKind("slow", 12, slow, {STATIC: 3, POOL: 1}),
-    ClientKind("talkative", 13, talkative, {STATIC: 6, POOL: 3}),
+    ClientKind("talkative", 13, talkative, {STATIC: 6, POOL: 3}, frozenset({"answered", "too-long"})),
     ClientKind("half-closing", 14, half_closing, {STATIC: 6, POOL: 3}),
     ClientKind("denied", 31, denied, {STATIC: 2, POOL: 1}),
     ClientKind("silently denied", 32, silently_denied, {STATIC: 2, POOL: 1}),
