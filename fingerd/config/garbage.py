@@ -4,6 +4,8 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
+LARGE = 10_000  # objects made meanwhile, as by a configuration of some thousand people
+
 
 @contextlib.contextmanager
 def collection_paused() -> Iterator[None]:
@@ -18,7 +20,10 @@ def collection_paused() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else the program that embeds the server has frozen something
+        # Not after small files, as at many reloads: their garbage has to be seen. Nor where a program has frozen some.
+        if (
+            gc.get_count()[0] > LARGE and not gc.get_freeze_count()
+        ):  # else the program that embeds the server has frozen something
             gc.freeze()
             gc.unfreeze()  # moves all objects to the oldest generation
         gc.enable()
