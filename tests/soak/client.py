@@ -87,6 +87,15 @@ class Client:
         async with asyncio.timeout(TIMEOUT):
             await self._loop.sock_sendall(connection, segment)
 
+    async def receive_up_to_reset(self, connection: socket.socket) -> bytes:
+        """All data up to the FIN or a reset, which does not take away what has been received."""
+        data = bytearray()
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(TIMEOUT):
+                while piece := await self._loop.sock_recv(connection, 1 << 16):
+                    data += piece
+        return bytes(data)
+
     async def receive(self, connection: socket.socket, size: int = 1 << 16, pause: float = 0.0) -> bytes:
         """All data up to the FIN, read in pieces of at most ``size`` bytes. Raises OSError, TimeoutError included."""
         data = bytearray()
@@ -187,9 +196,6 @@ class Client:
         try:
             yield
         except (OSError, WrongAnswerError) as error:  # TimeoutError is an OSError
-            if self.kind == "talkative" and isinstance(error, BrokenPipeError | ConnectionResetError):
-                self._tally.right[self.kind] += 1  # it had its answer, and was closed for a new client
-                return
             self._tally.wrong[self.kind] += 1
             if len(self._tally.problems) < MAX_PROBLEMS:
                 self._tally.problems.append(f"{self.daemon}, {self.kind}, {self.address}: {error!r}")

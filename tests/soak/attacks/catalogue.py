@@ -9,6 +9,7 @@ ATTACKS = (
     Attack("searches", configurations.searched, attackers.search, 800),
     Attack("lists", configurations.listed, attackers.spell_lists, 60),
     Attack("lists-anew", configurations.listed_anew, attackers.spell_lists, 60),
+    Attack("people-in-files", configurations.files, attackers.search_and_list, 50),
     Attack("unread-networks", configurations.long_answers, attackers.ignore_answers_of_many_networks, 2000),
     Attack("unread-sites", configurations.long_answers, attackers.ignore_answers_of_many_sites, 2000),
     Attack("unread-unix", configurations.few_places, attackers.ignore_answers_of_unix, 1200, uid=NOBODY),
