@@ -10,6 +10,7 @@ WRITE_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
 SEED = 1288
 
+GOOD_NETWORK = "127.0.99"  # of the good client; nobody else has an address in it
 QUERY, ANSWER = b"moshez\r\n", b"Happy and well\r\n"
 GOOD_USER = {"moshez": "Happy and well"}
 REPLY_BYTES = 256 * 1024
@@ -66,14 +67,18 @@ def listed_anew(directory: Path) -> dict[str, object]:
 
 
 def files(directory: Path) -> dict[str, object]:
-    """Many people in a folder, who are listed and found by parts of their names."""
+    """Many people in a folder, who are listed and found by parts of their names. The good client asks for a login only.
+
+    Its own query would read the names of all of them, too, and so measure itself.
+    """
     folder, generator = directory / "people", random.Random(SEED)
     for number in range(PEOPLE_WITH_FILES):
         (folder / f"user{number}").mkdir(parents=True)
         (folder / f"user{number}" / "name").write_text(f"{name(generator)} {name(generator)}\n")
     for login, text in GOOD_USER.items():
         (folder / f"{login}.txt").write_text(f"{text}\n")
-    config = static({}, {"from": "any", "list": True, "match": "name", "show": ["plan", "name"]})
+    login_only: dict[str, object] = {"from": f"{GOOD_NETWORK}.0/24", "show": ["plan", "name"]}
+    config = static({}, login_only, {**login_only, "from": "any", "list": True, "match": "name"})
     return {**config, "backend": {"type": "files", "folder": str(folder)}}
 
 

@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from tests.soak.attacks.configurations import ANSWER, PORT, QUERY
+from tests.soak.attacks.configurations import ANSWER, GOOD_NETWORK, PORT, QUERY
 
 INTERVAL = 0.04  # seconds between two queries, which do not wait for each other
 TIMEOUT = 10.0  # after which an answer is lost
-ADDRESSES = 10  # 127.0.99.N: unanswered queries must not come to ``per_client``
-NETWORK = "127.0.99."
+ADDRESSES = 10  # of GOOD_NETWORK: unanswered queries must not come to ``per_client``
 MAX_PROBLEMS = 5
 PRIORITY = -10  # of the daemon and the good client: the attack is what is asked, not the CPU that asking takes
 
@@ -50,7 +49,7 @@ async def _ask_until_told(pause: float, orders: "Connection[Tally | None, str]")
     async with asyncio.TaskGroup() as group:
         while not orders.poll():
             tally.late.append(time.monotonic() - planned)
-            group.create_task(_ask(tally, f"{NETWORK}{number % ADDRESSES + 1}", pause if number % 2 else 0.0))
+            group.create_task(_ask(tally, f"{GOOD_NETWORK}.{number % ADDRESSES + 1}", pause if number % 2 else 0.0))
             number, planned = number + 1, planned + INTERVAL
             await asyncio.sleep(planned - time.monotonic())
     return tally
