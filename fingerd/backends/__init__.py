@@ -68,11 +68,6 @@ class Backend(Protocol):
         return False
 
     @property
-    def computes_lists(self) -> bool:
-        """Whether a list or a search by name takes the processor rather than waits, although ``find`` may wait."""
-        return False
-
-    @property
     def people_count(self) -> int:
         """How many people a list or a search by name goes through at most; 0 if unknown, or if there are none."""
         return 0
@@ -147,10 +142,6 @@ class Composite(Backend, Protocol):
     @property
     def searches_names(self) -> bool:
         return any(member.searches_names for member in self.members)
-
-    @property
-    def computes_lists(self) -> bool:
-        return any(member.computes_lists for member in self.members)
 
     @property
     def people_count(self) -> int:

@@ -53,7 +53,6 @@ class Files(Backend):
     """
 
     repeatable_seconds: ClassVar[float] = 1.0
-    computes_lists: ClassVar[bool] = True
     searches_names: ClassVar[bool] = True
 
     folder: Annotated[str, read_path]

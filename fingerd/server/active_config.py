@@ -44,7 +44,6 @@ class ActiveConfig:
             self.reads = config.backend.reads
             self.blocking = config.backend.blocking
             self.people_count = config.backend.people_count
-            self.computes_lists = config.backend.computes_lists
             repeatable_seconds = config.backend.repeatable_seconds
             depends_on_client = config.backend.depends_on_client
         self.needs_workers = needs_workers(config)

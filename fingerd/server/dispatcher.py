@@ -1,8 +1,8 @@
 """The dispatcher: who answers a request. The memory or the loop's thread at once, or a worker of a pool.
 
 There are two pools: of threads that wait for something, as a backend that
-blocks, and of one thread that computes lists and searches among many people:
-several would only fight with the loop's thread for the interpreter.
+blocks, and of one thread that computes, where an answer would take the loop's
+thread too long: several would only fight for the interpreter.
 
 The dispatcher keeps the requests whose answer is not there yet, and tells
 their clients "busy" when their time is over. The first answer to a request
@@ -105,10 +105,9 @@ class Dispatcher:
                 request.answer = entry[0]
                 return None
             request.key = key
-        is_long = active.computes_lists or active.people_count > QUICK_PEOPLE
-        if is_long and _goes_through_people(query, rule):
-            return self.computing
-        return self.waiting if active.blocking else None
+        if active.blocking:
+            return self.waiting
+        return self.computing if active.people_count > QUICK_PEOPLE and _goes_through_people(query, rule) else None
 
     def _submit(self, request: Connection, pool: WorkerPool[Connection]) -> None:
         """Leave the request to a worker, or to one that looks up the same already."""

@@ -378,22 +378,3 @@ def test_an_answer_to_a_query_with_a_name_of_this_host_is_remembered_for_each_ru
             assert len(answers) == 1
             assert ask(server.socket.getsockname(), b"a\r\n", source=source) not in answers  # another query
     assert len(backend.asked) == 4
-
-
-def test_lists_and_searches_that_compute_are_worked_out_by_one_thread() -> None:
-    class Reading(Many):
-        blocking = True
-        computes_lists = True
-
-    backend = Reading(0)
-    config = Config(backend)
-    config.policy = (Rule(from_=("any",), list=True, match="name"),)
-    with running(FingerServer(config)) as server:
-        for query in (b"\r\n", b"alice\r\n", b"bob\r\n"):
-            assert ask(server.socket.getsockname(), query)
-        assert server._dispatcher.computing._begun == 3
-        assert server._dispatcher.waiting._begun == 0
-        config.policy = (DEFAULT_RULE,)
-        server.reload(config)
-        assert ask(server.socket.getsockname(), b"carol\r\n")
-        assert server._dispatcher.waiting._begun == 1
