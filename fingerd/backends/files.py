@@ -148,9 +148,8 @@ class Files(Backend):
             elif has_entry(NOFINGER, own) is not False:  # hidden too if that cannot be checked
                 is_hidden = True
         finally:
-            for descriptor in (own, spare):
-                if descriptor is not None:
-                    os.close(descriptor)
+            _close(own)
+            _close(spare)
         return is_hidden
 
     def _person(
@@ -183,12 +182,10 @@ class Files(Backend):
             if plan is not None:
                 return Person.from_record(login, Record(plan=plan if limit else ""))
             if is_single:
-                spare = open_directory(ABSENT if own is not None else ".", directory)
-                own = spare if own is None else own
+                _close(open_directory(ABSENT if own is not None else ".", directory))
             return None
         finally:
-            if own is not None:
-                os.close(own)
+            _close(own)
 
     def _read_record(self, own: int, login: str, name: str, atoms: Collection[str]) -> Person:
         texts = {atom: self._read(atom, own, f"{self.folder}/{name}", self.file_bytes) for atom in atoms}
@@ -225,6 +222,11 @@ class _Refusals:
         log.info("files: in %s", message)
         if len(self._logged) == MAX_REFUSALS:
             log.info("files: further refused entries are not logged until the next reload")
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 def _is_queryable(lookup: Lookup) -> Callable[[str], bool]:

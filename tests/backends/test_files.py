@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from fingerd.backends import Lookup
-from fingerd.backends.files import Files
+from fingerd.backends.files import ABSENT, Files
 from fingerd.errors import BackendError
 from fingerd.people import MAX_MATCHES, TEXT_ATOMS
 from fingerd.settings import read_config
+from fingerd.testing import make_lookup
 from tests.conftest import Start
 from tests.helpers.daemons import FINGERD, Daemon, let_everybody_in, status, wait_until
 from tests.helpers.requirements import need, needs
@@ -914,3 +915,16 @@ def test_a_name_search_keeps_to_the_deadline_and_to_max_matches(tmp_path: Path) 
     assert len(backend.find(Lookup("example", False, "unix", time.monotonic() + 60, True))) == MAX_MATCHES
     with pytest.raises(BackendError, match=r"not searched in time$"):
         backend.find(Lookup("example", False, "unix", time.monotonic(), True))
+
+
+@pytest.mark.parametrize("name", ["ann", "quill", "nobody", "zo\u00eb"])
+def test_no_descriptor_stays_open_for_an_unknown_person(tmp_path: Path, name: str) -> None:
+    """Not even where the folder has an entry of the name that is looked up only for the time that it takes."""
+    (tmp_path / ABSENT).mkdir()
+    make(tmp_path / "ann", plan="mine", nofinger="")
+    make(tmp_path / "zo\u00eb", plan="mine", nofinger="")
+    backend = Files(str(tmp_path))
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert backend.find(make_lookup(name)) == []
+    assert sorted(os.listdir("/proc/self/fd")) == before
