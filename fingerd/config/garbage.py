@@ -4,12 +4,12 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-LARGE = 10_000  # objects made meanwhile, as by a configuration of some thousand people
+LARGE = 10_000  # new objects, as of some thousand people
 
 
 @contextlib.contextmanager
 def collection_paused() -> Iterator[None]:
-    """Within the block, nothing is collected. What is new after it counts as old, so it is not looked through at once.
+    """Collect nothing within the block; after it, more than LARGE new objects belong to the oldest generation.
 
     A collection holds the interpreter, and all threads wait for it: a second for a configuration of 50,000 people.
     """
@@ -20,10 +20,9 @@ def collection_paused() -> Iterator[None]:
     try:
         yield
     finally:
-        # Not after small files, as at many reloads: their garbage has to be seen. Nor where a program has frozen some.
-        if (
-            gc.get_count()[0] > LARGE and not gc.get_freeze_count()
-        ):  # else the program that embeds the server has frozen something
+        # A small file's garbage is cheap to find; old objects are hardly ever looked at. And unfreezing would undo what
+        # a program that embeds the server has frozen.
+        if gc.get_count()[0] > LARGE and not gc.get_freeze_count():
             gc.freeze()
             gc.unfreeze()  # moves all objects to the oldest generation
         gc.enable()

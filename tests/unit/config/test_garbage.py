@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fingerd.config.garbage import collection_paused
+from fingerd.config.garbage import LARGE, collection_paused
 from fingerd.errors import ConfigError
 from fingerd.settings import read_config
 
@@ -28,11 +28,19 @@ def collections() -> Iterator[list[str]]:
 def test_what_is_new_counts_as_old_afterwards(collections: list[str]) -> None:
     with collection_paused():
         assert not gc.isenabled()
-        made = [[number] for number in range(100_000)]
+        made = [[number] for number in range(10 * LARGE)]
         collections_within = list(collections)
     assert gc.isenabled()
     assert collections_within == []
     assert any(each is made[-1] for each in gc.get_objects(generation=2))
+
+
+def test_the_garbage_of_small_files_is_collected_soon() -> None:
+    """Or a daemon grows with every reload: the oldest generation is hardly ever looked through."""
+    gc.collect()
+    with collection_paused():
+        made = [[number] for number in range(LARGE // 10)]
+    assert not any(each is made[-1] for each in gc.get_objects(generation=2))
 
 
 def test_the_collector_runs_again_after_an_error() -> None:
