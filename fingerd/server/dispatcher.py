@@ -1,8 +1,8 @@
 """The dispatcher: who answers a request. The memory or the loop's thread at once, or a worker of a pool.
 
-There are two pools: of threads that wait for something, as a backend that
-blocks, and of one thread that computes, where an answer would take the loop's
-thread too long: several would only fight for the interpreter.
+There are two pools: one of threads that wait, for a backend that blocks or for
+another host; and one of a single thread, for answers that take much CPU time:
+several such threads would only contend for the GIL.
 
 The dispatcher keeps the requests whose answer is not there yet, and tells
 their clients "busy" when their time is over. The first answer to a request
@@ -18,7 +18,7 @@ from fingerd.errors import QueryError
 from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
 from fingerd.ruip.policy import Rule
-from fingerd.ruip.ruip import AnswerContext, split_users
+from fingerd.ruip.ruip import Answer, AnswerContext, split_users
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
@@ -159,12 +159,15 @@ class Dispatcher:
             return
         request.is_leader = False
         for follower in request.config.flights.pop(request.key):
-            if not is_remembered:
+            if is_remembered:  # one by one, between other events: there may be thousands
+                self._loop.call_soon_threadsafe(self._answer_follower, follower, request.answer)
+            else:
                 self._enqueue(follower, pool)
-                continue
-            follower.answer, follower.key = request.answer, None
-            self._server.process_request_thread(follower, follower.address)
-            follower.config.release()
+
+    def _answer_follower(self, request: Connection, answer: Answer) -> None:
+        request.answer, request.key = answer, None
+        self._server.process_request_thread(request, request.address)
+        request.config.release()
 
     def _forget(self, request: Connection) -> None:
         """The client was told that there is no answer in time: nothing of its request stays, unless a worker has it."""
