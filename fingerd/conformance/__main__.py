@@ -24,7 +24,7 @@ exit codes:
   74 the output cannot be written; 130 interrupted; 141 the output pipe was closed
 
 A clause fails if a MUST or a SHOULD is broken. Level d is what the RFC only describes: a server that differs gets a
-note. "cannot be told" means that a server may give this answer whether it keeps the clause or not.
+note. "cannot be told": the answer neither proves nor disproves that the server keeps the clause.
 
 It opens about thirty connections, one after another, the silent one last, reads at most 64 KiB on each, and sends at
 most about 8 KiB. Test only your own servers, or with their owners' consent.

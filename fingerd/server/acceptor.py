@@ -151,7 +151,7 @@ class Acceptor:
         if not self._at_limit:
             self._at_limit = True
             self._timer.start(RETRY_SECONDS)
-            message = "connection limit (%d) reached: closing the longest-idle client for each new one"
+            message = "connection limit (%d) reached: closing a client for each new one"
             log.warning(message, self._server.connected)
 
     def _warn_accept_failing(self, error: OSError) -> None:

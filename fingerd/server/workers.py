@@ -12,7 +12,7 @@ from fingerd.bugs import report_bug
 
 log = logging.getLogger(__name__)
 
-CPU_BUSY_FRACTION = 0.7  # of wall time; below it another thread helps, above it threads would fight for the interpreter
+CPU_BUSY_FRACTION = 0.7  # of wall time; below it another thread helps, above it threads would contend for the GIL
 MIN_THREADS = 4  # that are always there: fewer leave a second core idle while look-ups wait for files
 
 Task = TypeVar("Task", bound=Hashable)

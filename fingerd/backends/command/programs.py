@@ -30,7 +30,7 @@ class Program:
     permutes: bool = False  # options may follow operands
     code_ends_options: bool = False
     assignments: bool = False  # NAME=VALUE may precede the program
-    needs_dashes: bool = False  # its options are many: only behind -- its operands can be told from their values
+    needs_dashes: bool = False  # has too many options to know them all: arguments are operands only after --
     prefixes: str = "-"  # of options
     poison: str = ""  # a regular expression for options and code with which no later argument is data
     requires: str = ""  # a regular expression for an argument without which none is data

@@ -133,7 +133,7 @@ class Ldap(Backend):
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people that the filters find, the exact login first; BackendError if no server answers or one refuses.
 
-        Also if an entry has no login: whether the username is another spelling of it cannot be told.
+        An entry without a login is a failure, too: its login cannot be compared with the username.
         """
         username = lookup.username
         if not username.strip() or len(username) > MAX_NAME_LENGTH or not is_text(username):
