@@ -39,10 +39,15 @@ with contextlib.suppress(OSError):  # a C library that does not need it
 
 
 class ParentPipe:
-    """A pipe to the process that the shell waits for; it exits when the daemon reports that it serves, or why not."""
+    """A pipe to the process that the shell waits for.
+
+    It exits when the daemon reports that it serves, or when a daemon that reported a failure has ended: the next start
+    finds no lock, no port and no file that are still held.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor  # -1 after the report
+        self._descriptor = descriptor  # -1 once the daemon serves
+        self._reported = False
 
     @classmethod
     def fork_and_wait(cls) -> "ParentPipe":
@@ -64,16 +69,18 @@ class ParentPipe:
         raise SystemExit(code)
 
     def fileno(self) -> int:
-        """The descriptor, which must stay open until the report."""
+        """The descriptor, which must stay open until the report; -1 once the daemon serves."""
         return self._descriptor
 
     def report(self, code: int, message: str = "") -> None:
         """Let the parent print the message and exit with the code. Only the first report counts."""
-        if self._descriptor >= 0:
+        if not self._reported:
+            self._reported = True
             with contextlib.suppress(BrokenPipeError):  # the parent was killed
                 os.write(self._descriptor, json.dumps((code, message)).encode())
-            os.close(self._descriptor)
-            self._descriptor = -1
+            if code == os.EX_OK:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 def become_daemon(

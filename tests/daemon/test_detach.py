@@ -85,6 +85,22 @@ def test_an_internal_error_during_start_up_is_reported_with_70(config: Path) -> 
     assert "fingerd: internal error, please report: TypeError(\"'NoneType' object is not callable\")" in done.stderr
 
 
+def test_the_shell_waits_until_a_daemon_that_failed_has_ended(tmp_path: Path) -> None:
+    code = """if True:
+        import sys, time
+        from pathlib import Path
+        from fingerd.daemon.detach import ParentPipe
+        parent = ParentPipe.fork_and_wait()
+        parent.report(74, "cannot write")
+        time.sleep(0.3)
+        Path(sys.argv[1]).write_text("ended")"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "end"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (74, "fingerd: cannot write\n")
+    assert (tmp_path / "end").read_text() == "ended"
+
+
 def test_it_serves_if_the_parent_does_not_wait_for_the_report(config: Path) -> None:
     config.write_text(f'listen: "127.0.0.1:0"\n{STATIC}log: {{to: {config.parent}/log}}\n')
     code = """if True:
