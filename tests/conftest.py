@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from tests.helpers.requirements import need, summary
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let pytest-xdist take files in their order, and those with few tests not last: they are the slow ones."""
+    """Let pytest-xdist take files in their order, and those with few tests not last: they are the slow ones.
+
+    A shell without job control starts what runs in the background with SIGINT ignored, and programs pass that on; some
+    tests interrupt what they started.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config.option, "loadscopereorder"):  # not in Debian 12's version, which never sorts them
         config.option.loadscopereorder = False
 
