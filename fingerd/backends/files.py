@@ -158,7 +158,8 @@ class Files(Backend):
         """The person with those of the atoms that have a file; None if unknown or hidden. ``name`` is the entry's.
 
         With ``is_single``, all unknown people cost the same system calls: absent ones, hidden ones, and those whose
-        entry is closed, a link or no file. A call that one of them does not need is made with ABSENT or the directory.
+        entry is closed, a link or no file. A call that one of them does not need is made with ABSENT or the directory,
+        after it is known that the person is none of the others.
         """
         own, plan_name = None, f"{name}{PLAN_SUFFIX}"
         try:
@@ -171,8 +172,6 @@ class Files(Backend):
                 if has_entry(NOFINGER, own) is False:  # hidden too if that cannot be checked
                     return self._read_record(own, login, name, atoms)
                 plan_name = ABSENT
-            elif is_single:
-                has_entry(NO_NOFINGER, directory)
             limit = self.file_bytes if "plan" in atoms else 0
             if is_single and (reason := irregularity(plan_name, directory)) is not None:
                 if reason:
@@ -182,6 +181,8 @@ class Files(Backend):
             if plan is not None:
                 return Person.from_record(login, Record(plan=plan if limit else ""))
             if is_single:
+                if own is None:
+                    has_entry(NO_NOFINGER, directory)
                 _close(open_directory(ABSENT if own is not None else ".", directory))
             return None
         finally:
