@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from fingerd.backends import close_backend
 from fingerd.bugs import BackendBugError, report_bug
 from fingerd.daemon.descriptors import within_descriptors
+from fingerd.daemon.switching import ShortTurns
 from fingerd.daemon.systemd import Notifier
 from fingerd.errors import ConfigError, StartError
 from fingerd.log.format import timestamp
@@ -66,6 +67,7 @@ class Reloader:
     notifier: Notifier
     stderr_by_default: bool  # logs to standard error by default
     closed_streams: Collection[int] = ()  # standard output or error, if closed at the start
+    short_turns: ShortTurns = field(default_factory=ShortTurns)
     _requests: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
@@ -91,7 +93,8 @@ class Reloader:
     def _notify_and_reload(self) -> None:
         try:
             self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            self._reload_or_keep()
+            with self.short_turns:
+                self._reload_or_keep()
         finally:
             self.notifier.send("READY=1")  # whether it succeeded or not
 

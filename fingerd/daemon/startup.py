@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +24,6 @@ from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
 
 log = logging.getLogger("fingerd")
-
-SWITCH_SECONDS = 0.001  # that a thread which computes may keep the interpreter from the event loop's
 
 
 @dataclass(slots=True)
@@ -127,7 +124,7 @@ def _serve(
 ) -> None:
     """Start the threads, report that the daemon serves, and serve."""
     notifier = start.notifier
-    sys.setswitchinterval(SWITCH_SECONDS)
+    server.on_long_work = writer.on_long_work = reloader.short_turns.change
     server.access_log = writer.log_access
     server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:

@@ -62,6 +62,11 @@ class Buffer:
         return self._batches_bytes + self._lines_bytes
 
     @property
+    def has_backlog(self) -> bool:
+        """Whether there is more than is written at once."""
+        return len(self._batches) > 1
+
+    @property
     def lost(self) -> int:
         """How many lines were dropped, or could not be written, since that was reported."""
         return self._lost

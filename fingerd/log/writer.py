@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -81,6 +81,8 @@ class Writer(logging.Handler):
         self._pending = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        # Called when the thread begins to take much CPU time (true), and when that ends (false).
+        self.on_long_work: Callable[[bool], None] = lambda begins: None
 
     def start(self) -> None:
         """Start the thread. Call it after the last fork, since threads do not survive one."""
@@ -140,6 +142,15 @@ class Writer(logging.Handler):
 
     def _flush(self) -> None:
         """Write the lines that are there now, in batches, so that little memory is needed for their text."""
+        if is_long := self.buffer.has_backlog:
+            self.on_long_work(True)
+        try:
+            self._write_all()
+        finally:
+            if is_long:
+                self.on_long_work(False)
+
+    def _write_all(self) -> None:
         taken = None
         for taken in self.buffer.take_all():
             if isinstance(taken, Target):

@@ -69,6 +69,7 @@ class Connection:
     is_counted: bool = False  # by its limit key
     pool: "WorkerPool[Connection] | None" = None  # that it is left to
     is_working: bool = False  # a worker answers it now, and hands it back by itself
+    is_long: bool = False  # to answer it, many people are gone through
     is_leader: bool = False  # others wait for the answer to this one
     abortive: bool = False  # close without half-close and linger: there is no answer to lose
     watched: bool = False  # the loop has a reader for it

@@ -45,6 +45,7 @@ class Dispatcher:
         self._clients = clients
         self.waiting = WorkerPool(threads, self._work)
         self.computing = WorkerPool(1, self._work)
+        self._long = 0  # requests that workers have, and that take much CPU time
         self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
         self._expiry_timer = loop.add_timer(self._on_expiry_timer)
         self._pool_timer = loop.add_timer(self._check_pools)
@@ -105,18 +106,32 @@ class Dispatcher:
                 request.answer = entry[0]
                 return None
             request.key = key
+        request.is_long = _goes_through_people(query, rule)
         if active.blocking:
             return self.waiting
-        return self.computing if active.people_count > QUICK_PEOPLE and _goes_through_people(query, rule) else None
+        return self.computing if request.is_long and active.people_count > QUICK_PEOPLE else None
 
     def _submit(self, request: Connection, pool: WorkerPool[Connection]) -> None:
         """Leave the request to a worker, or to one that looks up the same already."""
         request.config.queries += 1
+        if request.is_long:
+            self._count_long(1)
         request.pool = pool
         self._in_flight[request] = None
         if self._expiry_timer.when == math.inf:
             self._expiry_timer.start(DEADLINE_CHECK_SECONDS)
         self._enqueue(request, pool)
+
+    def _release(self, request: Connection) -> None:
+        """A request that was submitted is done."""
+        request.config.release()
+        if request.is_long:
+            self._count_long(-1)
+
+    def _count_long(self, change: int) -> None:
+        before, self._long = self._long, self._long + change
+        if bool(before) != bool(self._long):
+            self._server.on_long_work(bool(self._long))
 
     def _enqueue(self, request: Connection, pool: WorkerPool[Connection]) -> None:
         key, flights = request.key, request.config.flights
@@ -149,7 +164,7 @@ class Dispatcher:
         self._delivery.finish(request)
         self._in_flight.pop(request, None)  # where a handler gave no answer, or the client is gone
         self._end_flight(request)
-        request.config.release()
+        self._release(request)
 
     def _end_flight(self, request: Connection) -> None:
         """Remember the answer, and give it to those who wait for the same; if there is none, they ask themselves."""
@@ -167,7 +182,7 @@ class Dispatcher:
     def _answer_follower(self, request: Connection, answer: Answer) -> None:
         request.answer, request.key = answer, None
         self._server.process_request_thread(request, request.address)
-        request.config.release()
+        self._release(request)
 
     def _forget(self, request: Connection) -> None:
         """The client was told that there is no answer in time: nothing of its request stays, unless a worker has it."""
@@ -178,7 +193,7 @@ class Dispatcher:
             self._end_flight(request)
         else:
             return  # a worker gives it back
-        request.config.release()
+        self._release(request)
 
     def _remember(self, request: Connection) -> bool:
         if request.key is None or request.answer is None:

@@ -44,7 +44,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     StartError where an address cannot be bound. ``access_log`` is called for
     every connection that was closed, ``on_draining`` when no more clients are
-    accepted.
+    accepted, ``on_long_work`` when threads begin to take much CPU time (true),
+    and when they end (false).
     """
 
     allow_reuse_address = True
@@ -61,6 +62,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.active = ActiveConfig(config)
         self.access_log: Callable[[Access], None] = log_access
         self.on_draining: Callable[[], None] = lambda: None
+        self.on_long_work: Callable[[bool], None] = lambda begins: None
         self.listeners: list[socket.socket] = []
         self.connected = 0
         self.loop = EventLoop()

@@ -1,6 +1,7 @@
 """What the parts of a server ask of each other: its steps, named as in ``socketserver``, and what ends connections."""
 
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from fingerd.ruip.ruip import Answer
@@ -15,6 +16,7 @@ class ServerSteps(Protocol):
     active: ActiveConfig
     socket: socket.socket  # the listener that is ready
     connected: int  # open connections
+    on_long_work: Callable[[bool], None]  # called when threads begin to take much CPU time, and when they end
 
     def get_request(self) -> tuple[Connection, tuple[str, int]]: ...
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool: ...

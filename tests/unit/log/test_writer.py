@@ -334,3 +334,16 @@ def test_a_partly_written_line_is_ended_before_the_next(tmp_path: Path, monkeypa
             assert sink.write([Entry(20, 0, "torn apart")]) == 0
         sink.write([Entry(20, 0, "whole")])
     assert (tmp_path / "log").read_text() == "tor\nwhole\n"
+
+
+def test_the_writer_reports_when_it_has_much_to_write() -> None:
+    reports: list[bool] = []
+    writer = Writer(ListSink(), Log())
+    writer.on_long_work = reports.append
+    writer.log_access(Access("192.0.2.7", b"bob\r\n", "answered", 7, 0.0))
+    writer._flush()
+    assert not reports
+    for _ in range(1000):
+        writer.log_access(Access("192.0.2.7", b"bob\r\n", "answered", 7, 0.0))
+    writer._flush()
+    assert reports == [True, False]

@@ -378,3 +378,35 @@ def test_an_answer_to_a_query_with_a_name_of_this_host_is_remembered_for_each_ru
             assert len(answers) == 1
             assert ask(server.socket.getsockname(), b"a\r\n", source=source) not in answers  # another query
     assert len(backend.asked) == 4
+
+
+class Searched(Gate):
+    """A Gate that can be searched by name."""
+
+    searches_names = True
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_the_server_reports_when_lists_and_searches_begin_and_end(is_answered: bool) -> None:
+    """Look-ups by login, which mostly wait, are none of them; those whose clients are told "busy" end, too."""
+    gate, reports = Searched(), list[bool]()
+    config = Config(gate, threads=8, answer_seconds=TIMEOUT if is_answered else 0.3)
+    config.policy = (Rule(from_=(ip_network("127.0.0.2"),), match="name"), DEFAULT_RULE)
+    server = FingerServer(config)
+    server.on_long_work = reports.append
+    with running(server), contextlib.ExitStack() as clients:
+        lookup = connect_from("127.0.0.3", server, clients)
+        lookup.sendall(b"slow\r\n")
+        wait_until(lambda: gate.waiting == 1)
+        assert not reports
+        searches = [connect_from("127.0.0.2", server, clients) for _ in range(4)]
+        for client in searches:
+            client.sendall(b"slow\r\n")
+        wait_until(lambda: gate.waiting == 3)  # two of one client are answered at once, and two wait
+        assert reports == [True]
+        if not is_answered:
+            assert {hear(client) for client in searches} == {BUSY}
+        gate.open.set()
+        if is_answered:
+            assert {hear(client) for client in searches} == {b"at last\r\n"}
+        wait_until(lambda: reports == [True, False])
