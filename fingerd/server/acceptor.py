@@ -1,4 +1,7 @@
-"""The acceptor: accepts clients while there is room and there are descriptors, and pauses while there are not."""
+"""The acceptor: accepts clients while there is room and there are descriptors, and pauses while there are not.
+
+Admission says which of them may stay.
+"""
 
 import errno
 import logging
@@ -9,7 +12,8 @@ from collections.abc import Callable
 
 from fingerd.bugs import report_bug
 from fingerd.server.connection import Connection
-from fingerd.server.limits import Limits
+from fingerd.server.delivery import Delivery
+from fingerd.server.limits import ClientCounter, Limits, Peer
 from fingerd.server.loop import EventLoop
 from fingerd.server.socket_options import limit_client_silence
 from fingerd.server.steps import Connections, ServerSteps
@@ -158,3 +162,42 @@ class Acceptor:
         if not self._accept_failing:
             self._accept_failing = True
             log.warning("accept failed, pausing: %s", error.strerror)
+
+
+class Admission:
+    """Counts the connections of each client, for one server, on the loop's thread."""
+
+    def __init__(self, clients: ClientCounter, delivery: Delivery) -> None:
+        self.clients = clients
+        self._delivery = delivery
+
+    def admits(self, request: Connection) -> bool:
+        """Whether a new connection may stay: not where its client has too many, or is denied silently.
+
+        That of a proxy stays, and is counted when its request has named the client.
+        """
+        if request.door.names_client(request):
+            return True
+        # Counted first: a client with too many connections costs nothing more, whatever the policy.
+        if self._count(request):
+            active = request.config
+            _, rule = active.rules.get(request.client) or active.find_rule(request.client)
+            if rule.deny != "silently":
+                return True
+        request.outcome = "denied" if request.is_counted else "limited"
+        request.abortive = True
+        return False
+
+    def settle(self, request: Connection, peer: Peer) -> bool:
+        """The request of a proxy has named its client; false, and not counted, where that has too many connections."""
+        request.client, request.limit_key, request.site_key = peer
+        return self._count(request)
+
+    def _count(self, request: Connection) -> bool:
+        keys = request.limit_key, request.site_key
+        per_client = request.config.limits.per_client
+        request.is_counted = self.clients.connect(*keys, per_client)
+        if not request.is_counted:
+            self._delivery.check_half_closed()  # it may have closed some already
+            request.is_counted = self.clients.connect(*keys, per_client)
+        return request.is_counted

@@ -10,8 +10,9 @@ SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what m
 ENTRY_OVERHEAD = 650  # bytes that an entry takes beside its user name and its answer
 REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
 
-# The number of the rule, and the query as it was understood: its user name, with this host's name if given, and {W}.
-Key = tuple[int, str, bool]
+# The number of the rule, and the query as it was understood: its user name, with this host's name if given, and the
+# form of the answer: by Finger whether it is {W}, by HTTP the name of a representation.
+Key = tuple[int, str, bool | str]
 
 
 Entry = tuple[Answer, float]  # an answer, and until when it may be given again (``time.monotonic()``)

@@ -5,6 +5,7 @@ import io
 import socket
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from fingerd.errors import QueryError
 from fingerd.protocol.query import Query
@@ -50,12 +51,16 @@ class Connection:
     limit_key: str  # what the client is counted by
     site_key: str  # of the larger network that it is counted by as well, or empty
     config: ActiveConfig  # by which it is answered: the active one when its request is complete
+    door: Any  # the FrontDoor that it came by
+    transport: Any  # which reads its request
     state: State = NEW
     deadline: float = 0.0  # of its state
     received: bytes = b""  # as far as it is there
     line: bytes = b""  # the request, with its line end
     rule: Rule | None = None  # of the policy, that holds for the client
     query: Query | QueryError | None = None  # what the line asks, or why it is no query; None before it is parsed
+    asked: Any = None  # what the request asks, as another front door than Finger's understands it
+    status: int = 0  # of HTTP, for the log; 0 for none
     key: Key | None = None  # by which its answer may be remembered
     answer: Answer | None = None  # that FingerHandler worked out, or that was remembered
     received_at: float = 0.0  # when the request was complete

@@ -11,7 +11,6 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable
 
 from fingerd.bugs import report_bug
 from fingerd.server.connection import ANSWERING, CLOSED, FLUSHING, HALF_CLOSED, NEW, Connection, State
@@ -38,22 +37,13 @@ _SEND_NOW = int(socket.MSG_DONTWAIT)
 class Delivery:
     """The connections of one server from a complete request to the close, on the loop's thread.
 
-    ``clients`` counts those that are open. ``read_on`` reads what has come
-    from a client whose time to ask is over; it returns false if that is no
-    complete request.
+    ``clients`` counts those that are open.
     """
 
-    def __init__(
-        self,
-        server: ServerSteps,
-        loop: EventLoop,
-        clients: ClientCounter,
-        read_on: Callable[[Connection], bool],
-    ) -> None:
+    def __init__(self, server: ServerSteps, loop: EventLoop, clients: ClientCounter) -> None:
         self._server = server
         self._loop = loop
         self._clients = clients
-        self.read_on = read_on
         self.queues = Queues()
         self.expiry = Expiry(self)
         self.answering = 0  # requests whose answer is not complete
@@ -62,9 +52,17 @@ class Delivery:
         self._expiry_timer = loop.add_timer(self._on_expiry_timer)
         self._grace_timer = loop.add_timer(self._on_grace_timer)
         self._on_ready = self.on_event  # one bound method for all descriptors
+        self._limits = server.active.limits
+        self.use_limits(self._limits)
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether there is any connection."""
+        return self.answering > 0 or bool(self.queues)
 
     def use_limits(self, limits: Limits) -> None:
-        """Let these limits hold from now on."""
+        """Let these limits hold from now on, also for the connections that are here."""
+        self.queues.shift_deadlines(self._limits, limits)
         self._limits = limits
         self._unsent.limit = limits.unsent_bytes
 

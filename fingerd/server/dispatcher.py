@@ -1,4 +1,4 @@
-"""The dispatcher: who answers a request. The memory or the loop's thread at once, or a worker of a pool.
+"""The dispatcher: has requests answered. By the loop's thread at once, or by a worker of a pool.
 
 There are two pools: one of threads that wait, for a backend that blocks or for
 another host; and one of a single thread, for answers that take much CPU time:
@@ -14,15 +14,15 @@ import time
 from collections import deque
 from functools import partial
 
-from fingerd.errors import QueryError
-from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
-from fingerd.protocol.reply import SERVICE_BUSY, TOO_MANY_QUERIES
-from fingerd.ruip.policy import Rule
-from fingerd.ruip.ruip import Answer, AnswerContext, split_users
+from fingerd.protocol.query import Query
+from fingerd.ruip.disclosure import split_users
+from fingerd.ruip.policy import NumberedRule, Rule
+from fingerd.ruip.ruip import Answer, AnswerContext
+from fingerd.server.acceptor import Admission
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
-from fingerd.server.limits import ClientCounter
+from fingerd.server.limits import Peer
 from fingerd.server.loop import EventLoop
 from fingerd.server.queues import DEADLINE_CHECK_SECONDS, DeadlineQueue
 from fingerd.server.steps import ServerSteps
@@ -37,12 +37,12 @@ class Dispatcher:
     """Has requests answered, for one server."""
 
     def __init__(
-        self, server: ServerSteps, loop: EventLoop, delivery: Delivery, clients: ClientCounter, threads: int
+        self, server: ServerSteps, loop: EventLoop, delivery: Delivery, admission: Admission, threads: int
     ) -> None:
         self._server = server
         self._loop = loop
         self._delivery = delivery
-        self._clients = clients
+        self._admission = admission
         self.waiting = WorkerPool(threads, self._work)
         self.computing = WorkerPool(1, self._work)
         self._long = 0  # requests that workers have, and that take much CPU time
@@ -62,51 +62,45 @@ class Dispatcher:
         self.computing.stop()
 
     def dispatch(self, request: Connection) -> None:
-        """Have a complete request answered, by the active configuration."""
+        """Have a complete request answered, by the active configuration. Its front door says by whom."""
         active = request.config = self._server.active
-        now = request.received_at
-        request.deadline = now + active.limits.answer_seconds
-        number, rule = active.rules.get(request.client) or active.find_rule(request.client)
-        request.rule = rule
-        if active.reads == "query" and not rule.deny:
-            if active.limits.rate and not self._clients.take_token(request.limit_key, active.limits.rate, now):
-                answer = active.ruip.text_answer("limited", TOO_MANY_QUERIES, self.context_of(request))
-                self._server.complete(request, answer)
-                return self._server.shutdown_request(request)
-            if pool := self._pool_for(request, number, rule):
-                return self._submit(request, pool)
+        request.deadline = request.received_at + active.limits.answer_seconds
+        if pool := request.door.prepare(request, self):
+            return self._submit(request, pool)
         self._server.process_request_thread(request, request.address)
         if request.key:
             self._remember(request)
 
-    def _pool_for(self, request: Connection, number: int, rule: Rule) -> WorkerPool[Connection] | None:
-        """Parse the request, and recall its answer; the pool that has to work it out, None for the loop's thread."""
-        active = request.config
-        parse = parse_short_query if len(request.line) <= SHORT_QUERY_BYTES else parse_query
-        try:
-            query = request.query = parse(request.line, active.limits.query_bytes)
-        except QueryError as error:
-            request.query = error
-            return None
-        name = query.username
+    def take_token(self, request: Connection) -> bool:
+        """Whether the client may ask one more query by ``limits.rate``; it is counted."""
+        rate = request.config.limits.rate
+        return self._admission.clients.take_token(request.limit_key, rate, request.received_at)
+
+    def settle_client(self, request: Connection, peer: Peer) -> bool:
+        """The request of a proxy has named its client; false where that has too many connections."""
+        return self._admission.settle(request, peer)
+
+    def place(
+        self, request: Connection, query: Query, rule: NumberedRule, form: bool | str
+    ) -> WorkerPool[Connection] | None:
+        """Recall the answer to a query, in this form; the pool that has to work it out, None for this thread."""
+        active, name = request.config, query.username
         if query.hosts:
-            if len(query.hosts) > rule.forward_hosts:
-                return None
             name, whole, query = to_nfc(query.text), query, active.ruip.without_own_hosts(query)
             if query.hosts:  # to be forwarded, or refused, unless it is a login
-                is_slow = rule.forward or (active.blocking and query is not whole)
+                is_slow = rule.rule.forward or (active.blocking and query is not whole)
                 return self.waiting if is_slow else None
-        elif rule.users_per_query > 1 and not name.isalnum():
+        elif rule.rule.users_per_query > 1 and not name.isalnum():
             name = " ".join(split_users(name))
         if active.remembers:
-            key = number, name, query.verbose
+            key = rule.number, name, form
             entry = active.memory.get(key)
             if entry and request.received_at < entry[1]:
                 active.memory.move_to_end(key)
                 request.answer = entry[0]
                 return None
             request.key = key
-        request.is_long = _goes_through_people(query, rule)
+        request.is_long = _goes_through_people(query, rule.rule)
         if active.blocking:
             return self.waiting
         return self.computing if request.is_long and active.people_count > QUICK_PEOPLE else None
@@ -230,13 +224,7 @@ class Dispatcher:
                 self._forget(request)
 
     def _answer_busy(self, request: Connection) -> None:
-        """There is no answer in time; where a part of it was sent, it ends here."""
-        context, ruip = self.context_of(request), request.config.ruip
-        if request.chunks is not None and isinstance(request.query, Query):
-            answer = ruip.truncated_ending(request.query, context)
-        else:
-            answer = ruip.text_answer("busy", SERVICE_BUSY, context)
-        if self._server.complete(request, answer):
+        if self._server.complete(request, request.door.failure(request, "busy", self.context_of(request))):
             self._server.shutdown_request(request)
 
     def _on_expiry_timer(self) -> None:

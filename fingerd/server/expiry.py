@@ -33,7 +33,7 @@ class Expiry:
         elif request.state is State.WRITING:
             if not connections.write_on(request):
                 connections.reset(request)
-        elif not connections.read_on(request):
+        elif not request.transport.read_on(request):
             request.outcome = "timeout"
             connections.close(request)
 

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -47,9 +47,10 @@ class InheritedSocket:
     """Who binds for us: ``systemd``, which passes listening sockets, or ``inetd``, one client as descriptor 0."""
 
     by: str
+    name: str = ""  # FileDescriptorName= of systemd.socket(5); empty for those that have no other place
 
     def __str__(self) -> str:
-        return self.by
+        return f"{self.by} {self.name}".rstrip()
 
 
 ListenAddress = TcpAddress | UnixAddress | InheritedSocket
@@ -72,8 +73,19 @@ def parse_listen(text: str) -> ListenAddress:
     return TcpAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
 
 
-def open_listeners(addresses: Iterable[ListenAddress]) -> list[socket.socket]:
+def is_local_listener(address: ListenAddress) -> bool:
+    """Whether only this host reaches it; not known of one that is inherited."""
+    if isinstance(address, TcpAddress):
+        return address.host == "localhost" or address.host.startswith("127.") or address.host == "::1"
+    return isinstance(address, UnixAddress)
+
+
+def open_listeners(
+    addresses: Iterable[ListenAddress], inherited: Mapping[str, Sequence[socket.socket]] | None = None
+) -> list[socket.socket]:
     """A listening, non-blocking socket for every address; a name may have several.
+
+    ``inherited`` are those that have been passed to this process, by their names.
 
     StartError with exit code 77 where the port needs root, 69 where an
     address cannot be bound for another reason; none is left open then.
@@ -82,7 +94,7 @@ def open_listeners(addresses: Iterable[ListenAddress]) -> list[socket.socket]:
     try:
         for address in addresses:
             try:
-                listeners += _open(address)
+                listeners += _open(address, inherited or {})
             except PermissionError as error:
                 hint = " (ports below 1024 need root)" if isinstance(address, TcpAddress) else ""
                 raise StartError(f"cannot listen on {address}: {error.strerror}{hint}", os.EX_NOPERM) from error
@@ -97,8 +109,10 @@ def open_listeners(addresses: Iterable[ListenAddress]) -> list[socket.socket]:
     return listeners
 
 
-def _open(address: ListenAddress) -> list[socket.socket]:
+def _open(address: ListenAddress, inherited: Mapping[str, Sequence[socket.socket]]) -> list[socket.socket]:
     if isinstance(address, InheritedSocket):
+        if address.name in inherited:
+            return list(inherited[address.name])
         raise StartError(f"listen is {address}, but no socket was passed to this process", os.EX_CONFIG)
     return [_open_unix(address)] if isinstance(address, UnixAddress) else _open_internet(address)
 

@@ -19,18 +19,19 @@ from typing import Any
 
 from fingerd.log.format import Access
 from fingerd.log.writer import log_access
-from fingerd.protocol.reply import INTERNAL_ERROR
 from fingerd.ruip.ruip import Answer, AnswerContext
-from fingerd.server.acceptor import Acceptor
+from fingerd.server.acceptor import Acceptor, Admission
 from fingerd.server.active_config import ActiveConfig, ServerConfig
 from fingerd.server.connection import Connection
+from fingerd.server.delivery import Delivery
 from fingerd.server.dispatcher import Dispatcher
-from fingerd.server.framing import LineFraming
+from fingerd.server.finger_door import FingerDoor
 from fingerd.server.handler import FingerHandler
 from fingerd.server.limits import ClientCounter, identify, identify_user
 from fingerd.server.listeners import BACKLOG, close_listener, open_listeners
 from fingerd.server.loop import EventLoop
 from fingerd.server.socket_options import peer_uid
+from fingerd.server.steps import FrontDoor
 from fingerd.server.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -67,11 +68,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.connected = 0
         self.loop = EventLoop()
         clients = ClientCounter()
-        self._connect = clients.connect
-        self._transport = transport = Transport(self, self.loop, LineFraming(), clients)
-        self._delivery = delivery = transport.delivery
+        self._delivery = delivery = Delivery(self, self.loop, clients)
+        self._admission = Admission(clients, delivery)
+        self._transport = Transport(self, self.loop, FingerDoor(), delivery)  # of clients that ask by Finger
+        self._transport_of: dict[socket.socket, Transport] = {}  # listeners of other front doors
         self._acceptor = Acceptor(self, self.loop, self._admit, delivery)
-        self._dispatcher = Dispatcher(self, self.loop, delivery, clients, config.limits.threads)
+        self._dispatcher = Dispatcher(self, self.loop, delivery, self._admission, config.limits.threads)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
@@ -103,6 +105,14 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.listeners = list(listeners)
         self.socket = self.listeners[0]
         self.server_activate()
+
+    def add_front_door(self, door: FrontDoor, listeners: Sequence[socket.socket]) -> None:
+        """Let clients of these listening sockets ask by another protocol. Call it before ``serve_forever``."""
+        transport = Transport(self, self.loop, door, self._delivery)
+        self.listeners += listeners
+        for listener in listeners:
+            self._transport_of[listener] = transport
+            self._acceptor.add_listener(listener)
 
     def server_close(self) -> None:
         """Close every listening socket and the loop; nothing can be served any more."""
@@ -143,7 +153,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _serve(self, single: Connection | None) -> None:
         """Serve, and at the end let those who are being answered have their answers."""
-        transport, delivery, loop = self._transport, self._delivery, self.loop
+        delivery, loop = self._delivery, self.loop
         self._stopped.clear()
         self._thread = threading.get_ident()
         self._dispatcher.start(self.active)
@@ -154,7 +164,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
                     loop.run_forever()
                 else:
                     self._admit(single)
-                    loop.run_forever(lambda: transport.is_occupied)
+                    loop.run_forever(lambda: delivery.is_occupied)
             finally:
                 self._acceptor.stop()
                 self.on_draining()
@@ -162,7 +172,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
                     self._close_listeners()
             loop.run_while(lambda: delivery.queues.reading, FINAL_READ_SECONDS)
             delivery.expiry.drop_unasked()
-            loop.run_while(lambda: transport.is_occupied, self.active.limits.drain_seconds)
+            loop.run_while(lambda: delivery.is_occupied, self.active.limits.drain_seconds)
             self._dispatcher.expire()
             loop.run_while(lambda: delivery.answering, FINAL_ANSWER_SECONDS)
             delivery.expiry.close_all()
@@ -193,9 +203,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         it is done.
         """
         active, adopted, is_late = ActiveConfig(config), threading.Event(), threading.Event()
-        _replaced = (
-            self.active
-        )  # freed by this thread: with many people that takes a while, in which clients would wait
+        _replaced = self.active  # freed by this thread: with many people that takes long, and clients would wait
         if self._thread in (0, threading.get_ident()):  # no other thread is at work
             self._swap_config(active)
             return
@@ -214,7 +222,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _swap_config(self, active: ActiveConfig) -> None:
         old, self.active = self.active, active
-        self._transport.use_config(active)
+        self._delivery.use_limits(active.limits)
+        for transport in {self._transport, *self._transport_of.values()}:
+            transport.use_config(active)
         self._acceptor.use_limits(active.limits)
         self._dispatcher.start(active)
         old.retire(active)
@@ -234,39 +244,33 @@ class FingerServer(socketserver.ThreadingTCPServer):
         client, limit_key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
         address = client, raw[1] if isinstance(raw, tuple) else 0
         self.connected += 1
-        return Connection(sock, sock.fileno(), address, client, limit_key, site_key, self.active), address
+        transport = self._transport_of.get(self.socket, self._transport)
+        fields = sock, sock.fileno(), address, client, limit_key, site_key, self.active, transport.door, transport
+        return Connection(*fields), address
 
     def _admit(self, request: Connection) -> None:
         if self.verify_request(request, request.address):
-            self._transport.on_accepted(request)
+            request.transport.on_accepted(request)
         else:
             self.shutdown_request(request)
 
     def verify_request(self, request: Connection, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
         """Whether the client may ask: false where it has too many connections, or is denied silently."""
-        # Counted first: a client with too many connections costs nothing more, whatever the policy.
-        active, keys = self.active, (request.limit_key, request.site_key)
-        request.is_counted = self._connect(*keys, active.limits.per_client)
-        if not request.is_counted:
-            self._delivery.check_half_closed()  # it may have closed some already
-            request.is_counted = self._connect(*keys, active.limits.per_client)
-        if request.is_counted:
-            _, rule = active.rules.get(request.client) or active.find_rule(request.client)
-            if rule.deny != "silently":
-                return True
-        request.outcome = "denied" if request.is_counted else "limited"
-        request.abortive = True
-        return False
+        return self._admission.admits(request)
 
     def process_request(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """Have a complete request answered, here or by a worker."""
         self._dispatcher.dispatch(request)
 
+    def finish_request(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """Have the handler answer: that of the front door, or else ``RequestHandlerClass``."""
+        (request.door.handler or self.RequestHandlerClass)(request, client_address, self)  # type: ignore[arg-type]
+
     def complete(self, request: Connection, answer: Answer) -> bool:
         """Give the client its answer; false, and not given, where it has one."""
         if request.outcome or (request.pool and not self._dispatcher.claim(request)):
             return False
-        request.outcome = answer.outcome
+        request.outcome, request.status = answer.outcome, answer.status
         request.elapsed = time.monotonic() - request.received_at
         if request.out_buffer:
             request.write(answer.reply)
@@ -287,13 +291,11 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.connected -= 1
         if self.connected < self._acceptor.resume_below:
             self._acceptor.resume()
-        outcome = request.outcome or "answered"  # by a handler of another kind
-        self.access_log(
-            Access(request.client, request.line or request.received, outcome, request.sent, request.elapsed)
-        )
+        line, outcome = request.line or request.received, request.outcome or "answered"  # by a handler of another kind
+        sizes = request.sent, request.elapsed, request.door.proto, request.status
+        self.access_log(Access(request.client, line, outcome, *sizes))
 
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """A handler raised an error: logged once; the client learns nothing of it."""
         log.exception("internal error while answering a client, please report")
-        context = self.context_of(request)
-        self.complete(request, request.config.ruip.text_answer("error", INTERNAL_ERROR, context))
+        self.complete(request, request.door.failure(request, "error", self.context_of(request)))

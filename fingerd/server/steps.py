@@ -1,13 +1,18 @@
-"""What the parts of a server ask of each other: its steps, named as in ``socketserver``, and what ends connections."""
+"""What the parts of a server ask of each other: its steps, named as in ``socketserver``, and its front doors."""
 
 import socket
+import socketserver
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fingerd.ruip.ruip import Answer
+from fingerd.protocol.query import Query
+from fingerd.ruip.policy import NumberedRule
+from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection
+from fingerd.server.limits import Limits, Peer
 from fingerd.server.queues import Queues
+from fingerd.server.workers import WorkerPool
 
 
 class ServerSteps(Protocol):
@@ -34,7 +39,6 @@ class Connections(Protocol):
     @property
     def queues(self) -> Queues: ...
 
-    def read_on(self, request: Connection, /) -> bool: ...
     def write_on(self, request: Connection) -> bool: ...
     def drain(self, request: Connection) -> bool: ...
     def watch(self, request: Connection, events: int) -> None: ...
@@ -45,3 +49,67 @@ class Connections(Protocol):
     def reset(self, request: Connection) -> None: ...
     def fail(self, request: Connection) -> None: ...
     def evict(self) -> bool: ...
+
+
+class Services(Protocol):
+    """What a front door asks of the dispatcher."""
+
+    def context_of(self, request: Connection) -> AnswerContext: ...
+    def take_token(self, request: Connection) -> bool: ...
+    def settle_client(self, request: Connection, peer: Peer) -> bool: ...
+    def place(
+        self, request: Connection, query: Query, rule: NumberedRule, form: bool | str
+    ) -> WorkerPool[Connection] | None: ...
+
+
+class Framing(Protocol):
+    """What one whole request is."""
+
+    @property
+    def find_end(self) -> Callable[[bytes], int]:
+        """The place of the request's last byte in the bytes received, -1 where it is not complete."""
+        ...
+
+    @property
+    def find_other_end(self) -> Callable[[bytes], int]:
+        """The same for an end that is rare, and looked for where ``find_end`` finds none."""
+        ...
+
+    def max_bytes(self, limits: Limits) -> int:
+        """So many bytes are a whole request, whatever they are."""
+        ...
+
+
+class FrontDoor(Protocol):
+    """A protocol by which clients ask: how a request is framed, understood and answered. For the loop's thread."""
+
+    @property
+    def proto(self) -> str:
+        """The log's word for the protocol; empty for Finger."""
+        ...
+
+    @property
+    def framing(self) -> Framing:
+        """What one whole request is."""
+        ...
+
+    @property
+    def handler(self) -> Callable[..., socketserver.BaseRequestHandler] | None:
+        """Who answers; None for the ``RequestHandlerClass`` of the server."""
+        ...
+
+    def use_config(self, active: ActiveConfig) -> None:
+        """Answer by this configuration from now on. Complete requests keep theirs."""
+        ...
+
+    def names_client(self, request: Connection) -> bool:
+        """Whether a new connection comes from a proxy, whose request will name the client."""
+        ...
+
+    def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
+        """Understand a complete request, and settle its rule; the pool that has to answer it, None for this thread."""
+        ...
+
+    def failure(self, request: Connection, outcome: str, context: AnswerContext) -> Answer:
+        """The answer where there is none: ``busy``, or ``error``."""
+        ...

@@ -11,10 +11,8 @@ from socket import MSG_DONTWAIT
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import ANSWERING, READING, Connection, State
 from fingerd.server.delivery import Delivery
-from fingerd.server.framing import Framing
-from fingerd.server.limits import ClientCounter
 from fingerd.server.loop import EventLoop
-from fingerd.server.steps import ServerSteps
+from fingerd.server.steps import FrontDoor, ServerSteps
 
 READ_EVENTS = select.EPOLLIN | select.EPOLLONESHOT  # one-shot: not watched while the request is answered
 
@@ -22,34 +20,28 @@ _RECEIVE = int(MSG_DONTWAIT)  # as a plain number: a flag of an enumeration take
 
 
 class Transport:
-    """The connections of one server whose requests are not complete, on the loop's thread.
+    """The connections of one front door whose requests are not complete, on the loop's thread.
 
     An unexpected error while one client is served ends its connection, and no
     other.
     """
 
-    def __init__(self, server: ServerSteps, loop: EventLoop, framing: Framing, clients: ClientCounter) -> None:
+    def __init__(self, server: ServerSteps, loop: EventLoop, door: FrontDoor, delivery: Delivery) -> None:
         self._server = server
         self._loop = loop
-        self._framing = framing
-        self.delivery = Delivery(server, loop, clients, self.read_on)
-        self._queues = self.delivery.queues
+        self.door = door
+        self.delivery = delivery
+        self._framing = framing = door.framing
+        self._queues = delivery.queues
         self._find_end = framing.find_end
-        self._limits = server.active.limits
         self.use_config(server.active)
         self._on_ready = self._on_readable  # one bound method for all descriptors
 
-    @property
-    def is_occupied(self) -> bool:
-        """Whether there is any connection."""
-        return self.delivery.answering > 0 or bool(self._queues)
-
     def use_config(self, active: ActiveConfig) -> None:
         """Let its limits hold, also for the connections that are here."""
-        self._queues.shift_deadlines(self._limits, active.limits)
         self._limits, self._reads = active.limits, active.reads
         self._request_bytes = self._framing.max_bytes(active.limits)
-        self.delivery.use_limits(active.limits)
+        self.door.use_config(active)
 
     def on_accepted(self, request: Connection) -> None:
         """Take over a connection that was accepted and may stay."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fingerd.server.framing import LineFraming
+from fingerd.server.finger_door import LineFraming
 from fingerd.server.limits import Limits
 
 
