@@ -1,19 +1,27 @@
 """Which people, and which of their atoms, a client may see (RFC 1288 3.2.3). It is decided here and nowhere else."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from fingerd.backends import Backend, Lookup
 from fingerd.people import Person
+from fingerd.protocol.query import WHITESPACE
 from fingerd.ruip.policy import Rule
 from fingerd.text import to_nfc
+
+_SPACES = re.compile(f"[{WHITESPACE}]+")
 
 Shown = tuple[str, str | None]  # the login, in NFC, and the text of a person who is shown already
 
 
 class Disclosed(NamedTuple):
-    """The log's word for the outcome (answered, unknown, refused), and the people with the atoms that may be shown."""
+    """The log's word for the outcome, and the people with the atoms that may be shown.
+
+    The outcome is ``answered``, ``unknown``, ``refused`` if the name is ambiguous, or ``malformed`` if there are too
+    many names.
+    """
 
     outcome: str
     people: Sequence[Person] = ()
@@ -46,6 +54,26 @@ class Disclosure:
             shown.update(map(_identity, people))
         return Disclosed("answered", self._redacted(people, rule))
 
+    def find_each(self, lookup: Lookup, rule: Rule) -> Iterator[Disclosed]:
+        """Everyone whom a username may mean, by its names where the rule allows several; each person once."""
+        if rule.users_per_query == 1:
+            yield self.find(lookup, rule)
+            return
+        names = split_users(lookup.username)
+        if len(names) > 1 and rule.match == "name" and self.may_search(rule):  # they may be one full name
+            found = self.find(replace(lookup, username=" ".join(names)), rule)
+            if found.outcome == "answered":
+                yield found
+                return
+        if len(names) > rule.users_per_query:
+            yield Disclosed("malformed")
+            return
+        shown: set[Shown] = set()
+        for name in dict.fromkeys(names):
+            found = self.find(replace(lookup, username=name), rule, shown)
+            if found.people or found.outcome != "answered":  # else everyone is shown for an earlier name
+                yield found
+
     def find_login(self, lookup: Lookup, rule: Rule) -> Disclosed:
         """The person with exactly this login, or alias, whatever ``match`` says."""
         people = self._backend.find(lookup)
@@ -69,3 +97,8 @@ class Disclosure:
 
 def _identity(person: Person) -> Shown:
     return to_nfc(person.login), person.text
+
+
+def split_users(username: str) -> list[str]:
+    """The names in a query, where a rule allows several."""
+    return _SPACES.split(username)

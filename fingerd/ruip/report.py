@@ -12,6 +12,7 @@ from typing import NamedTuple
 from wcwidth import wcswidth
 
 from fingerd.people import LastLogin, Mail, Person, Session
+from fingerd.people.links import parse_links
 from fingerd.ruip.times import date_text, idle_column, idle_words, when_column
 from fingerd.text import end_colors, one_line
 
@@ -85,11 +86,11 @@ def _record(
     if verbose:
         cells.insert(2, ("Directory", person.directory, "Shell", person.shell))
     lines = [line for cell in cells if (line := _pair(*cell, width_of))]
-    lines += _logins(person, now)
+    lines += login_texts(person, now)
     if verbose and person.forward.strip():
         lines.append(f"Mail forwarded to {one_line(person.forward.strip())}")
     if verbose and person.mail:
-        lines.append(_mail(person.mail, now))
+        lines.append(mail_text(person.mail, now))
     lines += _texts(person, verbose, max_characters, end)
     return "\n".join(lines)
 
@@ -103,12 +104,12 @@ def _pair(left: str, left_value: str, right: str, right_value: str, width_of: Ca
     return "".join(cells)
 
 
-def _logins(person: Person, now: float) -> Iterator[str]:
+def login_texts(person: Person, now: float) -> Iterator[str]:
     """A line for each session, or for the last login."""
     for session in person.sessions or ():
-        yield _session(session, now)
+        yield session_text(session, now)
     if person.last_login and (not person.sessions or _is_separate(person.last_login, person.sessions)):
-        yield _last_login(person.last_login, now)
+        yield last_login_text(person.last_login, now)
     elif person.sessions == ():
         yield "Not logged in."
 
@@ -125,14 +126,16 @@ def _is_separate(login: LastLogin, sessions: Sequence[Session]) -> bool:
     return min(started) < login.when and all(abs(since - login.when) > LOGIN_TOLERANCE_SECONDS for since in started)
 
 
-def _session(session: Session, now: float) -> str:
+def session_text(session: Session, now: float) -> str:
+    """One session in words."""
     since = "Logged in" if session.since is None else f"On since {date_text(session.since, now)}"
     idle = "" if session.idle is None else idle_words(session.idle)
     messages = "" if session.messages else " (messages off)"
     return f"{since}{_origin(session.terminal, session.host)}{idle and ', idle '}{idle}{messages}"
 
 
-def _last_login(login: LastLogin, now: float) -> str:
+def last_login_text(login: LastLogin, now: float) -> str:
+    """The last login in words."""
     if login.when is None:
         return "Never logged in."
     return f"Last login {date_text(login.when, now)}{_origin(login.terminal, login.host)}"
@@ -142,7 +145,8 @@ def _origin(terminal: str, host: str) -> str:
     return (f" on {one_line(terminal)}" if terminal else "") + (f" from {one_line(host)}" if host else "")
 
 
-def _mail(mail: Mail, now: float) -> str:
+def mail_text(mail: Mail, now: float) -> str:
+    """The state of a mailbox in words."""
     if mail.received is None:
         return "No unread mail"
     if mail.read is not None and mail.read >= mail.received:
@@ -170,6 +174,8 @@ def _texts(person: Person, verbose: bool, max_characters: int, end: Callable[[st
         else:
             yield f"Plan:\n{end(plan)}" if plan else NO_PLAN_TEXT
     if verbose:
+        if links := [" ".join(filter(None, link)) for link in parse_links(person.links)]:
+            yield "Links:\n" + "\n".join(links)[:max_characters]
         for label, key in (("PGP key", person.pgpkey), ("Public key", person.pubkey)):
             if key.strip():
                 yield f"{label}:\n{key.rstrip()[:max_characters]}".replace("\x1b", "?")

@@ -7,15 +7,15 @@ say nothing of its cause. A query for another host goes to the next RUIP.
 
 import logging
 import re
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, ForwardError, QueryError, QueryTooLongError
 from fingerd.net.own_names import is_own_name
-from fingerd.protocol.query import WHITESPACE, Query, parse_query
+from fingerd.protocol.query import Query, parse_query
 from fingerd.protocol.reply import (
     AMBIGUOUS_NAME,
     CUT_LINE,
@@ -29,7 +29,7 @@ from fingerd.protocol.reply import (
     cut_reply,
     encode_reply,
 )
-from fingerd.ruip.disclosure import Disclosed, Disclosure, Shown
+from fingerd.ruip.disclosure import Disclosed, Disclosure
 from fingerd.ruip.forward import Forwarder
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import LIST_ATOMS, format_list, format_people, join_blocks, terminal_width
@@ -37,8 +37,8 @@ from fingerd.text import to_nfc
 
 log = logging.getLogger(__name__)
 
-_SPACES = re.compile(f"[{WHITESPACE}]+")
 PLACEHOLDERS = ("user", "client", "time")  # in braces, in header and footer
+FAILURE_TEXTS = {"unknown": NO_SUCH_USER, "refused": AMBIGUOUS_NAME, "malformed": MALFORMED_QUERY}  # by outcome
 _PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 
 
@@ -59,10 +59,15 @@ class ReplyOptions:
 
 
 class Answer(NamedTuple):
-    """The log's word for the outcome of a query, and the bytes for the client."""
+    """The log's word for the outcome of a query, and the bytes for the client.
+
+    By HTTP, also the status, and what is kept of a response to give it again.
+    """
 
     outcome: str
     reply: bytes
+    status: int = 0
+    details: object = None
 
 
 class AnswerContext(NamedTuple):
@@ -97,7 +102,7 @@ class Ruip:
         self._forwarder = forwarder or Forwarder()
         self._hosts = hosts  # the names of this host
         self._reads = backend.reads
-        self._disclosure = Disclosure(backend)
+        self.disclosure = Disclosure(backend)
         self._policy = policy
         self._options = options
         # Latin-1 and ASCII have one column for each character, and for each ``?`` in the place of another.
@@ -131,19 +136,30 @@ class Ruip:
             return self.text_answer("too-long", QUERY_TOO_LONG, context)
         return self.text_answer("malformed", MALFORMED_QUERY, context)
 
-    def answer_query(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
-        """The answer to a query under this rule, which does not deny the client everything."""
+    def answer_query(self, query: Query, rule: Rule, context: AnswerContext, *, forwards: bool = True) -> Answer:
+        """The answer to a query under this rule, which does not deny the client everything.
+
+        Unless it ``forwards``, users of other hosts are unknown.
+        """
         if not query.hosts:
             return self._answer_username(query, rule, context)
-        if len(query.hosts) > rule.forward_hosts:
+        if forwards and len(query.hosts) > rule.forward_hosts:
             return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
         rest = self.without_own_hosts(query)
-        for count in range(len(query.hosts), len(rest.hosts), -1) if query.username else ():
-            login = to_nfc(query.with_hosts(count).text)
-            answer = self._answer_username(Query(login, (), query.verbose), rule, context, is_login=True)
+        for login in self.logins(query, rest):
+            answer = self._answer_username(login, rule, context, is_login=True)
             if answer.outcome != "unknown":
                 return answer
-        return self._forward(rest, rule, context) if rest.hosts else self._answer_username(rest, rule, context)
+        if not rest.hosts:
+            return self._answer_username(rest, rule, context)
+        if forwards:
+            return self._forward(rest, rule, context)
+        return self.text_answer("unknown", NO_SUCH_USER, context, query.username)
+
+    def logins(self, query: Query, rest: Query) -> Iterator[Query]:
+        """As which logins with an ``@`` a query may be meant; ``rest`` is left of it without the names of this host."""
+        for count in range(len(query.hosts), len(rest.hosts), -1) if query.username else ():
+            yield Query(to_nfc(query.with_hosts(count).text), (), query.verbose)
 
     def without_own_hosts(self, query: Query) -> Query:
         """What a query asks for once the names of this host are taken away from its end; the same if it ends in none.
@@ -156,11 +172,15 @@ class Ruip:
             count -= 1
         return query if count == len(query.hosts) else query.with_hosts(count)
 
+    def lookup_of(self, query: Query, context: AnswerContext) -> Lookup:
+        """What the backend is asked for a query without hosts."""
+        return Lookup(query.username, query.verbose, context.client, context.deadline, hosts=self._hosts)
+
     def _answer_username(self, query: Query, rule: Rule, context: AnswerContext, is_login: bool = False) -> Answer:
         """The answer to a query without hosts; the username is only a login if ``is_login``."""
         if query.is_list and not rule.list:  # RFC 1288 3.2.2
             return self.text_answer("refused", LIST_DENIED, context)
-        lookup = Lookup(query.username, query.verbose, context.client, context.deadline, hosts=self._hosts)
+        lookup = self.lookup_of(query, context)
         answer = self._list if query.is_list else self._login if is_login else self._users
         try:
             outcome, text = answer(lookup, rule, context)
@@ -193,37 +213,23 @@ class Ruip:
         return Answer("answered", CUT_LINE + footer)
 
     def _users(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
-        """{U}, or several users where the rule allows that, each person once."""
-        if rule.users_per_query == 1:
-            return self._user(lookup, rule, context)
-        names = split_users(lookup.username)
-        if len(names) > 1 and rule.match == "name" and self._disclosure.may_search(rule):  # they may be one full name
-            outcome, text = self._user(replace(lookup, username=" ".join(names)), rule, context)
-            if outcome == "answered":
-                return outcome, text
-        if len(names) > rule.users_per_query:
-            return "malformed", MALFORMED_QUERY
+        """{U} (RFC 1288 2.5.2), or several users where the rule allows that."""
         outcomes: list[str] = []
         texts: list[str] = []
-        shown: set[Shown] = set()
         budget = self._reply_bytes
-        for name in dict.fromkeys(names):
-            if budget >= 0:  # the rest would be cut
-                found = self._disclosure.find(replace(lookup, username=name), rule, shown)
-                outcomes.append(found.outcome)
-                if found.people or found.outcome != "answered":  # else everyone is shown for an earlier name
-                    texts.append(self._text_of(found, lookup, context, budget))
-                    budget -= len(texts[-1])
+        for found in self.disclosure.find_each(lookup, rule):
+            outcomes.append(found.outcome)
+            texts.append(self._text_of(found, lookup, context, budget))
+            budget -= len(texts[-1])
+            if budget < 0:  # the rest would be cut
+                break
+        if len(texts) == 1:
+            return outcomes[0], texts[0]
         return "answered" if "answered" in outcomes else outcomes[0], join_blocks(texts)
 
     def _login(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """The user with exactly this login."""
-        found = self._disclosure.find_login(lookup, rule)
-        return found.outcome, self._text_of(found, lookup, context, self._reply_bytes)
-
-    def _user(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
-        """One {U}: RFC 1288 2.5.2."""
-        found = self._disclosure.find(lookup, rule)
+        found = self.disclosure.find_login(lookup, rule)
         return found.outcome, self._text_of(found, lookup, context, self._reply_bytes)
 
     def _text_of(self, found: Disclosed, lookup: Lookup, context: AnswerContext, budget: int) -> str:
@@ -232,11 +238,11 @@ class Ruip:
             return format_people(
                 found.people, context.now, lookup.verbose, budget, self._width_of, colors=options.colors
             )
-        return AMBIGUOUS_NAME if found.outcome == "refused" else NO_SUCH_USER
+        return FAILURE_TEXTS[found.outcome]
 
     def _list(self, lookup: Lookup, rule: Rule, context: AnswerContext) -> tuple[str, str]:
         """{C}: RFC 1288 2.5.1."""
-        people = self._disclosure.list_users(lookup, rule, LIST_ATOMS)
+        people = self.disclosure.list_users(lookup, rule, LIST_ATOMS)
         if people is None:
             return "refused", LIST_DENIED
         colors = self._options.colors
@@ -266,11 +272,6 @@ class Ruip:
             for part in (options.header, options.footer)
         )
         return header, footer
-
-
-def split_users(username: str) -> list[str]:
-    """The names in a query, where a rule allows several."""
-    return _SPACES.split(username)
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

@@ -45,12 +45,12 @@ def when_column(timestamp: float, now: float) -> str:
     """
     age = now - timestamp
     is_near = -MINUTE < age < WEEKDAY_AGE
-    return _local(timestamp).strftime("%a %H:%M" if is_near else "%b %d" if abs(age) < HALF_YEAR else "%b %Y")
+    return local_time(timestamp).strftime("%a %H:%M" if is_near else "%b %d" if abs(age) < HALF_YEAR else "%b %Y")
 
 
 def date_text(timestamp: float, now: float) -> str:
     """``Sat Jun 23 10:47 (EDT)``, with the year before the zone if it is half a year or more from ``now``."""
-    date = _local(timestamp)
+    date = local_time(timestamp)
     year = "" if abs(now - timestamp) < HALF_YEAR else f" {date.year}"
     return f"{date:%a %b} {date.day:2} {date:%H:%M}{year} ({date:%Z})"
 
@@ -59,6 +59,6 @@ def _count(number: int, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
-def _local(timestamp: float) -> datetime:
+def local_time(timestamp: float) -> datetime:
     """The local time with its zone; a time outside of the calendar, which users can give to their files, is clamped."""
     return datetime.fromtimestamp(min(max(timestamp, _EARLIEST), _LATEST), UTC).astimezone()

@@ -32,7 +32,7 @@ from fingerd.ruip.relay import Relay
 from fingerd.ruip.report import format_list, format_people
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
 from fingerd.safe_files import decode_file
-from fingerd.server.framing import LineFraming
+from fingerd.server.finger_door import LineFraming
 from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, parse_listen
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
@@ -109,7 +109,7 @@ _MESSAGES = {
 def answer(line: bytes) -> None:
     """``Ruip.answer_line``: never raises, and gives only answers that the configuration and RFC 1288 define."""
     for (charset, listed), (plain, with_header) in _ruips().items():
-        outcome, reply = plain.answer_line(line, _CONTEXT)
+        outcome, reply, *_ = plain.answer_line(line, _CONTEXT)
         assert (outcome == "too-long") == (len(first_line(line)) > _QUERY_BYTES)
         assert (outcome, reply) in _known_answers(charset, listed)
         framed = with_header.answer_line(line, _CONTEXT)

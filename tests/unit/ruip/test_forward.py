@@ -218,7 +218,7 @@ def test_an_endless_answer_is_cut_at_the_limit() -> None:
             client.sendall(b"x" * 78 + b"\r\n")
 
     with next_host(answerer) as port:
-        outcome, reply = forward(port, b"bob@127.0.0.1", "127.0.0.1", limit=100_000)
+        outcome, reply, *_ = forward(port, b"bob@127.0.0.1", "127.0.0.1", limit=100_000)
     assert outcome == "answered"
     assert reply == HEAD + (b"x" * 78 + b"\r\n") * 1249 + CUT
     with next_host(pieces(b"one\r\n" * 100)) as port:
