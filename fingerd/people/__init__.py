@@ -1,7 +1,7 @@
 """The people that queries ask about.
 
-RFC 1288 3.2.3 calls the pieces of user information atoms: each field of :class:`Person` but ``text`` is one, and a
-policy may hide each. An atom that is unknown or hidden is empty or None.
+RFC 1288 3.2.3 calls the pieces of user information atoms: each field of :class:`Person` but ``text`` and
+``plan_changed`` is one, and a policy may hide each. An atom that is unknown or hidden is empty or None.
 """
 
 import dataclasses
@@ -60,6 +60,7 @@ class Record:
     pubkey: str = ""
     pronouns: str = ""
     timezone: str = ""
+    links: str = ""  # one a line, see fingerd.people.links
 
 
 NOFINGER = ("nofinger", ".nofinger")  # a file of one of these names, in a person's directory, hides the person
@@ -91,6 +92,8 @@ class Person:
     pubkey: str = ""
     pronouns: str = ""
     timezone: str = ""
+    links: str = ""  # one a line, see fingerd.people.links
+    plan_changed: float | None = None  # when, in ``time.time()`` seconds; part of the plan, and no atom of its own
 
     @classmethod
     def from_record(cls, login: str, record: Record) -> "Person":
@@ -100,6 +103,8 @@ class Person:
     def redacted_to(self, atoms: Iterable[str]) -> "Person":
         """A copy with only these atoms; the login replaces a missing full name (RFC 1288 2.5.2)."""
         kept = {atom: getattr(self, atom) for atom in atoms}
+        if "plan" in kept:
+            kept["plan_changed"] = self.plan_changed
         if "name" in kept and not self.name.strip():
             kept["name"] = self.login
         kept.setdefault("login", "")
@@ -110,6 +115,8 @@ class Person:
         values = {atom: getattr(other, atom) for atom in ("text", *ATOMS) if atom != "login"}
         known = {atom: value for atom, value in values.items() if value is not None}
         missing = {a: value for a, value in known.items() if getattr(self, a) in ((None, "") if value else (None,))}
+        if "plan" in missing:
+            missing["plan_changed"] = other.plan_changed
         return dataclasses.replace(self, **missing)
 
     def matches_name(self, name: str) -> bool:
@@ -125,4 +132,4 @@ def name_words(name: str) -> frozenset[str]:
     return frozenset(folded.replace(",", " ").split())
 
 
-ATOMS = tuple(field.name for field in dataclasses.fields(Person) if field.name != "text")
+ATOMS = tuple(field.name for field in dataclasses.fields(Person) if field.name not in ("text", "plan_changed"))

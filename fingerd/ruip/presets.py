@@ -10,7 +10,7 @@ _OFFICE = ("name", "login", "office", "office_phone")
 PRESETS = {
     "minimal": ("name",),
     "office": _OFFICE,
-    "standard": (*_OFFICE, "project", "plan", "pronouns", "pgpkey", "sessions", "last_login"),
+    "standard": (*_OFFICE, "project", "plan", "pronouns", "pgpkey", "links", "sessions", "last_login"),
     "everything": ATOMS,
 }
 
