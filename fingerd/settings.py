@@ -28,13 +28,23 @@ from fingerd.config.system_options import (
 )
 from fingerd.config.values import Scalar, did_you_mean, named, read_scalar, to_text, unknown_placeholders
 from fingerd.errors import OptionError
+from fingerd.http.loader import missing_for_http
+from fingerd.http.options import Http
 from fingerd.log.writer import Log
 from fingerd.net.addresses import parse_host_name
 from fingerd.net.resolver import missing_for_names
+from fingerd.net.sources import is_loopback
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
 from fingerd.ruip.ruip import PLACEHOLDERS, ReplyOptions
 from fingerd.server.limits import Limits
-from fingerd.server.listeners import InheritedSocket, ListenAddress, TcpAddress, UnixAddress, parse_listen
+from fingerd.server.listeners import (
+    InheritedSocket,
+    ListenAddress,
+    TcpAddress,
+    UnixAddress,
+    is_local_listener,
+    parse_listen,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,13 @@ def read_host(scalar: Scalar) -> str:
         raise ValueError(f"{text!r} is not a host name") from None
 
 
+@dataclass(frozen=True, slots=True)
+class SystemdSocket:
+    """A socket that systemd passes, by its FileDescriptorName=."""
+
+    systemd: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All options of the file, with the defaults of missing ones."""
@@ -75,6 +92,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     reply: ReplyOptions = field(default_factory=ReplyOptions)
     hosts: tuple[Annotated[str, read_host], ...] = ()  # more names of this host
+    http: Http | None = None
 
 
 def load_config(path: str) -> Settings:
@@ -151,6 +169,9 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
 
 def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
     if isinstance(node, yaml.MappingNode):
+        if path.startswith("http.") and any(key.value == "systemd" for key, _ in node.value):
+            found = reader.read_fields(node, SystemdSocket, path)
+            return found if found is INVALID else InheritedSocket("systemd", found.systemd)
         return reader.read_fields(node, UnixAddress, path)
     if (scalar := read_scalar(node)) is None:
         return reader.fail(node, path, "must be an address")
@@ -171,9 +192,15 @@ def _conflicts(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node,
         yield *origins.origin_of(settings, "listen"), f"{inherited} cannot be combined with other addresses"
     if inherited == InheritedSocket("inetd") and settings.process.pidfile:
         yield *origins.origin_of(settings.process, "pidfile"), "inetd starts a process for each client"
+    if settings.http and inherited == InheritedSocket("inetd"):
+        yield *origins.origin_of(settings, "http"), "cannot be served by processes that inetd starts for each client"
+    if settings.http and (missing := missing_for_http()):
+        yield *origins.origin_of(settings, "http"), missing
     for backend in origins.values_of(Backend):
         with bugs_in(type(backend)):
             reads = backend.reads
+        if settings.http and reads != "query":
+            yield *origins.origin_of(settings, "http"), "has nothing to show: the backend answers no queries"
         if backend is not settings.backend and reads != "query":
             yield *origins.origin_of(backend), "answers no queries, so it cannot be part of another backend"
         try:
@@ -219,9 +246,19 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
             yield *origins.origin_of(secret), secret.exposure
     if not settings.policy:
         yield *origins.origin_of(settings, "policy"), "there is no rule: every client is denied"
+    if settings.http and _makes_all_local(settings.http, settings.policy):
+        what = "a reverse proxy on this host would make all its clients local, which a rule names: set http.proxies"
+        yield *origins.origin_of(settings.http, "listen"), what
     for number, option, what in rule_warnings(settings.policy):
         node, path = origins.origin_of(settings.policy[number])
         yield node, join(path, option), what
     for option in ("header", "footer"):
         for what in unknown_placeholders(getattr(settings.reply, option) or "", PLACEHOLDERS):
             yield *origins.origin_of(settings.reply, option), what
+
+
+def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
+    """Whether a proxy may ask from this host without being named as one, and a rule trusts this host."""
+    if http.proxies or not any(map(is_local_listener, http.listen)):
+        return False
+    return any(source == "local" or is_loopback(source) for rule in policy for source in rule.from_)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LOCAL_TIME = "/etc/localtime"  # read when the process starts, and again by tzset(3)
 
 # A reload in a chroot keeps these sections: they refer to accounts, directories, log files, which the chroot hides.
-FIXED_IN_CHROOT = ("listen", "log", "process")
+FIXED_IN_CHROOT = ("http", "listen", "log", "process")
 
 
 def send_reload(pid: int) -> None:
@@ -128,6 +128,8 @@ class Reloader:
             changed = [
                 name for name in ("listen", "process") if getattr(settings, name) != getattr(self.settings, name)
             ]
+            if _http_listen(settings) != _http_listen(self.settings):
+                changed.append("http.listen")
             changes = [f"{name} has changed: a restart is needed" for name in changed]
             for warning in (*warnings, *limit_warnings, *changes):
                 log.warning("%s", warning)
@@ -156,3 +158,7 @@ class Reloader:
             stream = "standard output" if descriptor == 1 else "standard error"
             raise StartError(f"log.to: {stream} was closed at the start: a restart is needed", os.EX_CONFIG)
         return open_sink(settings.log, self.stderr_by_default, None)
+
+
+def _http_listen(settings: Settings) -> object:
+    return settings.http and settings.http.listen

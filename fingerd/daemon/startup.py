@@ -17,9 +17,11 @@ from fingerd.daemon.reload import Reloader
 from fingerd.daemon.signals import handle_signals, ignore_signals
 from fingerd.daemon.systemd import Notifier
 from fingerd.errors import StartError
+from fingerd.http.loader import make_door
+from fingerd.http.options import systemd_names
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import STREAMS, Writer, install, open_sink
-from fingerd.server.listeners import describe_listener
+from fingerd.server.listeners import describe_listener, open_listeners
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
 
@@ -36,7 +38,7 @@ class StartupContext:
     warnings: Sequence[str]
     stderr_by_default: bool  # logs to standard error by default
     client: socket.socket | None  # from inetd: the only client
-    listeners: Sequence[socket.socket]  # from systemd
+    listeners: Mapping[str, Sequence[socket.socket]]  # from systemd, by name
     notifier: Notifier
 
     def take_settings(self) -> Settings:
@@ -57,9 +59,12 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
         print_error(*(f"fingerd: warning: {warning}" for warning in warnings))
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
-        with FingerServer(settings, bind_and_activate=not (start.client or start.listeners)) as server:
-            if start.listeners:
-                server.use_listeners(start.listeners)
+        listeners = _listeners_of_finger(start, settings)
+        with FingerServer(settings, bind_and_activate=not (start.client or listeners)) as server:
+            if listeners:
+                server.use_listeners(listeners)
+            if settings.http:
+                server.add_front_door(make_door(settings.http), open_listeners(settings.http.listen, start.listeners))
             preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
             preserve += [opened.fileno() for opened in (parent, start.client) if opened]
             preserve += pidfile.descriptors() if pidfile else ()
@@ -100,6 +105,12 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     finally:
         if pidfile:
             pidfile.remove()
+
+
+def _listeners_of_finger(start: StartupContext, settings: Settings) -> list[socket.socket]:
+    """The sockets from systemd that no other section names."""
+    others = systemd_names(settings.http.listen) if settings.http else ()
+    return [listener for name, found in start.listeners.items() if name not in others for listener in found]
 
 
 def _start_thread(start: Callable[[], object]) -> None:

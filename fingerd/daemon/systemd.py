@@ -64,15 +64,19 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
-def listen_fds() -> list[socket.socket]:
-    """The listening sockets from systemd, in its order; StartError (exit code 78) if a descriptor is something else."""
+def listen_fds() -> dict[str, list[socket.socket]]:
+    """The listening sockets from systemd, by their names, in its order; without names, all have the empty one.
+
+    StartError (exit code 78) if a descriptor is something else.
+    """
     count = os.environ.pop("LISTEN_FDS", "")
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
-    os.environ.pop("LISTEN_FDNAMES", None)
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
     if not for_us or not _is_number(count):
-        return []
-    listeners = []
-    for descriptor in range(LISTEN_FDS_START, LISTEN_FDS_START + int(count)):
+        return {}
+    listeners: dict[str, list[socket.socket]] = {}
+    for number in range(int(count)):
+        descriptor = LISTEN_FDS_START + number
         try:
             listener = socket.socket(fileno=descriptor)
             listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
@@ -82,5 +86,5 @@ def listen_fds() -> list[socket.socket]:
             raise StartError(f"descriptor {descriptor} of LISTEN_FDS is not a listening stream socket", os.EX_CONFIG)
         listener.set_inheritable(False)
         listener.setblocking(False)
-        listeners.append(listener)
+        listeners.setdefault(names[number] if number < len(names) else "", []).append(listener)
     return listeners

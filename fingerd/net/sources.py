@@ -4,7 +4,16 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
-from fingerd.net.addresses import UNIX, IPAddress, Network, is_impossible, parse_address, parse_network, translated_ipv4
+from fingerd.net.addresses import (
+    UNIX,
+    IPAddress,
+    Network,
+    is_impossible,
+    is_subnet,
+    parse_address,
+    parse_network,
+    translated_ipv4,
+)
 
 Source = Network | Literal["any", "local"]
 
@@ -21,6 +30,11 @@ def parse_source(text: str) -> Source:
     if text == "local":
         return "local"
     return parse_network(text, "an address, a network, any or local")
+
+
+def is_loopback(source: Source) -> bool:
+    """Whether a source names only this host."""
+    return source == "local" or (source != "any" and any(is_subnet(source, net) for net in _NETWORKS["local"]))
 
 
 def _networks(source: Source) -> tuple[Network, ...]:

@@ -33,7 +33,8 @@ class Rule:
     that it names, of queries with at most ``forward_hosts`` hosts. ``show``
     names the atoms of a person that are shown (3.2.3). ``match`` says what a
     name in a query is compared with (2.5.3, 3.2.6): the exact login, or also
-    parts of full names, of several people or of one.
+    parts of full names, of several people or of one. ``http`` says whether
+    they are answered by HTTP, too.
     """
 
     from_: tuple[Annotated[Source, read_source], ...]
@@ -44,6 +45,7 @@ class Rule:
     match: Literal["login", "name", "unique"] = "login"
     forward_hosts: Annotated[int, Integer(1, 16)] = 3  # each has a thread wait until the answer is there
     users_per_query: Annotated[int, Integer(1, 100)] = 1
+    http: bool = True
 
     def __post_init__(self) -> None:
         if not self.show:
@@ -103,7 +105,7 @@ def rule_warnings(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:
 
 
 def _ineffective_options(rule: Rule) -> Iterator[tuple[str, str]]:
-    for option in ("show", "list", "forward", "match", "forward_hosts", "users_per_query"):
+    for option in ("show", "list", "forward", "match", "forward_hosts", "users_per_query", "http"):
         if getattr(rule, option) != getattr(DEFAULT_RULE, option):
             yield option, "has no effect: the rule denies everything"
 

@@ -1,0 +1,163 @@
+"""The front door of HTTP: requests of browsers and programs, on the server's own loop and under its limits."""
+
+import hashlib
+import logging
+import socket
+import socketserver
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+from fingerd.errors import QueryError, QueryTooLongError
+from fingerd.http import webfinger
+from fingerd.http.feeds import FirstSeen
+from fingerd.http.forwarded import Proxies
+from fingerd.http.framing import HeadFraming
+from fingerd.http.handler import HttpHandler
+from fingerd.http.negotiation import preferred_form
+from fingerd.http.options import Http
+from fingerd.http.pages import person_path
+from fingerd.http.request import HttpError, Request, check_request, logged, malformed, parse_request
+from fingerd.http.response import reply_to
+from fingerd.http.routes import Route, find_route
+from fingerd.http.site import Asked, Site
+from fingerd.protocol.query import Query, parse_query
+from fingerd.protocol.reply import MALFORMED_QUERY, NO_SUCH_USER, QUERY_TOO_LONG, SERVICE_DENIED, TOO_MANY_QUERIES
+from fingerd.ruip.policy import NumberedRule
+from fingerd.ruip.ruip import Answer, AnswerContext
+from fingerd.server.active_config import ActiveConfig
+from fingerd.server.connection import Connection
+from fingerd.server.limits import Peer, identify
+from fingerd.server.steps import Framing, Services
+from fingerd.server.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+CLOSED = Answer("denied", b"")  # without a word
+
+
+class HttpDoor:
+    """How clients ask by HTTP. For the loop's thread."""
+
+    proto = "http"
+    framing: Framing = HeadFraming()
+    handler: Callable[..., socketserver.BaseRequestHandler] | None = HttpHandler
+
+    def __init__(self, options: Http) -> None:
+        self._options = options  # until a configuration has others
+        self._host_name = socket.gethostname()
+        self._first_seen = FirstSeen()
+        self._has_warned = False
+
+    def use_config(self, active: ActiveConfig) -> None:
+        """Answer by this configuration; where it has no HTTP any more, by the options of the one before."""
+        self._options = getattr(active.config, "http", None) or self._options
+        self._proxies = Proxies(self._options.proxies)
+        self._site = Site(active, self._options, self._host_name, self._first_seen)
+
+    def names_client(self, request: Connection) -> bool:
+        """Whether it comes from one of ``proxies``."""
+        return bool(self._options.proxies) and request.client in self._proxies
+
+    def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
+        """Parse the head and find out what is asked; the pool that has to answer it, None for this thread."""
+        head, request.line = request.line, logged(request.line)
+        parsed: Request | None = None
+        form = "page"
+        try:
+            parsed = parse_request(head)
+            form = _form_of(parsed)
+            self._settle_client(request, parsed, services)
+            numbered = request.config.rules.get(request.client) or request.config.find_rule(request.client)
+            request.rule = rule = numbered.rule
+            if rule.deny == "silently":
+                request.answer, request.abortive = CLOSED, True
+                return None
+            if rule.deny or not rule.http:
+                raise HttpError(HTTPStatus.FORBIDDEN, SERVICE_DENIED, "denied")
+            check_request(parsed)
+            return self._route(request, parsed, form, numbered, services)
+        except HttpError as error:
+            request.asked = Asked(self._site, form, parsed, error=error)
+            return None
+
+    def _settle_client(self, request: Connection, parsed: Request, services: Services) -> None:
+        """Find out who asks: the client of the connection, or whom its proxy names. HttpError if that is refused."""
+        if not request.is_counted:
+            peer = Peer(request.client, request.limit_key, request.site_key)  # after a reload it may be no proxy
+            if request.client in self._proxies:
+                peer = identify(self._proxies.client_of(parsed.forwarded_for))
+            if not services.settle_client(request, peer):
+                # A proxy takes a connection that is closed for a failing server.
+                raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections, try again later", "limited")
+        elif parsed.forwarded_for and not self._has_warned:
+            self._has_warned = True
+            log.warning("X-Forwarded-For from a client that http.proxies does not name is ignored")
+
+    def _route(
+        self, request: Connection, parsed: Request, form: str, numbered: NumberedRule, services: Services
+    ) -> WorkerPool[Connection] | None:
+        """Settle what is asked; the pool that has to answer it. HttpError if it gets no page."""
+        found = find_route(parsed.path)
+        if found is None:
+            raise HttpError(HTTPStatus.NOT_FOUND, "No such page", "unknown")
+        route, name = found
+        rule = numbered.rule
+        query, subject, rels = Query(), "", tuple[str, ...]()
+        if route.kind == "person":
+            query = _query_of(unquote_to_bytes(name), request.config.limits.query_bytes)
+        elif route.kind == "home":
+            if wanted := _wanted(parsed):
+                raise HttpError(HTTPStatus.SEE_OTHER, "The person is on another page", "answered", ("Location", wanted))
+        elif route.kind == "webfinger":
+            resources = [value for field, value in parsed.fields if field == "resource"]
+            resource = webfinger.parse_resource(resources, self._options.domains)
+            if resource is None:
+                raise HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown")
+            query = Query(_query_of(resource.name, request.config.limits.query_bytes).text)
+            subject, rels = resource.subject, tuple(value for field, value in parsed.fields if field == "rel")
+        request.asked = Asked(self._site, form, parsed, route, query, rule, None, subject, rels)
+        if route.kind in ("robots", "style") or (query.is_list and not rule.list):
+            return None
+        if request.config.limits.rate and not services.take_token(request):
+            raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_QUERIES, "limited")
+        return services.place(request, query, numbered, _memory_form(route, form, subject, rels))
+
+    def failure(self, request: Connection, outcome: str, context: AnswerContext) -> Answer:
+        """The response where there is no answer: ``busy``, or ``error``."""
+        asked: Asked = request.asked or Asked(self._site, "page")
+        return reply_to(asked.request, asked.site.failure(outcome, asked.form))
+
+
+def _form_of(request: Request) -> str:
+    """In which form a client is answered, be it with an error."""
+    found = find_route(request.path)
+    return (found[0].form if found else "") or preferred_form(request.accept)
+
+
+def _query_of(name: bytes, max_bytes: int) -> Query:
+    """The query for a name; HttpError if none can be for it: 400, 404 or 414."""
+    try:
+        if b"\r" in name or b"\n" in name:
+            raise QueryError("more than one line")
+        query = parse_query(name, max_bytes)
+    except QueryTooLongError:
+        raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, QUERY_TOO_LONG, "too-long") from None
+    except QueryError:
+        raise malformed(MALFORMED_QUERY) from None
+    if query.verbose or query.is_list:
+        raise HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown")
+    return query
+
+
+def _wanted(request: Request) -> str:
+    """The path of the page of whom the form asks for, or empty."""
+    name = next((value.strip() for field, value in request.fields if field == "q"), "")
+    return person_path(name) if name else ""
+
+
+def _memory_form(route: Route, form: str, subject: str, rels: tuple[str, ...]) -> str:
+    """The form of an answer for the memory; of bounded length, whatever a client sends."""
+    if route.kind != "webfinger":
+        return f"{route.kind} {form}"
+    return hashlib.sha256("\n".join((subject, *rels)).encode()).hexdigest()

@@ -1,0 +1,36 @@
+"""The client that a reverse proxy names in X-Forwarded-For."""
+
+import re
+from collections.abc import Iterable
+
+from fingerd.http.options import Proxy
+from fingerd.http.request import malformed
+from fingerd.net.addresses import UNIX, parse_address
+from fingerd.net.sources import SourceTable
+
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")  # as some proxies write it
+
+
+class Proxies:
+    """Who may name the client. All others' X-Forwarded-For is ignored."""
+
+    def __init__(self, proxies: Iterable[Proxy]) -> None:
+        proxies = tuple(proxies)
+        self._has_unix = UNIX in proxies
+        self._table = SourceTable((0, proxy) for proxy in proxies if not isinstance(proxy, str))
+
+    def __contains__(self, client: str) -> bool:
+        return self._has_unix if client == UNIX else self._table.lowest(client) is not None
+
+    def client_of(self, forwarded_for: Iterable[str]) -> str:
+        """The client: from the right, the first address that is no proxy. HttpError (400) if there is none."""
+        entries = [entry.strip() for field in forwarded_for for entry in field.split(",")]
+        for entry in reversed(entries):
+            match = _WITH_PORT.fullmatch(entry)
+            try:
+                client = str(parse_address((match[1] or match[2]) if match else entry))
+            except ValueError:
+                break
+            if client not in self:
+                return client
+        raise malformed("X-Forwarded-For names no client")

@@ -1,0 +1,266 @@
+"""The site of one configuration: what is asked, and under which rule, becomes a response."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import islice
+
+from fingerd.errors import BackendError
+from fingerd.http import feeds, webfinger
+from fingerd.http.fitting import fitting, size_of_plan, size_of_record, size_of_rows
+from fingerd.http.options import Http
+from fingerd.http.pages import STYLE, Record, person_path, record_of, render, rows_of
+from fingerd.http.people_json import Json, person_json
+from fingerd.http.request import HttpError, Request
+from fingerd.http.response import CORS, HTML, JSON, TEXT, Header, respond
+from fingerd.http.routes import Route
+from fingerd.people import Person
+from fingerd.protocol.query import Query
+from fingerd.protocol.reply import (
+    INTERNAL_ERROR,
+    LIST_DENIED,
+    NO_SUCH_USER,
+    SERVICE_BUSY,
+    encode_reply,
+)
+from fingerd.ruip.disclosure import Disclosed
+from fingerd.ruip.policy import Rule
+from fingerd.ruip.report import LIST_ATOMS
+from fingerd.ruip.ruip import FAILURE_TEXTS, Answer, AnswerContext
+from fingerd.server.active_config import ActiveConfig
+from fingerd.text import is_same_name
+
+log = logging.getLogger(__name__)
+
+STATUS_OF = {  # of an outcome
+    "answered": HTTPStatus.OK,
+    "unknown": HTTPStatus.NOT_FOUND,
+    "refused": HTTPStatus.FORBIDDEN,
+    "malformed": HTTPStatus.BAD_REQUEST,
+    "error": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+CHARSETS = {"utf-8": "utf-8", "ascii": "us-ascii", "latin-1": "iso-8859-1"}
+FEED_PEOPLE = 200  # of whom a feed has the plans, at most
+
+NO_QUERY = Query()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one request asks of a site: a query in a form, or an error that is its answer already."""
+
+    site: "Site"
+    form: str
+    request: Request | None = None  # None if it was malformed
+    route: Route | None = None
+    query: Query = NO_QUERY
+    rule: Rule | None = None
+    error: HttpError | None = None
+    subject: str = ""  # of WebFinger
+    rels: tuple[str, ...] = ()
+
+
+class Site:
+    """Answers requests by one configuration. Nothing in it changes; all threads share one."""
+
+    def __init__(self, active: ActiveConfig, options: Http, host_name: str, first_seen: feeds.FirstSeen) -> None:
+        self.options = options
+        self._ruip = active.ruip
+        self._first_seen = first_seen
+        self._budget = active.limits.reply_bytes
+        self._charset = CHARSETS[active.config.reply.charset]
+        self._base_url = options.base_url or ""
+        self._name_characters = active.limits.query_bytes
+        self._answers: dict[str, Callable[[Asked, Rule, AnswerContext], Answer]] = {
+            "home": self._home,
+            "person": self._person,
+            "list": self._list,
+            "webfinger": self._webfinger,
+            "robots": self._robots,
+            "style": self._style,
+        }
+        authority = options.authority.partition(":")[0] if not options.authority.startswith("[") else options.authority
+        self.title = options.title or authority or host_name
+
+    def answer(self, asked: Asked, context: AnswerContext) -> Answer:
+        """The response; a failing backend is logged, and the client learns nothing of the cause."""
+        if asked.error or asked.route is None or asked.rule is None:
+            return self.error(asked.error or HttpError(HTTPStatus.NOT_FOUND, "No such page", "unknown"), asked.form)
+        try:
+            return self._answers[asked.route.kind](asked, asked.rule, context)
+        except BackendError as error:
+            log.warning("backend failed: %s", error)
+            return self.failure("error", asked.form)
+
+    def error(self, error: HttpError, form: str) -> Answer:
+        """The response to a request that gets no page."""
+        return self._failed(error.status, error.outcome, error.text, form, *error.headers)
+
+    def failure(self, outcome: str, form: str) -> Answer:
+        """The response where there is no answer: ``busy``, or ``error``."""
+        return self._failed(STATUS_OF[outcome], outcome, SERVICE_BUSY if outcome == "busy" else INTERNAL_ERROR, form)
+
+    def _failed(self, status: HTTPStatus, outcome: str, text: str, form: str, *headers: Header) -> Answer:
+        if form == "jrd":
+            headers = (*headers, CORS)
+        if form in ("json", "jrd"):
+            return self._respond(status, outcome, JSON, _encoded({"error": text}), *headers)
+        if form in ("text", "feed"):
+            return self._respond(status, outcome, TEXT, encode_reply(text), *headers)
+        return self._page(status, outcome, "error.html", headers, text=text)
+
+    def _respond(self, status: HTTPStatus, outcome: str, content_type: str, body: bytes, *headers: Header) -> Answer:
+        return respond(status, outcome, content_type, body, *headers, is_indexed=self.options.index)
+
+    def _page(
+        self, status: HTTPStatus, outcome: str, template: str, headers: Sequence[Header] = (), **values: object
+    ) -> Answer:
+        html = render(template, title=self.title, name_characters=self._name_characters, **values)
+        return self._respond(status, outcome, HTML, html.encode(errors="replace"), *headers)
+
+    # The kinds of routes.
+
+    def _robots(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
+        text = f"User-agent: *\n{'Allow' if self.options.index else 'Disallow'}: /\n"
+        return self._respond(HTTPStatus.OK, "answered", TEXT, text.encode())
+
+    def _style(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
+        return self._respond(HTTPStatus.OK, "answered", "text/css; charset=utf-8", STYLE.encode())
+
+    def _home(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
+        rows, truncated = None, False
+        if rule.list:
+            people = self._listed(rule, context)
+            if people is not None:
+                rows, truncated = fitting(people, lambda person, _: rows_of(person), size_of_rows, self._budget)
+        flat = [row for person_rows in rows or () for row in person_rows]
+        table = [row for row in flat if row.text is None]
+        return self._page(
+            HTTPStatus.OK,
+            "answered",
+            "home.html",
+            rows=None if rows is None else table,
+            texts=[row.text for row in flat if row.text is not None],
+            truncated=truncated,
+            feed=bool(self._base_url) and rows is not None,
+            has_login=any(row.login for row in table),
+            has_sessions=any(row.where or row.since or row.idle for row in table),
+            has_office=any(row.office for row in table),
+        )
+
+    def _person(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
+        if asked.form == "text":
+            answer = self._ruip.answer_query(asked.query, rule, context, forwards=False)
+            return self._text(answer.outcome, answer.reply)
+        if asked.form == "feed" and not self._base_url:
+            return self.error(HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown"), asked.form)
+        found = self._find(asked.query, rule, context)
+        if found.outcome != "answered":
+            text = FAILURE_TEXTS[found.outcome]
+            return self._failed(STATUS_OF[found.outcome], found.outcome, text, asked.form)
+        if asked.form == "feed":
+            name = found.people[0].name or found.people[0].login or asked.query.username
+            path = person_path(asked.query.text)
+            return self._feed(found.people, f"{path}/feed", path, f"{name} · {self.title}")
+        if asked.form == "json":
+            return self._json(found.people)
+        return self._person_page(found.people, asked.query.text)
+
+    def _person_page(self, people: Sequence[Person], name: str) -> Answer:
+        def record(person: Person, max_characters: int) -> Record:
+            return record_of(person, self._profile_url(person), max_characters)
+
+        records, truncated = fitting(people, record, size_of_record, self._budget)
+        feed = f"{person_path(name)}/feed" if self._base_url and any(person.plan for person in people) else ""
+        heading = records[0].heading if records and records[0].heading else name
+        return self._page(
+            HTTPStatus.OK,
+            "answered",
+            "person.html",
+            records=records,
+            truncated=truncated,
+            name=heading,
+            feed=feed,
+        )
+
+    def _list(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
+        if asked.form == "feed" and not self._base_url:
+            return self.error(HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown"), asked.form)
+        if asked.form == "text":
+            answer = self._ruip.answer_query(Query(), rule, context)
+            return self._text(answer.outcome, answer.reply)
+        people = self._listed(rule, context) if rule.list else None
+        if people is None:
+            return self._failed(HTTPStatus.FORBIDDEN, "refused", LIST_DENIED, asked.form)
+        if asked.form == "feed":
+            return self._feed(self._with_plans(people, rule, context), "/feed", "/", self.title)
+        return self._json(people)
+
+    def _webfinger(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
+        unknown = HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown")
+        found = self._ruip.disclosure.find_login(self._ruip.lookup_of(asked.query, context), rule)
+        person = found.people[0] if found.people else None
+        if person is None or not person.links or not is_same_name(person.login, asked.query.username):
+            return self.error(unknown, "jrd")
+        body = webfinger.descriptor(person, asked.subject, self._profile_url(person), asked.rels)
+        return self._respond(HTTPStatus.OK, "answered", webfinger.CONTENT_TYPE, body, CORS)
+
+    # What these have in common.
+
+    def _text(self, outcome: str, reply: bytes) -> Answer:
+        return self._respond(STATUS_OF[outcome], outcome, f"text/plain; charset={self._charset}", reply)
+
+    def _json(self, people: Sequence[Person] | Iterator[Person]) -> Answer:
+        def encoded(person: Person, max_characters: int) -> str:
+            return json.dumps(person_json(person, self._profile_url(person), max_characters), ensure_ascii=False)
+
+        items, truncated = fitting(people, encoded, lambda item: len(item.encode(errors="replace")), self._budget)
+        end = ', "truncated": true' if truncated else ""
+        body = f'{{"people": [{", ".join(items)}]{end}}}\n'
+        return self._respond(HTTPStatus.OK, "answered", JSON, body.encode(errors="replace"))
+
+    def _feed(self, people: Sequence[Person], path: str, page: str, title: str) -> Answer:
+        kept, _ = fitting(people, lambda person, _: person, size_of_plan, self._budget)
+        body = feeds.feed(kept, self._first_seen, feeds.Source(self._base_url, path, page, title))
+        return self._respond(HTTPStatus.OK, "answered", feeds.CONTENT_TYPE, body)
+
+    def _find(self, query: Query, rule: Rule, context: AnswerContext) -> Disclosed:
+        """Whom a query means; as for Finger, but that nothing is forwarded. BackendError passes through."""
+        disclosure, ruip = self._ruip.disclosure, self._ruip
+        rest = ruip.without_own_hosts(query)
+        for login in ruip.logins(query, rest) if query.hosts else ():
+            found = disclosure.find_login(ruip.lookup_of(_full(login), context), rule)
+            if found.outcome != "unknown":
+                return found
+        if rest.hosts or rest.is_list:
+            return Disclosed("unknown")
+        founds = list(disclosure.find_each(ruip.lookup_of(_full(rest), context), rule))
+        people = [person for found in founds for person in found.people]
+        return Disclosed("answered", people) if people else founds[0]
+
+    def _listed(self, rule: Rule, context: AnswerContext) -> Iterator[Person] | None:
+        return self._ruip.disclosure.list_users(self._ruip.lookup_of(Query(), context), rule, LIST_ATOMS)
+
+    def _with_plans(self, people: Iterator[Person], rule: Rule, context: AnswerContext) -> list[Person]:
+        """The people with all their atoms, each once, as far as there is time."""
+        found: dict[str, Person] = {}
+        for person in islice(people, FEED_PEOPLE):
+            if person.login and person.login not in found:
+                lookup = self._ruip.lookup_of(Query(person.login), context)
+                found |= {one.login: one for one in self._ruip.disclosure.find_login(lookup, rule).people[:1]}
+        return list(found.values())
+
+    def _profile_url(self, person: Person) -> str:
+        return f"{self._base_url}{person_path(person.login)}" if self._base_url and person.login else ""
+
+
+def _full(query: Query) -> Query:
+    """The query for all atoms: a form of HTTP leaves none out for length."""
+    return Query(query.username, query.hosts, True)
+
+
+def _encoded(document: Json) -> bytes:
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
