@@ -8,6 +8,7 @@ from fingerd.ruip.ruip import Answer
 MEMORY_BYTES_MAX = 4 << 20  # beyond it the least recently used answers are dropped
 SHORT_LIVED_BYTES_MAX = 1 << 20  # the same, of answers that expire: only what many clients ask at the same time helps
 ENTRY_OVERHEAD = 650  # bytes that an entry takes beside its user name and its answer
+DETAILS_BYTES = 1000  # of what HTTP keeps beside an answer: the header of 304, the form
 REPEATABLE_OUTCOMES = ("answered", "unknown", "refused")
 
 # The number of the rule, and the query as it was understood: its user name, with this host's name if given, and the
@@ -44,4 +45,5 @@ class AnswerMemory(OrderedDict[Key, Entry]):
 
 
 def _size(key: Key, answer: Answer) -> int:
-    return ENTRY_OVERHEAD + 4 * len(key[1]) + len(answer.reply)
+    details = DETAILS_BYTES if answer.details else 0
+    return ENTRY_OVERHEAD + 4 * len(key[1]) + len(answer.reply) + details

@@ -15,6 +15,7 @@ class Closing:
     def __init__(self, *connections: Connection) -> None:
         self.queues = Queues()
         for connection in connections:
+            connection.transport = self  # which reads on
             self.queues.of[connection.state][connection] = None
             if connection.state is State.READING:
                 self.queues.by_last_read[connection] = None
