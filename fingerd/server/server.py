@@ -198,9 +198,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def reload(self, config: ServerConfig) -> None:
         """Answer by these settings from now on: backend, policy, limits, reply, in one step. From any thread.
 
-        Requests that are complete are answered by the old settings; the old
-        backend is closed after that. ``listen`` stays as it is. Returns when
-        it is done.
+        Requests that are complete are answered by the old settings; the old backend is closed after that. ``listen``
+        stays as it is. Returns when it is done.
         """
         active, adopted, is_late = ActiveConfig(config), threading.Event(), threading.Event()
         _replaced = self.active  # freed by this thread: with many people that takes long, and clients would wait
