@@ -16,10 +16,9 @@ from fingerd.http.framing import HeadFraming
 from fingerd.http.handler import HttpHandler
 from fingerd.http.negotiation import preferred_form
 from fingerd.http.options import Http
-from fingerd.http.pages import person_path
 from fingerd.http.request import HttpError, Request, check_request, logged, malformed, parse_request
 from fingerd.http.response import reply_to
-from fingerd.http.routes import Route, find_route
+from fingerd.http.routes import Route, find_route, person_path
 from fingerd.http.site import Asked, Site
 from fingerd.protocol.query import Query, parse_query
 from fingerd.protocol.reply import MALFORMED_QUERY, NO_SUCH_USER, QUERY_TOO_LONG, SERVICE_DENIED, TOO_MANY_QUERIES

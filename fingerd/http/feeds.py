@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fingerd.http.masking import masked
-from fingerd.http.pages import person_path, render
+from fingerd.http.pages import render
 from fingerd.http.people_json import rfc3339
+from fingerd.http.routes import person_path
 from fingerd.people import Person
 from fingerd.ruip.times import local_time
 from fingerd.text import one_line

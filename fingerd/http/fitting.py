@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from fingerd.http.pages import Record, Row
+from markupsafe import escape
+
+from fingerd.http.records import Row
 from fingerd.people import Person
 
 T = TypeVar("T")
 
-_ROW_BYTES = 200  # of markup
-_RECORD_BYTES = 2000
+_ROW_BYTES = 300  # of markup
 
 
 def fitting(
@@ -18,37 +19,42 @@ def fitting(
     size_of: Callable[[T], int],
     budget: int,
 ) -> tuple[list[T], bool]:
-    """As many people as the budget of bytes has room for, and whether any are left out.
+    """As many people as the budget of bytes has room for, and whether anything is left out.
 
-    If there is no room for the first, the person's texts are cut, not what is around them.
+    If there is no room for the first, the person's texts are cut, not what is around them: ``render_one`` cuts each to
+    the number of characters that it is given.
     """
     items: list[T] = []
+    is_cut = False
     for person in people:
         max_characters = budget
         item = render_one(person, max_characters)
-        while not items and size_of(item) > budget and max_characters > 1:
-            max_characters //= 2
-            item = render_one(person, max_characters)
-        if items and size_of(item) > budget:
+        size = size_of(item)
+        if items and size > budget:
             return items, True
+        is_cut = is_cut or size > budget
+        while size > budget and max_characters > 1:
+            max_characters = max(min(max_characters * budget // size, max_characters * 3 // 4), 1)
+            item = render_one(person, max_characters)
+            size = size_of(item)
         items.append(item)
-        budget -= size_of(item)
-    return items, False
+        budget = max(budget - size, 0)
+    return items, is_cut
 
 
-def size_of_rows(rows: Sequence[Row]) -> int:
-    """The bytes that rows take in a page, roughly."""
-    texts = (text for row in rows for text in (row.login, row.login, row.name, row.where, row.office, row.text or ""))
-    return sum(len(text.encode(errors="replace")) for text in texts) + _ROW_BYTES * len(rows)
+def size_of_text(text: str) -> int:
+    """The bytes that a text takes on the wire."""
+    return len(text.encode(errors="replace"))
 
 
-def size_of_record(record: Record) -> int:
-    """The bytes that a record takes in a page, roughly."""
-    texts = (str(record.text or ""), *(str(text) for _, _, text in record.texts), *record.logins)
-    fields = (*(field.text for field in record.fields), *(2 * link.href for link in record.links))
-    return sum(len(text.encode(errors="replace")) for text in (*texts, *fields)) + _RECORD_BYTES
+def size_of_item(item: Sequence[Row] | str) -> int:
+    """The bytes that an item of the list takes in a page, at most."""
+    if isinstance(item, str):
+        return size_of_text(item)
+    texts = (text for row in item for text in (row.login, row.name, row.where, row.since, row.idle, row.office))
+    return sum(map(size_of_text, map(escape, texts))) + sum(_ROW_BYTES + len(row.path) for row in item)
 
 
 def size_of_plan(person: Person) -> int:
     """The bytes that a plan takes in a feed, roughly."""
-    return 2 * len((person.plan or "").encode(errors="replace")) + _ROW_BYTES
+    return 2 * size_of_text(person.plan or "") + 200

@@ -1,32 +1,25 @@
 """Pages by Jinja2. The templates are compiled when this is imported: a chroot has none."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import jinja2.debug  # imported by jinja2 where a template fails, which fails in a chroot
 from markupsafe import Markup
 
-from fingerd.http.masking import linked, masked
+from fingerd.http.fitting import fitting, size_of_item, size_of_text
+from fingerd.http.masking import LINK_REL
+from fingerd.http.records import item_of, record_of
+from fingerd.http.routes import person_path
 from fingerd.people import Person
-from fingerd.people.links import Link, parse_links
-from fingerd.ruip.report import login_texts, mail_text
-from fingerd.ruip.times import idle_words, local_time
-from fingerd.text import one_line
+from fingerd.ruip.report import EMPTY_LIST_TEXT
 
 _FOLDER = files("fingerd.http") / "templates"
 _SOURCES = {entry.name: entry.read_text(encoding="utf-8") for entry in _FOLDER.iterdir() if entry.is_file()}
 STYLE = _SOURCES.pop("style.css")
-
-
-def person_path(login: str) -> str:
-    """The path of a person's page."""
-    return f"/~{quote(login, safe='')}"
-
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.DictLoader(_SOURCES),
@@ -36,9 +29,19 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
     auto_reload=False,
     cache_size=-1,
+    keep_trailing_newline=True,  # an included template ends its last line
 )
-_ENVIRONMENT.globals["person_path"] = person_path
+_ENVIRONMENT.globals |= {"link_rel": LINK_REL, "empty_list": EMPTY_LIST_TEXT}
 _TEMPLATES = {name: _ENVIRONMENT.get_template(name) for name in _SOURCES}
+
+_TITLE_CHARACTERS = 80
+_LOGIN_HINT = "A login name, spelled as its owner does: capital letters count."
+_NAME_HINT = "A login name, or words of a full name."
+_HINTS = {  # what somebody can do about an error
+    HTTPStatus.TOO_MANY_REQUESTS: "Wait a minute, then load this page again.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Wait some seconds, then load this page again.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The fault is not yours: try again later.",
+}
 
 
 def render(name: str, /, **values: Any) -> str:
@@ -47,100 +50,65 @@ def render(name: str, /, **values: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One line of a record, with the class that microformats have for it."""
+class Pages:
+    """The pages of one site. ``max_bytes`` is what people may take of one, ``searches`` whether names may be parts."""
 
-    label: str
-    text: str
-    css_class: str = ""
+    title: str
+    name_characters: int
+    max_bytes: int
+    has_feeds: bool
 
+    def _render(self, template: str, *, searches: bool = False, asked: str = "", **values: object) -> str:
+        hint = _NAME_HINT if searches else _LOGIN_HINT
+        field = {"asked": asked, "name_hint": hint, "name_characters": self.name_characters}
+        return render(template, title=self.title, **field, **values)
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One person, as a page shows it. ``text`` is an answer that has no fields."""
-
-    login: str
-    heading: str
-    fields: Sequence[Field] = ()
-    logins: Sequence[str] = ()
-    links: Sequence[Link] = ()
-    texts: Sequence[tuple[str, str, Markup]] = ()  # heading, class, text
-    text: Markup | None = None
-
-
-_FIELDS = (
-    ("login", "Login", "p-nickname"),
-    ("name", "Name", "p-name"),
-    ("pronouns", "Pronouns", "p-pronouns"),
-    ("job", "Job", "p-job-title"),
-    ("office", "Office", "p-extended-address"),
-    ("office_phone", "Office phone", "p-tel"),
-    ("home_phone", "Home phone", "p-tel"),
-    ("timezone", "Time zone", "p-tz"),
-    ("directory", "Directory", ""),
-    ("shell", "Shell", ""),
-    ("forward", "Mail forwarded to", ""),
-)
-_TEXTS = (
-    ("project", "Project", ""),
-    ("plan", "Plan", "p-note"),
-    ("pgpkey", "PGP key", "u-key"),
-    ("pubkey", "Public key", ""),
-)
-
-
-def record_of(person: Person, profile_url: str, max_characters: int) -> Record:
-    """What a page shows of a person, each text cut to ``max_characters``."""
-    heading = one_line(person.name or person.login)
-    if person.text is not None:
-        return Record(person.login, heading, text=linked(masked(person.text)[:max_characters]))
-    now = time.time()
-    values = ((label, one_line(getattr(person, atom)).strip(), css) for atom, label, css in _FIELDS)
-    logins = [*login_texts(person, now), *([mail_text(person.mail, now)] if person.mail else ())]
-    texts = [
-        (label, css, linked(masked(text.strip("\r\n").rstrip())[:max_characters]))
-        for atom, label, css in _TEXTS
-        if (text := getattr(person, atom))
-    ]
-    if person.plan == "":
-        texts.append(("Plan", "", Markup("No Plan.")))
-    return Record(
-        person.login,
-        heading,
-        [Field(*value) for value in values if value[1]],
-        logins,
-        parse_links(person.links, profile_url),
-        texts,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the list."""
-
-    login: str
-    name: str
-    where: str = ""
-    idle: str = ""
-    since: str = ""
-    office: str = ""
-    text: str | None = None
-
-
-def rows_of(person: Person) -> list[Row]:
-    """The rows of one person: one for each session."""
-    if person.text is not None and not person.login:
-        return [Row("", "", text=masked(person.text))]
-    login, name = one_line(person.login), one_line(person.name or person.login)
-    office = ", ".join(filter(None, map(one_line, (person.office, person.office_phone, person.job))))
-    return [
-        Row(
-            login,
-            name,
-            " from ".join(filter(None, (one_line(session.terminal), one_line(session.host)))) if session else "",
-            idle_words(session.idle) if session and session.idle is not None else "",
-            f"{local_time(session.since):%a %d %b %H:%M}" if session and session.since is not None else "",
-            office,
+    def home(self, people: Iterator[Person] | None, *, searches: bool) -> str:
+        """The page with the field for a name and the list, or None for a list that is refused."""
+        items, is_cut = fitting(people or iter(()), item_of, size_of_item, self.max_bytes)
+        rows = [row for item in items if not isinstance(item, str) for row in item]
+        return self._render(
+            "home.html",
+            searches=searches,
+            is_listed=people is not None,
+            rows=rows,
+            texts=[item for item in items if isinstance(item, str)],
+            is_cut=is_cut,
+            has_login=any(row.login and row.login != row.name for row in rows),
+            has_sessions=any(row.where or row.since or row.idle for row in rows),
+            has_office=any(row.office for row in rows),
+            path="/list",
+            feed_path="/feed" if self.has_feeds else "",
         )
-        for session in person.sessions or (None,)
-    ]
+
+    def person(self, people: Sequence[Person], name: str, *, searches: bool) -> str:
+        """The page of everyone whom a name means."""
+        is_several = len(people) > 1
+        path = person_path(name)
+
+        def record(person: Person, max_characters: int) -> Markup:
+            values = {"name": name, "here": path, "level": 2 if is_several else 1}
+            return Markup(render("record.html", record=record_of(person, max_characters), **values))  # noqa: S704
+
+        records, is_cut = fitting(people, record, size_of_text, self.max_bytes)
+        return self._render(
+            "person.html",
+            searches=searches,
+            name=name if is_several else record_of(people[0], _TITLE_CHARACTERS).heading or name,
+            is_several=is_several,
+            records=records,
+            is_cut=is_cut,
+            path=path,
+            feed_path=f"{path}/feed" if self.has_feeds and any(person.plan for person in people) else "",
+        )
+
+    def unknown(self, text: str, name: str, *, searches: bool, is_listed: bool) -> str:
+        """The page for a name that nobody has, or that is hidden: both alike."""
+        hint = "Only people of this host are looked up here." if "@" in name else ""
+        return self._render(
+            "error.html", searches=searches, asked=name, text=text, hint=hint, is_listed=is_listed, may_ask=True
+        )
+
+    def error(self, status: HTTPStatus, text: str, *, may_ask: bool) -> str:
+        """The page for a request that gets no other; ``may_ask``, whether another one might."""
+        return self._render("error.html", text=text, hint=_HINTS.get(status, ""), is_listed=False, may_ask=may_ask)

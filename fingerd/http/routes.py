@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote
 
 Kind = Literal["home", "person", "list", "webfinger", "robots", "style"]
 
@@ -39,3 +40,8 @@ def find_route(path: str) -> tuple[Route, str] | None:
     name, slash, rest = path.removeprefix("/~").partition("/")
     found = _OF_PERSON.get(slash + rest) if path.startswith("/~") else None
     return (found, name) if found else None
+
+
+def person_path(login: str) -> str:
+    """The path of a person's page."""
+    return f"/~{quote(login, safe='', errors='replace')}"

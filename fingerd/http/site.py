@@ -9,13 +9,13 @@ from itertools import islice
 
 from fingerd.errors import BackendError
 from fingerd.http import feeds, webfinger
-from fingerd.http.fitting import fitting, size_of_plan, size_of_record, size_of_rows
+from fingerd.http.fitting import fitting, size_of_plan, size_of_text
 from fingerd.http.options import Http
-from fingerd.http.pages import STYLE, Record, person_path, record_of, render, rows_of
+from fingerd.http.pages import STYLE, Pages
 from fingerd.http.people_json import Json, person_json
 from fingerd.http.request import HttpError, Request
 from fingerd.http.response import CORS, HTML, JSON, TEXT, Header, respond
-from fingerd.http.routes import Route
+from fingerd.http.routes import Route, person_path
 from fingerd.people import Person
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import (
@@ -73,7 +73,6 @@ class Site:
         self._budget = active.limits.reply_bytes
         self._charset = CHARSETS[active.config.reply.charset]
         self._base_url = options.base_url or ""
-        self._name_characters = active.limits.query_bytes
         self._answers: dict[str, Callable[[Asked, Rule, AnswerContext], Answer]] = {
             "home": self._home,
             "person": self._person,
@@ -84,6 +83,7 @@ class Site:
         }
         authority = options.authority.partition(":")[0] if not options.authority.startswith("[") else options.authority
         self.title = options.title or authority or host_name
+        self._pages = Pages(self.title, active.limits.query_bytes, self._budget, bool(options.base_url))
 
     def answer(self, asked: Asked, context: AnswerContext) -> Answer:
         """The response; a failing backend is logged, and the client learns nothing of the cause."""
@@ -110,15 +110,12 @@ class Site:
             return self._respond(status, outcome, JSON, _encoded({"error": text}), *headers)
         if form in ("text", "feed"):
             return self._respond(status, outcome, TEXT, encode_reply(text), *headers)
-        return self._page(status, outcome, "error.html", headers, text=text)
+        return self._page(status, outcome, self._pages.error(status, text, may_ask=outcome != "denied"), *headers)
 
     def _respond(self, status: HTTPStatus, outcome: str, content_type: str, body: bytes, *headers: Header) -> Answer:
         return respond(status, outcome, content_type, body, *headers, is_indexed=self.options.index)
 
-    def _page(
-        self, status: HTTPStatus, outcome: str, template: str, headers: Sequence[Header] = (), **values: object
-    ) -> Answer:
-        html = render(template, title=self.title, name_characters=self._name_characters, **values)
+    def _page(self, status: HTTPStatus, outcome: str, html: str, *headers: Header) -> Answer:
         return self._respond(status, outcome, HTML, html.encode(errors="replace"), *headers)
 
     # The kinds of routes.
@@ -131,25 +128,9 @@ class Site:
         return self._respond(HTTPStatus.OK, "answered", "text/css; charset=utf-8", STYLE.encode())
 
     def _home(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
-        rows, truncated = None, False
-        if rule.list:
-            people = self._listed(rule, context)
-            if people is not None:
-                rows, truncated = fitting(people, lambda person, _: rows_of(person), size_of_rows, self._budget)
-        flat = [row for person_rows in rows or () for row in person_rows]
-        table = [row for row in flat if row.text is None]
-        return self._page(
-            HTTPStatus.OK,
-            "answered",
-            "home.html",
-            rows=None if rows is None else table,
-            texts=[row.text for row in flat if row.text is not None],
-            truncated=truncated,
-            feed=bool(self._base_url) and rows is not None,
-            has_login=any(row.login for row in table),
-            has_sessions=any(row.where or row.since or row.idle for row in table),
-            has_office=any(row.office for row in table),
-        )
+        people = self._listed(rule, context) if rule.list else None
+        html = self._pages.home(people, searches=self._ruip.disclosure.may_search(rule))
+        return self._page(HTTPStatus.OK, "answered", html)
 
     def _person(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
         if asked.form == "text":
@@ -158,6 +139,10 @@ class Site:
         if asked.form == "feed" and not self._base_url:
             return self.error(HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown"), asked.form)
         found = self._find(asked.query, rule, context)
+        searches = self._ruip.disclosure.may_search(rule)
+        if found.outcome == "unknown" and asked.form == "page":
+            html = self._pages.unknown(NO_SUCH_USER, asked.query.text, searches=searches, is_listed=rule.list)
+            return self._page(HTTPStatus.NOT_FOUND, "unknown", html)
         if found.outcome != "answered":
             text = FAILURE_TEXTS[found.outcome]
             return self._failed(STATUS_OF[found.outcome], found.outcome, text, asked.form)
@@ -167,24 +152,8 @@ class Site:
             return self._feed(found.people, f"{path}/feed", path, f"{name} · {self.title}")
         if asked.form == "json":
             return self._json(found.people)
-        return self._person_page(found.people, asked.query.text)
-
-    def _person_page(self, people: Sequence[Person], name: str) -> Answer:
-        def record(person: Person, max_characters: int) -> Record:
-            return record_of(person, self._profile_url(person), max_characters)
-
-        records, truncated = fitting(people, record, size_of_record, self._budget)
-        feed = f"{person_path(name)}/feed" if self._base_url and any(person.plan for person in people) else ""
-        heading = records[0].heading if records and records[0].heading else name
-        return self._page(
-            HTTPStatus.OK,
-            "answered",
-            "person.html",
-            records=records,
-            truncated=truncated,
-            name=heading,
-            feed=feed,
-        )
+        html = self._pages.person(found.people, asked.query.text, searches=searches)
+        return self._page(HTTPStatus.OK, "answered", html)
 
     def _list(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
         if asked.form == "feed" and not self._base_url:
@@ -217,7 +186,7 @@ class Site:
         def encoded(person: Person, max_characters: int) -> str:
             return json.dumps(person_json(person, self._profile_url(person), max_characters), ensure_ascii=False)
 
-        items, truncated = fitting(people, encoded, lambda item: len(item.encode(errors="replace")), self._budget)
+        items, truncated = fitting(people, encoded, size_of_text, self._budget)
         end = ', "truncated": true' if truncated else ""
         body = f'{{"people": [{", ".join(items)}]{end}}}\n'
         return self._respond(HTTPStatus.OK, "answered", JSON, body.encode(errors="replace"))

@@ -22,6 +22,8 @@ import pytest
 PACKAGES = {
     "bombadillo": "bombadillo",
     "busybox": "busybox",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "dnsmasq": "dnsmasq-base",
     "fail2ban-regex": "fail2ban",
     "finger": "finger",
@@ -36,6 +38,7 @@ PACKAGES = {
     "slapd": "slapd",
     "strace": "strace",
     "systemd-socket-activate": "systemd",
+    "w3m": "w3m",
     "zsh": "zsh",
 }
 # Folders of programs that are not on every user's PATH.
