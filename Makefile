@@ -116,6 +116,7 @@ $(VENV)/run: setup.cfg pyproject.toml | $(BIN)/pip
 
 $(VENV)/test: $(VENV)/run tests/oldest.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python  `# for axe.min.js: no Playwright`
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	    rm -rf $(VENV)/oldest; \
 	    $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/oldest -r tests/oldest.txt; fi
