@@ -10,7 +10,7 @@ from fingerd.people import Person
 
 T = TypeVar("T")
 
-_ROW_BYTES = 300  # of markup
+_ROW_BYTES = 150  # of markup
 
 
 def fitting(

@@ -1,11 +1,13 @@
 """Texts of people for pages, JSON and feeds: masked as on the wire, and the URLs in them as links."""
 
 import re
+from itertools import islice
 
 from markupsafe import Markup, escape
 
 from fingerd.text import UNSAFE, one_line
 
+MAX_LINKS = 1000  # in one text: the markup of more would leave no room for the text
 LINK_REL = "nofollow ugc noopener"  # of each link that a person has written
 
 # The letters and signs of URLs; none that is invisible, or that turns the direction of a line. Their host is no sign.
@@ -31,16 +33,24 @@ def masked(text: str) -> str:
     return _NOT_IN_DOCUMENTS.sub("?", UNSAFE.sub("?", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
+def masked_start(text: str, max_characters: int) -> str:
+    """The first ``max_characters`` of the masked text; what is beyond them costs nothing."""
+    return masked(text[: 2 * max_characters])[:max_characters]  # CR LF is one character then
+
+
 def masked_line(text: str) -> str:
     """The text in one line, masked, without spaces around it."""
     return masked(one_line(text)).strip()
 
 
 def linked(text: str) -> Markup:
-    """A masked text as HTML, in which URLs are links. It takes time in proportion to its length."""
+    """A masked text as HTML, in which the first MAX_LINKS URLs are links.
+
+    It takes time in proportion to its length.
+    """
     parts: list[str] = []
     end = 0
-    for match in _URL.finditer(text):
+    for match in islice(_URL.finditer(text), MAX_LINKS):
         url = _without_punctuation(match[0])
         link = escape(url)
         parts += escape(text[end : match.start()]), f'<a rel="{LINK_REL}" href="{link}">{link}</a>'

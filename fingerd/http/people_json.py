@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from fingerd.http.masking import masked
+from fingerd.http.masking import masked, masked_start
 from fingerd.people import TEXT_ATOMS, Person, Session
 from fingerd.people.links import parse_links
 from fingerd.ruip.times import local_time
@@ -17,7 +17,7 @@ def person_json(person: Person, profile_url: str, max_characters: int) -> Json:
     """One person; texts are cut to ``max_characters`` each."""
     if person.text is not None:
         login = {"login": person.login} if person.login else {}
-        return {**login, "text": masked(person.text)[:max_characters].rstrip("\n")}
+        return {**login, "text": masked_start(person.text, max_characters).rstrip("\n")}
     return dict(_atoms(person, profile_url, max_characters))
 
 
@@ -30,7 +30,7 @@ def _atoms(person: Person, profile_url: str, max_characters: int) -> Iterator[tu
             if links := parse_links(value, profile_url):
                 yield atom, [{key: text for key, text in link._asdict().items() if text} for link in links]
         elif value or (atom == "plan" and value is not None):
-            yield atom, masked(value)[:max_characters]
+            yield atom, masked_start(value, max_characters)
     if person.plan and person.plan_changed is not None:
         yield "plan_changed", _time(person.plan_changed)
     if person.sessions is not None:

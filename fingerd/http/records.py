@@ -7,7 +7,7 @@ from itertools import islice
 
 from markupsafe import Markup, escape
 
-from fingerd.http.masking import linked, masked, masked_line
+from fingerd.http.masking import linked, masked_line, masked_start
 from fingerd.http.people_json import rfc3339
 from fingerd.http.routes import person_path
 from fingerd.people import Person, Session
@@ -74,7 +74,7 @@ def record_of(person: Person, max_characters: int) -> Record:
     heading = masked_line(person.name or person.login)[:max_characters]
     path = person_path(person.login) if person.login else ""
     if person.text is not None:
-        return Record(heading, path, texts=[Text("", linked(masked(person.text)[:max_characters]))])
+        return Record(heading, path, texts=[Text("", linked(masked_start(person.text, max_characters)))])
     links = parse_links(_whole_lines(person.links, max_characters))
     return Record(heading, path, list(_fields(person, max_characters)), links, list(_texts(person, max_characters)))
 
@@ -92,7 +92,7 @@ def _fields(person: Person, max_characters: int) -> Iterator[Field]:
 
 def _texts(person: Person, max_characters: int) -> Iterator[Text]:
     for atom, label, css_class in _TEXTS:
-        text = masked(getattr(person, atom) or "").strip("\n").rstrip()[:max_characters]
+        text = masked_start(getattr(person, atom) or "", max_characters).strip("\n").rstrip()
         when = person.plan_changed if atom == "plan" else None
         if text and when is not None:
             yield Text(label, linked(text), css_class, date_text(when, time.time()), rfc3339(local_time(when)))
@@ -126,7 +126,7 @@ def item_of(person: Person, max_characters: int) -> list[Row] | Markup:
     Of what is longer than ``max_characters`` only the beginning.
     """
     if person.text is not None and not person.login:
-        return linked(masked(person.text)[:max_characters])
+        return linked(masked_start(person.text, max_characters))
     login, name = masked_line(person.login), masked_line(person.name or person.login)[:max_characters]
     path = person_path(person.login) if person.login else ""
     office = ", ".join(filter(None, map(masked_line, (person.office, person.office_phone, person.job))))

@@ -11,10 +11,13 @@ from urllib.parse import unquote
 import html5lib
 import mf2py
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fingerd.http.fitting import fitting
-from fingerd.http.masking import linked, masked, masked_line
-from fingerd.http.pages import Pages
+from fingerd.http.masking import MAX_LINKS, linked, masked, masked_line, masked_start
+from fingerd.http.pages import Pages, render
+from fingerd.http.records import record_of
 from fingerd.people import Person
 from tests.helpers.daemons import ask
 from tests.helpers.http import HttpDaemon
@@ -264,6 +267,24 @@ def test_urls_become_links_and_nothing_else_does(text: str, links: list[str]) ->
     check_valid(f"<!DOCTYPE html><html lang=en><head><title>x</title></head><body><p>{html}</body></html>")
 
 
+def test_of_very_many_urls_the_first_become_links() -> None:
+    text = "http://a.example/?q=<b> " * 2 * MAX_LINKS
+    html = str(linked(text))
+    assert html.count("<a ") == MAX_LINKS
+    assert shown(html) == text
+
+
+@given(st.text(st.characters() | st.sampled_from("\0\r\n\x1b<>&\"' :/?#[]()@.\u202e\ud800\uffff")))
+def test_any_text_is_valid_and_stays_as_it_is(text: str) -> None:
+    html = linked(masked(text))
+    check_valid(f"<!DOCTYPE html><html lang=en><head><title>x</title></head><body><pre><bdi>{html}</bdi></pre>")
+    assert shown(html) == masked(text)
+    assert len(masked(text)) == len(text.replace("\r\n", "\n"))
+    record = record_of(Person(text, name=text, plan=text), 999)
+    article = render("record.html", record=record, name="x", here="/", level=1)
+    check_valid(f"<!DOCTYPE html><html lang=en><head><title>x</title></head><body>{article}")
+
+
 HOSTILE: dict[str, Callable[[int], str]] = {
     "URLs": lambda length: "http://a.example/x " * (length // 19),
     "beginnings of URLs": lambda length: "http://" * (length // 7),
@@ -299,6 +320,7 @@ def test_what_no_document_may_hold_is_masked() -> None:
     text = "a\x00\x1b[31m\x7f\x85\ud800\udfff\ufdd0\uffff\U0001fffe\U0010ffffb\r\nc\rd\te"
     assert masked(text) == "a??[31m????????b\nc\nd\te"
     assert masked_line(f" {text}\u2028f ") == "a??[31m? ??????b  c d e f"
+    assert masked_start("a\r\n" * 9, 5) == "a\na\na"
     assert masked("שלום \u202e 🎉 \ue000") == "שלום \u202e 🎉 \ue000"
     check_valid(f"<!DOCTYPE html><html lang=en><head><title>x</title></head><body><pre>{linked(masked(text))}</pre>")
 
