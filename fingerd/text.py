@@ -120,6 +120,11 @@ def end_colors(text: str) -> str:
     return text if text.endswith(_RESETS, 0, end) else f"{text[:end]}{SGR_RESET}{text[end:]}"
 
 
+def without_colors(text: str) -> str:
+    """The text without its colors and styles."""
+    return _COLORED.sub("", text) if "\x1b" in text else text
+
+
 def escape_controls(text: str) -> str:
     """The text with control characters, line ends included, and surrogates as Python escape sequences."""
     return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)

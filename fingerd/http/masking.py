@@ -1,11 +1,13 @@
 """Texts of people for pages, JSON and feeds: masked as on the wire, and the URLs in them as links."""
 
 import re
+from dataclasses import replace
 from itertools import islice
 
 from markupsafe import Markup, escape
 
-from fingerd.text import UNSAFE, one_line
+from fingerd.people import Person
+from fingerd.text import UNSAFE, one_line, without_colors
 
 MAX_LINKS = 1000  # in one text: the markup of more would leave no room for the text
 LINK_REL = "nofollow ugc noopener"  # of each link that a person has written
@@ -41,6 +43,16 @@ def masked_start(text: str, max_characters: int) -> str:
 def masked_line(text: str) -> str:
     """The text in one line, masked, without spaces around it."""
     return masked(one_line(text)).strip()
+
+
+def uncolored(person: Person) -> Person:
+    """The person without the colors that ``reply.colors`` lets pass to terminals."""
+    return replace(
+        person,
+        text=person.text and without_colors(person.text),
+        plan=person.plan and without_colors(person.plan),
+        project=without_colors(person.project),
+    )
 
 
 def linked(text: str) -> Markup:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
@@ -10,6 +10,7 @@ from itertools import islice
 from fingerd.errors import BackendError
 from fingerd.http import feeds, webfinger
 from fingerd.http.fitting import fitting, size_of_plan, size_of_text
+from fingerd.http.masking import uncolored
 from fingerd.http.options import Http
 from fingerd.http.pages import STYLE, Pages
 from fingerd.http.people_json import Json, person_json
@@ -71,6 +72,7 @@ class Site:
         self._ruip = active.ruip
         self._first_seen = first_seen
         self._budget = active.limits.reply_bytes
+        self._has_colors = active.config.reply.colors
         self._charset = CHARSETS[active.config.reply.charset]
         self._base_url = options.base_url or ""
         self._answers: dict[str, Callable[[Asked, Rule, AnswerContext], Answer]] = {
@@ -203,15 +205,20 @@ class Site:
         for login in ruip.logins(query, rest) if query.hosts else ():
             found = disclosure.find_login(ruip.lookup_of(_full(login), context), rule)
             if found.outcome != "unknown":
-                return found
+                return found._replace(people=list(self._plain(found.people)))
         if rest.hosts or rest.is_list:
             return Disclosed("unknown")
         founds = list(disclosure.find_each(ruip.lookup_of(_full(rest), context), rule))
         people = [person for found in founds for person in found.people]
-        return Disclosed("answered", people) if people else founds[0]
+        return Disclosed("answered", list(self._plain(people))) if people else founds[0]
 
     def _listed(self, rule: Rule, context: AnswerContext) -> Iterator[Person] | None:
-        return self._ruip.disclosure.list_users(self._ruip.lookup_of(Query(), context), rule, LIST_ATOMS)
+        people = self._ruip.disclosure.list_users(self._ruip.lookup_of(Query(), context), rule, LIST_ATOMS)
+        return None if people is None else self._plain(people)
+
+    def _plain(self, people: Iterable[Person]) -> Iterator[Person]:
+        """The people without what is for terminals only."""
+        return map(uncolored, people) if self._has_colors else iter(people)
 
     def _with_plans(self, people: Iterator[Person], rule: Rule, context: AnswerContext) -> list[Person]:
         """The people with all their atoms, each once, as far as there is time."""
@@ -219,7 +226,8 @@ class Site:
         for person in islice(people, FEED_PEOPLE):
             if person.login and person.login not in found:
                 lookup = self._ruip.lookup_of(Query(person.login), context)
-                found |= {one.login: one for one in self._ruip.disclosure.find_login(lookup, rule).people[:1]}
+                people_found = self._plain(self._ruip.disclosure.find_login(lookup, rule).people[:1])
+                found |= {one.login: one for one in people_found}
         return list(found.values())
 
     def _profile_url(self, person: Person) -> str:

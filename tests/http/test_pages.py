@@ -325,6 +325,19 @@ def test_what_no_document_may_hold_is_masked() -> None:
     check_valid(f"<!DOCTYPE html><html lang=en><head><title>x</title></head><body><pre>{linked(masked(text))}</pre>")
 
 
+@pytest.mark.parametrize("colors", [True, False])
+def test_colors_are_for_terminals(start_http: StartHttp, colors: bool) -> None:
+    plan = r'"a \e[1;31mred\e[0m \e]0;x"'
+    people = f"{{zoe: {{plan: {plan}, project: {plan}}}, bob: {plan}}}"
+    config = f"backend: {{type: static, users: {people}}}\nreply: {{colors: {str(colors).lower()}}}\n"
+    daemon = start_http(f"{config}policy: [{{from: any, list: true}}]\n", URL)
+    expected = "a red ?]0;x" if colors else "a ?[1;31mred?[0m ?]0;x"
+    for target in ("/~zoe", "/~bob", "/~zoe/json", "/~bob/json", "/~zoe/feed", "/feed"):
+        assert expected in daemon.get(target).text
+    assert ("\x1b[1;31mred" in daemon.get("/~bob/text").text) == colors
+    assert daemon.get("/~bob/text").body == ask(daemon.address, b"bob\r\n")
+
+
 def test_texts_that_want_to_be_markup_are_texts(start_http: StartHttp) -> None:
     evil = '</pre></bdi><script>x</script><img src=x onerror=x> \\"onmouseover=x {{ 7*7 }} {% raw %} \\e[31m \\uFFFF'
     atoms = ("name", "office", "home_phone", "job", "pronouns", "timezone", "shell", "project", "plan", "pgpkey")

@@ -16,7 +16,7 @@ from fingerd.protocol.reply import CUT_LINE, cut_reply, encode_reply
 from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.report import SHORT_PLAN_LINES
 from fingerd.ruip.ruip import AnswerContext, ReplyOptions, Ruip
-from fingerd.text import end_colors
+from fingerd.text import end_colors, without_colors
 
 CONTEXT = AnswerContext("192.0.2.7", float("inf"), 1_700_000_000.0)
 RED, RESET = "\x1b[31m", "\x1b[0m"
@@ -153,3 +153,8 @@ def test_whatever_the_text_only_whole_sequences_pass(text: str, limit: int) -> N
         cut = cut_reply(reply, limit)
         assert b"\x1b" not in SGR.sub(b"", cut)
         assert len(cut) <= limit
+
+
+def test_colors_and_styles_are_removed_and_nothing_else_is() -> None:
+    assert without_colors("\x1b[1;31mred\x1b[m and \x1b]0;x\x07 \x1b[2J [31m") == "red and \x1b]0;x\x07 \x1b[2J [31m"
+    assert without_colors("plain") == "plain"
