@@ -27,6 +27,7 @@ class Browser:
         assert driver
         self._http = requests.Session()
         self._http.trust_env = False  # the driver is behind no proxy
+        self._url = ""
         self._driver = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
         try:
             assert self._driver.stdout

@@ -121,7 +121,7 @@ def screen(browser: Browser) -> Browser:
 
 def test_a_name_is_typed_and_found(screen: Browser, site: str) -> None:
     screen.open(site)
-    assert screen.title == "People"
+    assert screen.title == "Find people · People"
     screen.type("#q", "zoe")
     screen.click("button")
     assert (screen.url, screen.title) == (f"{site}/~zoe", "Zoe Quill · People")
