@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -125,12 +125,7 @@ class Reloader:
         with contextlib.ExitStack() as undo:
             undo.callback(close_backend, settings.backend)
             settings, limit_warnings = within_descriptors(settings)
-            changed = [
-                name for name in ("listen", "process") if getattr(settings, name) != getattr(self.settings, name)
-            ]
-            if _http_listen(settings) != _http_listen(self.settings):
-                changed.append("http.listen")
-            changes = [f"{name} has changed: a restart is needed" for name in changed]
+            changes = [f"{name} has changed: a restart is needed" for name in _changed(settings, self.settings)]
             for warning in (*warnings, *limit_warnings, *changes):
                 log.warning("%s", warning)
             if sink := self._open_log(settings):
@@ -139,7 +134,7 @@ class Reloader:
             undo.pop_all()
         if sink:
             self.writer.switch(sink, settings.log)
-        self.settings = dataclasses.replace(settings, listen=self.settings.listen, process=self.settings.process)
+        self.settings = _as_started(settings, self.settings)
         log.info("configuration reloaded")
 
     def _keep_old(self) -> None:
@@ -160,5 +155,16 @@ class Reloader:
         return open_sink(settings.log, self.stderr_by_default, None)
 
 
-def _http_listen(settings: Settings) -> object:
-    return settings.http and settings.http.listen
+def _changed(new: Settings, started: Settings) -> Iterator[str]:
+    """What has changed and needs a restart."""
+    yield from (name for name in ("listen", "process") if getattr(new, name) != getattr(started, name))
+    if (new.http is None) != (started.http is None):
+        yield "http"
+    elif new.http and started.http and new.http.listen != started.http.listen:
+        yield "http.listen"
+
+
+def _as_started(new: Settings, started: Settings) -> Settings:
+    """The new settings, but for what is as it was at the start."""
+    http = dataclasses.replace(new.http, listen=started.http.listen) if new.http and started.http else started.http
+    return dataclasses.replace(new, listen=started.listen, process=started.process, http=http)
