@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -249,6 +250,9 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
     if settings.http and _makes_all_local(settings.http, settings.policy):
         what = "a reverse proxy on this host would make all its clients local, which a rule names: set http.proxies"
         yield *origins.origin_of(settings.http, "listen"), what
+    if settings.http and _lets_all_name_clients(settings.http):
+        what = "every local user can connect, and http.proxies lets all of them name any client: set mode and group"
+        yield *origins.origin_of(settings.http, "listen"), what
     for number, option, what in rule_warnings(settings.policy):
         node, path = origins.origin_of(settings.policy[number])
         yield node, join(path, option), what
@@ -262,3 +266,10 @@ def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
     if http.proxies or not any(map(is_local_listener, http.listen)):
         return False
     return any(source == "local" or is_loopback(source) for rule in policy for source in rule.from_)
+
+
+def _lets_all_name_clients(http: Http) -> bool:
+    """Whether any local user may connect as a proxy does."""
+    return "unix" in http.proxies and any(
+        isinstance(address, UnixAddress) and address.mode & stat.S_IWOTH for address in http.listen
+    )
