@@ -15,7 +15,7 @@ def missing_for_http() -> str:
         importlib.import_module(_DOOR)
     except ModuleNotFoundError as error:
         what = f"needs something that is not installed: {error.name}"
-        return f"{what} (pip install 'fingerd[http]', or apt install python3-h11 python3-jinja2)"
+        return f"{what} (pip install h11 Jinja2, or apt install python3-h11 python3-jinja2)"
     return ""
 
 
