@@ -20,17 +20,22 @@ import pytest
 
 # Program: Debian package. Programs of essential packages, such as unshare and bash, are not listed.
 PACKAGES = {
+    "apache2": "apache2-bin",
     "bombadillo": "bombadillo",
     "busybox": "busybox",
+    "caddy": "caddy",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "curl": "curl",
     "dnsmasq": "dnsmasq-base",
     "fail2ban-regex": "fail2ban",
     "finger": "finger",
     "initdb": "postgresql",
     "ip": "iproute2",
+    "jq": "jq",
     "lynx": "lynx",
     "man": "man-db",
+    "nginx": "nginx",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "pkill": "procps",
