@@ -8,12 +8,13 @@ COVERAGE ?= 0
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n * 2 : 16)))
 PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
 WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
-    backends/system/test_sessions.py unit/ruip/test_report.py fuzz)
+    backends/system/test_sessions.py unit/ruip/test_report.py fuzz http)
 # Debian's own tools, whatever is first on the PATH here; and what a package is not made of.
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis build ./dist ./people.db ./pages *.egg-info __pycache__
 ASK := $(BIN)/pyfinger moshez@localhost:1079
+PAGES := http://localhost:8079/
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh clean python
@@ -21,12 +22,12 @@ ASK := $(BIN)/pyfinger moshez@localhost:1079
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/run  ## Serve the people of examples/08-static.yaml on port 1079, in the foreground
-	@# The pid file has the pid once the daemon listens.
+run: $(VENV)/run  ## Serve the people of examples/demo.yaml by Finger on port 1079 and by HTTP on port 8079, in the foreground
+	@# The pid file has the pid once the daemon listens, on both.
 	@(while [ "$$(cat $(VENV)/run.pid 2>/dev/null)" != $$$$ ]; do sleep 0.1; kill -0 $$$$ 2>/dev/null || exit 0; done; \
 	    echo "fingerd answers on port 1079 until you press Ctrl-C. To ask it, type in another terminal, in this folder:"; \
-	    echo; echo "    $(ASK)"; echo) & \
-	exec $(BIN)/fingerd --nodaemon --pidfile $(VENV)/run.pid --config examples/08-static.yaml
+	    echo; echo "    $(ASK)"; echo; echo "To see the same people in a browser, open"; echo; echo "    $(PAGES)"; echo) & \
+	exec $(BIN)/fingerd --nodaemon --pidfile $(VENV)/run.pid --config examples/demo.yaml
 
 test: $(VENV)/test  ## Run every test that can run here, and say which cannot and why (COVERAGE=95 measures what they cover)
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
@@ -111,7 +112,7 @@ $(BIN)/pip: | python
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run: setup.cfg pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http]'
 	@touch $@
 
 $(VENV)/test: $(VENV)/run tests/oldest.txt

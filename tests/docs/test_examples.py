@@ -48,7 +48,7 @@ def moved(text: str, listen: str) -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        *("cache", "chain-merge", "command-json", "community", "forward", "http", "ldap", "robohack"),
+        *("cache", "chain-merge", "command-json", "community", "demo", "forward", "http", "ldap", "robohack"),
         *("scenario", "vending", "web-json"),
     ],
 )

@@ -1,16 +1,20 @@
-"""``make run`` says that fingerd answers once it does, and not if it cannot."""
+"""``make run`` says that fingerd answers once it does, by Finger and by HTTP, and not if it cannot."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Machine
+from tests.helpers.daemons import ROOT, TIMEOUT, Machine
 
 ANSWERS = "fingerd answers on port 1079"
+URL = "http://localhost:8079/"
 
 
 @pytest.fixture
@@ -19,10 +23,11 @@ def make_run(host: Machine, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "pip").touch()
     (tmp_path / "run").touch()
-    program = tmp_path / "bin" / "fingerd"
-    program.write_text(f'#!/bin/sh\nexec {" ".join(FINGERD)} "$@"\n')
-    program.chmod(0o755)
-    command = [*host.inside, "make", "-C", str(ROOT), f"VENV={tmp_path}", "run"]
+    for name, module in (("fingerd", "fingerd"), ("pyfinger", "fingerd.client")):
+        program = tmp_path / "bin" / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
+        program.chmod(0o755)
+    command = [*host.inside, "make", "--no-print-directory", "-C", str(ROOT), f"VENV={tmp_path}", "run"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -37,20 +42,40 @@ def make_run(host: Machine, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]
 @pytest.mark.root
 def test_make_run_says_that_it_answers_when_it_does(host: Machine, make_run: "subprocess.Popen[str]") -> None:
     assert make_run.stdout
-    lines: list[str] = []
-    while not lines or ANSWERS not in lines[-1]:
-        lines.append(make_run.stdout.readline())
-        assert lines[-1], lines
-    asked = host.run("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/1079; echo moshez >&3; cat <&3")
-    assert asked.stdout == "Happy and well\n"
+    said = ""
+    while not said.endswith(f"{URL}\n"):
+        line = make_run.stdout.readline()
+        assert line, said
+        said += line
+    assert said.index(ANSWERS) < said.index(URL)
+    (command,) = re.findall(r"^    (\S*pyfinger .*)$", said, re.MULTILINE)
+    assert host.run("sh", "-c", f"cd {shlex.quote(str(ROOT))} && {command}").stdout == "Happy and well\n"
+    (url,) = re.findall(r"^    (http:\S+)$", said, re.MULTILINE)
+    fetch = f"import urllib.request; print(urllib.request.urlopen('{url}').read().decode())"
+    page = host.run(sys.executable, "-c", fetch).stdout
+    assert all(name in page for name in ("moshez", "Brindle Oakenshaw", "/~zoe"))
     os.killpg(make_run.pid, signal.SIGINT)
     make_run.wait(TIMEOUT)
 
 
-@pytest.fixture
-def busy(host: Machine) -> Iterator[None]:
-    """Port 1079 of the machine is taken."""
-    code = "import socket; s = socket.create_server(('127.0.0.1', 1079)); print('bound', flush=True); s.accept()"
+@pytest.mark.root
+def test_readme_has_both_ways_to_ask(make_run: "subprocess.Popen[str]") -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert make_run.stdout
+    while ANSWERS not in (line := make_run.stdout.readline()):
+        assert line
+    printed = [make_run.stdout.readline() for _ in range(6)]
+    for line in filter(lambda line: line.startswith("    "), printed):
+        shown = re.sub(r"\S*/bin/", ".venv/bin/", line)
+        assert shown in readme
+    assert sum(line.startswith("    ") for line in printed) == 2
+
+
+@pytest.fixture(params=[1079, 8079])
+def busy(host: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
+    """One of the two ports of the machine is taken."""
+    address = ("127.0.0.1", request.param)
+    code = f"import socket; s = socket.create_server({address}); print('bound', flush=True); s.accept()"
     with subprocess.Popen([*host.inside, "python3", "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "bound\n"
@@ -64,4 +89,5 @@ def test_make_run_says_nothing_of_the_kind_if_the_port_is_busy(make_run: "subpro
     said = make_run.communicate(timeout=TIMEOUT)[0]
     assert "Address already in use" in said
     assert ANSWERS not in said
+    assert URL not in said
     assert make_run.returncode
