@@ -1,5 +1,7 @@
 """The command line: its output and its exit codes."""
 
+import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,9 @@ import pytest
 
 from fingerd import __version__
 from fingerd.daemon.cli import main, parser
+from fingerd.http.options import Http
+from fingerd.server.listeners import TcpAddress
+from fingerd.settings import load_config
 from tests.helpers.daemons import FINGERD, ROOT, let_everybody_in
 
 CONFIG = """
@@ -121,6 +126,17 @@ def test_an_internal_error_is_70_and_logs_a_traceback(config: Path, monkeypatch:
 def test_the_shipped_configuration_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-c", str(ROOT / "etc" / "fingerd.yaml"), "--check"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_section_http_of_the_shipped_configuration_has_the_defaults(tmp_path: Path) -> None:
+    text = (ROOT / "etc" / "fingerd.yaml").read_text()
+    (section,) = re.findall(r"^# http:.*\n(?:#  .*\n)+", text, re.MULTILINE)
+    path = tmp_path / "fingerd.yaml"
+    path.write_text(text.replace(section, re.sub("^# ?", "", section, flags=re.MULTILINE)))
+    found = load_config(str(path)).http
+    assert found == Http((TcpAddress("127.0.0.1", 8079),))
+    options = re.findall(r"^#   (\w+):", section, re.MULTILINE)
+    assert options == [field.name for field in dataclasses.fields(Http)]
 
 
 def run(*options: str) -> "subprocess.CompletedProcess[str]":

@@ -18,13 +18,14 @@ from fingerd.config.document import read_documents
 from fingerd.config.schema import Reader
 from fingerd.config.values import Integer, Seconds, Size, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
+from fingerd.http.routes import ROUTES
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
 from fingerd.protocol import reply
 from fingerd.ruip.report import EMPTY_LIST_TEXT
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.server.listeners import UnixAddress, parse_listen
-from fingerd.settings import Process, Settings, load_config
+from fingerd.settings import Process, Settings, SystemdSocket, load_config
 from tests.helpers.daemons import ROOT
 from tests.helpers.requirements import needs
 
@@ -157,6 +158,7 @@ def keys_of(kind: Any, path: str = "") -> Iterator[tuple[str, Key]]:
 
 KEYS: dict[tuple[str, str], Key] = {
     **{("", name): key for name, key in keys_of(Settings)},
+    **{("", name): key for name, key in keys_of(SystemdSocket, "http.listen.")},
     ("", "backend.type"): Key(str, dataclasses.MISSING),
     **{(kind, name): key for kind in OUR_BACKENDS for name, key in keys_of(load_type(kind), "backend.")},
 }
@@ -188,6 +190,11 @@ def test_the_page_has_a_heading_for_every_section_and_backend() -> None:
 def test_the_pages_mention_no_unknown_key(page: str) -> None:
     mentioned = set(re.findall(rf"\*((?:{'|'.join(SECTIONS)})\.[a-z_.]+)\*", prose(page)))
     assert mentioned <= {name for _, name in KEYS}
+
+
+def test_the_page_has_every_address_of_http_and_no_other() -> None:
+    rows = re.findall(r"^\|  (/.*)$", section(FILE, "HTTP"), re.MULTILINE)
+    assert [path for row in rows for path in row.split(", ")] == [route.path for route in ROUTES]
 
 
 def read(kind: Any, text: str, directory: Path) -> Any:
@@ -246,7 +253,7 @@ def test_every_configuration_on_the_page_is_valid_and_the_problems_are_as_shown(
             others.append(block)
             continue
         whole = block if "backend:" in block else f"{block}\nbackend: {{type: empty}}\n"
-        whole = re.sub("(?<=user: )fingerd|(?<=group: )adm", "0", whole)
+        whole = re.sub("(?<=user: )fingerd|(?<=group: )(adm|www-data)", "0", whole)
         path.write_text(whole.replace("/srv/finger/lighthouse.toml", str(story)))
         load_config(str(path))
     broken, problems = others
