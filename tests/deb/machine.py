@@ -28,6 +28,7 @@ DIST = ROOT / "dist"  # the directory of the package
 PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
     *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
+    *("python3-h11", "python3-jinja2"),  # which the package suggests
     *("python3-urllib3", "python3-wcwidth", "python3-webencodings", "python3-yaml"),
     *("ca-certificates", "finger", "iproute2", "netbase"),
     *("apparmor", "dpkg-dev", "logrotate"),

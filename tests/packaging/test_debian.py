@@ -66,3 +66,13 @@ def test_nothing_may_be_executed_in_a_folder_that_can_be_written_to() -> None:
 
 def test_the_readme_of_the_package_is_short_enough_to_be_installed_uncompressed() -> None:
     assert (ROOT / "debian" / "README.Debian").stat().st_size <= 4096  # dh_compress takes what is longer
+
+
+def test_the_apparmor_profile_lets_the_daemon_read_the_package_s_own_data() -> None:
+    """Debian's abstraction for Python allows Python's files only."""
+    profile = (DEBIAN / "apparmor-profile").read_text()
+    files = (path for path in (ROOT / "fingerd").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
+    folders = {path.parent.relative_to(ROOT) for path in files if path.name != "py.typed"}
+    assert folders
+    for folder in folders:
+        assert f"  /usr/lib/python3/dist-packages/{folder}/* r,\n" in profile

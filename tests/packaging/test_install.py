@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from fingerd import __version__
 from fingerd.backends import backend_names, distribution_of
 from tests.helpers.daemons import ROOT, TIMEOUT, ask, wait_until
+from tests.helpers.http import get
 
 OLDEST, NEWEST = 11, 30  # the minor versions of Python 3 that are looked for
 NOT_PACKAGED = shutil.ignore_patterns(".*", "__pycache__", "build", "debian", "dist", "*.egg-info")
@@ -70,12 +73,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+TEMPLATES = {f"fingerd/http/templates/{path.name}" for path in (ROOT / "fingerd" / "http" / "templates").iterdir()}
+
+
+def test_wheel_and_sdist_have_the_templates(wheel: Path, tmp_path: Path) -> None:
+    assert len(TEMPLATES) > 5
+    with zipfile.ZipFile(wheel) as archive:
+        assert set(archive.namelist()) >= TEMPLATES
+    shutil.copytree(ROOT, tmp_path / "tree", ignore=NOT_PACKAGED)
+    run(sys.executable, "-m", "venv", "environment", folder=tmp_path)
+    python = tmp_path / "environment" / "bin" / "python"
+    run(python, *PIP, "install", "setuptools >= 66", folder=tmp_path)
+    code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
+    name = run(python, "-c", code, folder=tmp_path / "tree").splitlines()[-1]
+    with tarfile.open(tmp_path / name) as sdist:
+        assert {path.partition("/")[2] for path in sdist.getnames()} >= TEMPLATES
+
+
 @pytest.mark.parametrize("minor", sorted(PYTHONS))
 def test_it_installs_and_answers(minor: int, wheel: Path, tmp_path: Path) -> None:
     run(PYTHONS[minor], "-m", "venv", "environment", folder=tmp_path)
     programs = tmp_path / "environment" / "bin"
     assert f"3.{minor}." in run(programs / "python", "--version", folder=tmp_path)
-    run(programs / "python", *PIP, "install", "--no-compile", wheel, folder=tmp_path)
+    run(programs / "python", *PIP, "install", "--no-compile", f"{wheel}[http]", folder=tmp_path)
     fingerd = programs / "fingerd"
     assert run(fingerd, "--version", folder=tmp_path) == f"fingerd {__version__}\n"
     assert run(fingerd, "--help", folder=tmp_path).startswith("usage: fingerd ")
@@ -90,14 +110,18 @@ def test_it_installs_and_answers(minor: int, wheel: Path, tmp_path: Path) -> Non
 
 def answers_one_query(fingerd: Path, pyfinger: Path, folder: Path) -> None:
     config, log = folder / "fingerd.yaml", folder / "log"
-    config.write_text('listen: "127.0.0.1:0"\nbackend: {type: static, users: {bob: Happy and well}}\n')
+    config.write_text(
+        'listen: "127.0.0.1:0"\nhttp: {listen: "127.0.0.1:0"}\nbackend: {type: static, users: {bob: Happy and well}}\n'
+    )
     command: list[str | Path] = [fingerd, "-n", "-c", config, "-l", log]
     with subprocess.Popen(command, env=ENVIRONMENT, cwd=folder, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: process.poll() is not None or (log.exists() and "listening on" in log.read_text()))
-            found = re.search(r"listening on 127\.0\.0\.1:(\d+)\n", log.read_text())
+            found = re.search(r"listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)\n", log.read_text())
             assert found
             assert ask(("127.0.0.1", int(found[1])), b"bob\r\n") == b"Happy and well\r\n"
+            page = get(("127.0.0.1", int(found[2])), "/~bob")
+            assert (page.status, "Happy and well" in page.text) == (200, True)
             assert run(pyfinger, f"bob@localhost:{found[1]}", folder=folder) == "Happy and well\n"
             process.send_signal(signal.SIGTERM)
             assert process.wait(TIMEOUT) == 0
