@@ -1,5 +1,6 @@
 """The web servers of docs/http.md in front of fingerd, by the configurations of examples/http/: who asks, and how."""
 
+import json
 import re
 import signal
 import subprocess
@@ -17,6 +18,9 @@ from tests.helpers.slapd import run
 RECIPES = EXAMPLES / "http"
 MEMBER, STRANGER, ROBOT = "198.51.100.7", "203.0.113.9", "203.0.113.66"
 PEOPLE, DOMAIN = "people.example.org", "example.org"
+PAGE = (ROOT / "docs" / "http.md").read_text()
+# How the page says that fingerd is behind nginx by TCP.
+TCP = re.findall(r"`(listen: \"127[^`]*|proxies: \[127[^`]*|proxy_pass http://127[^`]*)`", PAGE)
 WEBFINGER = "/.well-known/webfinger?resource=acct:brindle@example.org"
 
 # What Debian's apache2 has beside the sites, with the modules that the recipe enables.
@@ -40,8 +44,9 @@ Include FOLDER/site
 class Site:
     """A machine whose fingerd, by examples/http.yaml, is behind a web server; all clients have an address of it."""
 
-    def __init__(self, host: Machine, folder: Path) -> None:
+    def __init__(self, host: Machine, folder: Path, *, by_tcp: bool = False) -> None:
         self._host = host
+        self._by_tcp = by_tcp
         self._folder = folder
         folder.mkdir()
         folder.chmod(0o755)
@@ -56,7 +61,12 @@ class Site:
         (commands,) = re.findall(r"^#     (install -d .*)$", (EXAMPLES / "http.yaml").read_text(), re.MULTILINE)
         self.inside(*commands.split())
         config = folder / "fingerd.yaml"
-        config.write_text((EXAMPLES / "http.yaml").read_text().replace(" examples/", f" {EXAMPLES}/"))
+        text = (EXAMPLES / "http.yaml").read_text().replace(" examples/", f" {EXAMPLES}/")
+        if by_tcp:  # as docs/http.md says
+            (listen,) = re.findall(r"^  listen: .*\n(?:    .*\n)+", text, re.MULTILINE)
+            text = text.replace(listen, f"  {TCP[0]}\n").replace("proxies: [unix]", TCP[1])
+            assert all(line in text for line in TCP[:2])
+        config.write_text(text)
         self.fingerd = Daemon(config, inside=host.inside)
 
     def inside(self, *command: str) -> str:
@@ -77,6 +87,8 @@ class Site:
     def recipe(self, name: str, before: str = "") -> Path:
         """The configuration, with the certificates that are there."""
         text = (RECIPES / name).read_text().replace("/etc/letsencrypt/live", str(self._folder / "live"))
+        if self._by_tcp:
+            text = text.replace("proxy_pass http://unix:/run/fingerd/http.sock;", TCP[2])
         path = self._folder / "site"
         path.write_text(before + text)
         return path
@@ -119,9 +131,9 @@ class Site:
 
 
 @pytest.fixture
-def site(host: Machine, tmp_path: Path) -> Iterator[Site]:
+def site(host: Machine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     need("curl", "openssl")
-    site = Site(host, tmp_path / "site")
+    site = Site(host, tmp_path / "site", by_tcp=getattr(request, "param", False))
     yield site
     site.close()
 
@@ -217,6 +229,28 @@ def test_a_web_server_in_front(site: Site, start: Callable[[Site], None]) -> Non
     unknown = site.get(f"https://{DOMAIN}{WEBFINGER.replace('brindle', 'tansy')}", STRANGER)
     assert (unknown.status, unknown.headers["access-control-allow-origin"]) == (404, "*")
     assert b"Brindle" not in site.get(f"https://{DOMAIN}/~brindle", STRANGER).body
+
+
+@pytest.mark.root
+@needs("nginx")
+@pytest.mark.parametrize("site", [True], indirect=True)
+def test_nginx_in_front_by_tcp(site: Site) -> None:
+    start_nginx(site)
+    for client in (MEMBER, STRANGER):
+        assert site.get(f"https://{PEOPLE}/~brindle/text", client).body == printed("brindle", client)
+        assert f"client={client} " in site.fingerd.logged("/~brindle/text")
+    refused = json.loads(site.inside("curl", "-sS", "http://127.0.0.1:8079/~brindle/json"))
+    assert "X-Forwarded-For" in refused["error"]
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("site")
+def test_the_host_asks_as_the_page_says(host: Machine) -> None:
+    (command,) = re.findall(r"`(curl -H 'X-Forwarded-For: .*? --unix-socket [^`]*)`", PAGE)
+    assert STRANGER in command
+    shown = host.run("sh", "-c", command).stdout
+    assert "<html" in shown
+    assert "Counting the tides" in shown
 
 
 @pytest.mark.root
