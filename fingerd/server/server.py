@@ -145,7 +145,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
     def serve_client(self, client: socket.socket) -> None:
         """Serve one client that is connected already, and return when it is closed."""
         try:
-            request, _ = self._make_request(client, client.getpeername())
+            request, _ = self._make_request(self._transport, client, client.getpeername())
         except OSError:  # it is gone already
             client.close()
             return
@@ -236,14 +236,13 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[Connection, tuple[str, int]]:  # type: ignore[override]
         """Accept a client of the listener that is ready, which ``socket`` is."""
-        return self._make_request(*self.socket.accept())
+        return self._make_request(self._transport_of.get(self.socket, self._transport), *self.socket.accept())
 
-    def _make_request(self, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
+    def _make_request(self, transport: Transport, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
         # Internet addresses are tuples. What a unix socket's client is bound to is text or bytes, of its own choice.
         client, limit_key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
         address = client, raw[1] if isinstance(raw, tuple) else 0
         self.connected += 1
-        transport = self._transport_of.get(self.socket, self._transport)
         fields = sock, sock.fileno(), address, client, limit_key, site_key, self.active, transport.door, transport
         return Connection(*fields), address
 
