@@ -8,11 +8,16 @@ from urllib.parse import parse_qsl
 import h11
 
 from fingerd.http.framing import MAX_HEAD_BYTES
+from fingerd.text import decode_line
 
 METHODS = ("GET", "HEAD")
+MALFORMED = "Malformed request"
+MAX_FIELDS = 100  # of a header, and of a query string; each takes h11 4 µs on the loop's thread
+MAX_ACCEPT_CHARACTERS = 1000  # a longer one is ignored: to compare its ranges takes milliseconds
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*(?=[/?]|\Z)", re.IGNORECASE)  # RFC 9112 3.2.2: a server must accept it
-_ORIGIN_FORM = re.compile(rb"/[!-~]*")
-MAX_FIELDS = 100  # of a query string
+_ORIGIN_FORM = re.compile(rb"/(?:[!$&-~]|%[0-9A-Fa-f]{2})*")  # as it is sent: RFC 3986 2.1, and no fragment
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")  # RFC 3986 3.2.2, 3.2.3
+_FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112 5.2
 
 
 class HttpError(Exception):
@@ -32,6 +37,7 @@ class Request:
 
     method: str
     has_body: bool
+    is_malformed: bool  # the target: the path is empty then, or the fields are
     path: str
     fields: tuple[tuple[str, str], ...]  # of the query string, decoded
     accept: str
@@ -45,36 +51,69 @@ def malformed(text: str) -> HttpError:
 
 
 def parse_request(head: bytes) -> Request:
-    """The request of a whole head. Raises HttpError: 400, 414 or 431."""
+    """The request of a whole head. Raises HttpError: 400, 414, 431 or 505.
+
+    What a proxy passes on, so that the client can be named, is left to ``check_request``.
+    """
     event = _parse(head)
     fields: dict[bytes, list[bytes]] = {}
     for name, value in event.headers:
         fields.setdefault(name, []).append(value)
+    if not all(map(_HOST.fullmatch, fields.get(b"host", ()))):  # RFC 9112 3.2; h11 refuses none and several
+        raise malformed(MALFORMED)
     # h11 takes Content-Length beside Transfer-Encoding, which is how requests are smuggled past a proxy.
-    has_body = b"transfer-encoding" in fields or any(int(length) for length in fields.get(b"content-length", ()))
-    target = _ABSOLUTE.sub(b"", event.target, count=1) if not event.target.startswith(b"/") else event.target
-    if event.target != target and not target.startswith(b"/"):
-        target = b"/" + target
+    has_body = b"transfer-encoding" in fields or any(length.strip(b"0") for length in fields.get(b"content-length", ()))
+    path, query = _split_target(event.target)
+    parameters = _parsed_query(query)
+    accept, if_none_match = (
+        b",".join(fields.get(name, ())).decode("latin-1") for name in (b"accept", b"if-none-match")
+    )
+    return Request(
+        event.method.decode("ascii"),
+        has_body,
+        not path or parameters is None,
+        path,
+        parameters or (),
+        accept if len(accept) <= MAX_ACCEPT_CHARACTERS else "",
+        if_none_match,
+        tuple(value.decode("latin-1") for value in fields.get(b"x-forwarded-for", ())),
+    )
+
+
+def _split_target(target: bytes) -> tuple[str, str]:
+    """The path and the query string of a target in origin or absolute form; both are empty if it is neither."""
+    if not target.startswith(b"/"):
+        target, is_absolute = _ABSOLUTE.subn(b"", target, count=1)
+        if is_absolute and not target.startswith(b"/"):
+            target = b"/" + target
     if not _ORIGIN_FORM.fullmatch(target):
-        raise malformed("Malformed request")
-    path, _, query = target.decode("ascii").partition("#")[0].partition("?")
+        return "", ""
+    path, _, query = target.decode("ascii").partition("?")
+    return path, query
+
+
+def _parsed_query(query: str) -> tuple[tuple[str, str], ...] | None:
+    """The fields of a query string, UTF-8 or windows-1252; None for too many, and for bytes that are no text."""
     try:
-        parsed = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        fields = parse_qsl(query, keep_blank_values=True, encoding="latin-1", max_num_fields=MAX_FIELDS)
+        return tuple((_decoded(field), _decoded(value)) for field, value in fields)
     except ValueError:
-        raise malformed("Malformed request") from None
-    text = {name: b",".join(fields.get(name, ())).decode("latin-1") for name in (b"accept", b"if-none-match")}
-    forwarded = tuple(value.decode("latin-1") for value in fields.get(b"x-forwarded-for", ()))
-    method = event.method.decode("ascii")
-    return Request(method, has_body, path, tuple(parsed), text[b"accept"], text[b"if-none-match"], forwarded)
+        return None
+
+
+def _decoded(text: str) -> str:
+    return decode_line(text.encode("latin-1"))[0]
 
 
 def check_request(request: Request) -> None:
-    """Raise HttpError for a request with a body (400), or with another method than GET and HEAD (405)."""
+    """Raise HttpError for a body or a malformed target (400), or another method than GET and HEAD (405)."""
     if request.has_body:
         raise malformed("A request must have no body")
     if request.method not in METHODS:
         status = HTTPStatus.METHOD_NOT_ALLOWED
         raise HttpError(status, "Only GET and HEAD are answered", "refused", ("Allow", ", ".join(METHODS)))
+    if request.is_malformed:
+        raise malformed(MALFORMED)
 
 
 def _parse(head: bytes) -> h11.Request:
@@ -83,14 +122,23 @@ def _parse(head: bytes) -> h11.Request:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long", "too-long")
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         raise HttpError(status, f"The header is longer than {MAX_HEAD_BYTES} bytes", "too-long")
+    lines = head.count(b"\n")
+    if lines > MAX_FIELDS + 2:  # the request line, and the empty one
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        raise HttpError(status, f"The header has more than {MAX_FIELDS} fields", "too-long")
+    # A proxy may take other line ends for line ends than we do, and so pass on a field of its client's as its own.
+    if head.count(b"\r\n") not in (0, lines) or _FOLDED.search(head):
+        raise malformed(MALFORMED)
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     try:
         parser.receive_data(head)
         event = parser.next_event()
-    except h11.RemoteProtocolError as error:
-        raise malformed("Malformed request") from error
+    except (h11.RemoteProtocolError, ValueError) as error:  # h11 0.14 makes a number of a length of any length
+        raise malformed(MALFORMED) from error
     if not isinstance(event, h11.Request):  # the client has closed before its head was complete
-        raise malformed("Malformed request")
+        raise malformed(MALFORMED)
+    if not event.http_version.startswith(b"1."):
+        raise HttpError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1 is answered", "malformed")
     return event
 
 
