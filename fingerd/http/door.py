@@ -61,11 +61,9 @@ class HttpDoor:
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
         """Parse the head and find out what is asked; the pool that has to answer it, None for this thread."""
         head, request.line = request.line, logged(request.line)
-        parsed: Request | None = None
-        form = "page"
+        parsed = _parsed(head)
+        form = "page" if isinstance(parsed, HttpError) else _form_of(parsed)
         try:
-            parsed = parse_request(head)
-            form = _form_of(parsed)
             self._settle_client(request, parsed, services)
             numbered = request.config.rules.get(request.client) or request.config.find_rule(request.client)
             request.rule = rule = numbered.rule
@@ -74,22 +72,31 @@ class HttpDoor:
                 return None
             if rule.deny or not rule.http:
                 raise HttpError(HTTPStatus.FORBIDDEN, SERVICE_DENIED, "denied")
+            if isinstance(parsed, HttpError):
+                raise parsed
             check_request(parsed)
             return self._route(request, parsed, form, numbered, services)
         except HttpError as error:
-            request.asked = Asked(self._site, form, parsed, error=error)
+            request.asked = Asked(self._site, form, None if isinstance(parsed, HttpError) else parsed, error=error)
             return None
 
-    def _settle_client(self, request: Connection, parsed: Request, services: Services) -> None:
-        """Find out who asks: the client of the connection, or whom its proxy names. HttpError if that is refused."""
-        if not request.is_counted:
-            peer = Peer(request.client, request.limit_key, request.site_key)  # after a reload it may be no proxy
-            if request.client in self._proxies:
-                peer = identify(self._proxies.client_of(parsed.forwarded_for))
+    def _settle_client(self, request: Connection, parsed: Request | HttpError, services: Services) -> None:
+        """Find out who asks: the client of the connection, or whom its proxy names. HttpError if that is refused.
+
+        A reload after the connection was accepted may have made a proxy of a client, or a client of a proxy.
+        """
+        is_proxy = self.names_client(request)
+        if is_proxy and isinstance(parsed, HttpError):  # whoever sent it must not have the proxy banned
+            raise HttpError(parsed.status, parsed.text, "proxy-error")
+        forwarded_for = () if isinstance(parsed, HttpError) else parsed.forwarded_for
+        if is_proxy or not request.is_counted:
+            peer = Peer(request.client, request.limit_key, request.site_key)
+            if is_proxy:
+                peer = identify(self._proxies.client_of(forwarded_for, request.client))
             if not services.settle_client(request, peer):
                 # A proxy takes a connection that is closed for a failing server.
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections, try again later", "limited")
-        elif parsed.forwarded_for and not self._has_warned:
+        if forwarded_for and not is_proxy and not self._has_warned:
             self._has_warned = True
             log.warning("X-Forwarded-For from a client that http.proxies does not name is ignored")
 
@@ -126,6 +133,14 @@ class HttpDoor:
         """The response where there is no answer: ``busy``, or ``error``."""
         asked: Asked = request.asked or Asked(self._site, "page")
         return reply_to(asked.request, asked.site.failure(outcome, asked.form))
+
+
+def _parsed(head: bytes) -> Request | HttpError:
+    """The request, or why it is none."""
+    try:
+        return parse_request(head)
+    except HttpError as error:
+        return error
 
 
 def _form_of(request: Request) -> str:

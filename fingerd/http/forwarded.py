@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from fingerd.http.options import Proxy
-from fingerd.http.request import malformed
-from fingerd.net.addresses import UNIX, parse_address
+from fingerd.http.request import HttpError
+from fingerd.net.addresses import UNIX, is_this_host, parse_address
 from fingerd.net.sources import SourceTable
 
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")  # as some proxies write it
@@ -22,8 +23,12 @@ class Proxies:
     def __contains__(self, client: str) -> bool:
         return self._has_unix if client == UNIX else self._table.lowest(client) is not None
 
-    def client_of(self, forwarded_for: Iterable[str]) -> str:
-        """The client: from the right, the first address that is no proxy. HttpError (400) if there is none."""
+    def client_of(self, forwarded_for: Iterable[str], proxy: str) -> str:
+        """The client: from the right, the first address that is no proxy. HttpError (400) if there is none.
+
+        A loopback address counts from a proxy on this host only: from another it is that one's own host.
+        """
+        is_here = proxy == UNIX or is_this_host(proxy)
         entries = [entry.strip() for field in forwarded_for for entry in field.split(",")]
         for entry in reversed(entries):
             match = _WITH_PORT.fullmatch(entry)
@@ -31,6 +36,10 @@ class Proxies:
                 client = str(parse_address((match[1] or match[2]) if match else entry))
             except ValueError:
                 break
+            is_loopback = is_this_host(client)
+            if is_loopback and not is_here:
+                break
             if client not in self:
                 return client
-        raise malformed("X-Forwarded-For names no client")
+            is_here = is_loopback
+        raise HttpError(HTTPStatus.BAD_REQUEST, "X-Forwarded-For names no client", "proxy-error")

@@ -190,6 +190,8 @@ class Admission:
 
     def settle(self, request: Connection, peer: Peer) -> bool:
         """The request of a proxy has named its client; false, and not counted, where that has too many connections."""
+        if request.is_counted:  # a reload has made a proxy of what was a client
+            self.clients.disconnect(request.limit_key, request.site_key)
         request.client, request.limit_key, request.site_key = peer
         return self._count(request)
 

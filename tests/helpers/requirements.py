@@ -41,6 +41,7 @@ PACKAGES = {
     "pkill": "procps",
     "scdoc": "scdoc",
     "slapd": "slapd",
+    "slowhttptest": "slowhttptest",
     "strace": "strace",
     "systemd-socket-activate": "systemd",
     "w3m": "w3m",
