@@ -63,6 +63,8 @@ class Http:
             raise OptionError("is empty: name an address", "listen")
         if any(isinstance(address, InheritedSocket) and not address.name for address in self.listen):
             raise OptionError("must be addresses; a socket from systemd has a name: {systemd: NAME}", "listen")
+        if len(names := systemd_names(self.listen)) > len(set(names)):
+            raise OptionError("has a socket from systemd twice", "listen")
         if self.domains and not self.base_url:
             raise OptionError("needs base_url: WebFinger tells where a page is", "domains")
 

@@ -12,8 +12,11 @@ from typing import Annotated
 
 from fingerd.config.system_options import User, read_group, read_mode, read_path, read_user, resolve_path
 from fingerd.errors import StartError
+from fingerd.net.addresses import is_this_host, parse_address
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it may hold fewer (net.core.somaxconn)
+
+LOOPBACK_NAMES = ("localhost", "localdomain", "ip6-localhost", "ip6-loopback")  # RFC 6761 6.3, and Debian's hosts(5)
 
 _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})")
 
@@ -75,9 +78,15 @@ def parse_listen(text: str) -> ListenAddress:
 
 def is_local_listener(address: ListenAddress) -> bool:
     """Whether only this host reaches it; not known of one that is inherited."""
-    if isinstance(address, TcpAddress):
-        return address.host == "localhost" or address.host.startswith("127.") or address.host == "::1"
-    return isinstance(address, UnixAddress)
+    if isinstance(address, UnixAddress):
+        return True
+    if not isinstance(address, TcpAddress) or not address.host:
+        return False
+    name = address.host.lower().removesuffix(".")
+    try:
+        return is_this_host(str(parse_address(name)))
+    except ValueError:
+        return name.split(".")[-1] in LOOPBACK_NAMES or name.startswith("127.")  # 127.1 is an address, too
 
 
 def open_listeners(
