@@ -23,5 +23,6 @@ class Attack:
     growth: float = MAX_GROWTH
     pause: float = 0.0  # seconds between connect and query of every second good client
     has_good_client: bool = True  # beside the attacker; else the attacker's clients are the good ones
+    by_http: bool = False  # whether the good client asks by HTTP, too
     uid: int | None = None  # of the attacker
     stuck_log: bool = False  # whether nobody reads the daemon's standard error

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 
-from tests.soak.attacks.configurations import ANSWER, PORT, QUERY, READ_SECONDS, SEED, name
+from tests.soak.attacks.configurations import ANSWER, HTTP_PORT, PORT, QUERY, READ_SECONDS, SEED, name
 from tests.soak.attacks.crowd import Crowd, prepare
 
 SEARCH_WORDS, SEARCH_BYTES = 100, 990
@@ -18,6 +18,8 @@ LIST_SPACES = (b"", b" ", b"\t", b"  ", b" \t ")
 LOG_QUERIES, LOG_RATE = 54_000, 6_000.0  # queries, and how many a second: lines of 60 MB
 LOG_IN_FLIGHT = 400
 STALLED_CLIENTS = 600
+HTTP_SILENT, HTTP_DRIPPING = 2000, 100
+DRIP_SECONDS = 0.05  # between two bytes
 
 
 async def search(crowd: Crowd) -> None:
@@ -164,6 +166,30 @@ async def flood_log(crowd: Crowd) -> None:
         if len(clients) > LOG_IN_FLIGHT:
             clients.pop(0).close()
     crowd.held += clients
+
+
+async def stop_within_requests(crowd: Crowd) -> None:
+    """2,000 clients stop somewhere in a request by HTTP, and 100 send theirs byte by byte, without end."""
+    loop = asyncio.get_running_loop()
+
+    async def drip(number: int) -> None:
+        client = await crowd.connect(f"127.0.9.{number + 1}", HTTP_PORT)
+        await loop.sock_sendall(client, b"GET /~moshez HTTP/1.1\r\nHost: a\r\nX: ")
+        end = time.monotonic() + 2 * READ_SECONDS
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < end:
+                await loop.sock_sendall(client, b"x")
+                await asyncio.sleep(DRIP_SECONDS)
+        crowd.ends["dripping to the end"] += time.monotonic() >= end
+
+    async def stop(number: int) -> None:
+        client = await crowd.connect(f"127.0.10.{number // 40 + 1}", HTTP_PORT)
+        if sent := (b"", b"GET /~mos", b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n")[number % 4]:
+            await loop.sock_sendall(client, sent)
+
+    dripping = [asyncio.ensure_future(drip(number)) for number in range(HTTP_DRIPPING)]
+    await crowd.arrive(HTTP_SILENT, 2000, stop)
+    await asyncio.gather(*dripping)
 
 
 async def stall(crowd: Crowd) -> None:

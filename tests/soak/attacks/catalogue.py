@@ -21,5 +21,6 @@ ATTACKS = (
     Attack(
         "stuck-log", configurations.stuck_log, attackers.flood_log, attackers.LOG_QUERIES, growth=50.0, stuck_log=True
     ),
+    Attack("http-slow", configurations.http, attackers.stop_within_requests, 2100, by_http=True),
     Attack("stall", configurations.plain, attackers.stall, 600, has_good_client=False),
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PORT = 79  # of a network namespace of the attack's own
+HTTP_PORT = 80  # of the attacks on HTTP
 READ_SECONDS = 2.0
 WRITE_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
@@ -12,6 +13,7 @@ SEED = 1288
 
 GOOD_NETWORK = "127.0.99"  # of the good client; nobody else has an address in it
 QUERY, ANSWER = b"moshez\r\n", b"Happy and well\r\n"
+REQUEST = b"GET /~moshez/text HTTP/1.0\r\n\r\n"  # for the same answer
 GOOD_USER = {"moshez": "Happy and well"}
 REPLY_BYTES = 256 * 1024
 LONG_USER = {"long": "All work and no play makes Jack a dull boy.\n" * 6500}  # cut at REPLY_BYTES
@@ -130,6 +132,11 @@ def hanging(directory: Path) -> dict[str, object]:
 def stuck_log(_: Path) -> dict[str, object]:
     """One client may have many connections: it is the log that must bound what they cost."""
     return static({}, per_client=10_000)
+
+
+def http(_: Path) -> dict[str, object]:
+    """The same people by HTTP."""
+    return {**static({}), "http": {"listen": f":{HTTP_PORT}"}}
 
 
 def plain(_: Path) -> dict[str, object]:

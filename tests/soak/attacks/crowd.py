@@ -69,7 +69,7 @@ class Crowd:
             answer += data
         return bytes(answer)
 
-    async def connect(self, source: str) -> socket.socket:
+    async def connect(self, source: str, port: int = PORT) -> socket.socket:
         """A connection from the address, or to the unix listener if it is empty; it takes little unread data."""
         self.begun += 1
         family = socket.AF_UNIX if not source else socket.AF_INET6 if ":" in source else socket.AF_INET
@@ -81,7 +81,7 @@ class Crowd:
             return client
         prepare(client, source)
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-        await asyncio.get_running_loop().sock_connect(client, (host, PORT))
+        await asyncio.get_running_loop().sock_connect(client, (host, port))
         return client
 
     async def _connect_unix(self, client: socket.socket) -> None:

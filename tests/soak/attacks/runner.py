@@ -112,7 +112,7 @@ def _observe(attack: Attack, folder: Path) -> Observation:
         daemon.start()
         attacker = Part(context, crowd.run, attack.attacker, Crowd(daemon.process.pid, unix_path(folder)), attack.uid)
         stack.callback(attacker.kill)
-        good = Part(context, good_client.run, attack.pause)
+        good = Part(context, good_client.run, attack.pause, attack.by_http)
         stack.callback(good.kill)
         for part in (attacker, good):
             part.receive(TIMEOUT)
