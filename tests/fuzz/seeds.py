@@ -25,6 +25,18 @@ _WIRE = (
     b"\xff\xfe", b"\xe2\x80\x8d", b"\xe2\x80\xae", b"\xf0\x9f\x8f\xb4", b"\xf3\xa0\x81\xa7", b"\xef\xb8\x8f",
 )  # fmt: skip
 
+# Tokens of requests by HTTP.
+_HTTP = (
+    b"GET ", b"HEAD ", b"POST ", b"OPTIONS ", b"CONNECT ", b"PRI ", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n",
+    b" HTTP/2.0\r\n", b"/", b"/~", b"/json", b"/text", b"/feed", b"/list", b"/.well-known/webfinger",
+    b"?resource=acct:", b"&rel=", b"?q=", b"*", b"http://", b"//", b"..", b"@a.example", b"bob", b"j%C3%BCrgen",
+    b"j%FCrgen", b"a%2Fb", b"%00", b"%0d%0a", b"%25", b"%zz", b"%", b"%81", b"%ED%A0%80", b"#", b"+", b";",
+    b"Host: a\r\n", b"Content-Length: ", b"Transfer-Encoding: ", b"chunked", b"Accept: ", b"application/json",
+    b"text/plain", b";q=0.5", b"If-None-Match: ", b"X-Forwarded-For: ", b"192.0.2.7", b"10.0.0.1", b"[::1]:80",
+    b"unknown", b", ", b"0", b"\r\n", b"\n", b"\r", b"\r\n ", b"\t", b":", b" ", b"\0", b"\xfc", b"\x16\x03\x01",
+    b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n", b"0\r\n\r\n",
+)  # fmt: skip
+
 # Tokens of YAML, with all tags of PyYAML.
 _YAML = (
     "\n", "\n  ", "\n  - ", "- ", "? ", ": ", ", ", "{", "}", "[", "]", "[]", "{}", "'", '"', "#", "|\n  ", ">-\n  ",
@@ -56,7 +68,9 @@ def configurations() -> dict[str, bytes]:
 
 def words(name: str) -> list[bytes]:
     """The tokens of a target."""
-    return sorted({text.encode() for text in (*_words(Settings), *_YAML, *_TEXTS)} if name == "config" else _WIRE)
+    if name == "config":
+        return sorted({text.encode() for text in (*_words(Settings), *_YAML, *_TEXTS)})
+    return sorted(_HTTP if name == "http" else _WIRE)
 
 
 def _words(kind: Any, inside: bool = False) -> Iterator[str]:

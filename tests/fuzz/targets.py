@@ -37,6 +37,7 @@ from fingerd.server.listeners import InheritedSocket, TcpAddress, UnixAddress, p
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
 from fingerd.text import ANSWER_CUT, decode_line, escape_controls, first_line, mark_cut, read_cut, read_text, to_nfc
+from tests.fuzz.http_target import http
 
 # All backends, loaded here: importing a backend's module would be a file access by the configuration reader.
 _BACKENDS = [load_type(name) for name in backend_names()]
@@ -485,5 +486,6 @@ TARGETS = {
     "log": Target(log, 2048),
     "decode": Target(decode, 256),
     "terminal": Target(terminal, 256),
+    "http": Target(http, 1024, share=2),
     "config": Target(config, 2048, share=5),
 }
