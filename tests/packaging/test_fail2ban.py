@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from fingerd.log.format import Access, access_json, access_text, record_text, timestamp
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, ask, wait_until
+from tests.helpers.http import get, head, parse, send
 from tests.helpers.requirements import needs
 
 FILTER = ROOT / "etc" / "fail2ban" / "filter.d" / "fingerd.conf"
@@ -100,6 +102,42 @@ def test_fields_of_balancers_and_of_http_may_follow(tmp_path: Path, style: str) 
     lines = [f"{stamp}{LINES[style].removesuffix(end)}{fields}{end}\n" for fields in FURTHER[style]]
     log.write_text("".join(lines))
     assert len(matched(log)) == len(lines)
+
+
+@pytest.mark.parametrize("style", FIELDS)
+def test_requests_by_http_are_found_too_and_a_proxy_never_is(start: Start, tmp_path: Path, style: str) -> None:
+    log = tmp_path / "fingerd.log"
+    http = 'http: {listen: "127.0.0.1:0", proxies: [127.0.0.3]}\n'
+    policy = "policy: [{from: 127.0.0.9, http: false}, {from: any}]\n"
+    backend = "backend: {type: static, users: {alice: fine}}\nlimits: {rate: 8}\n"
+    config = f'listen: "127.0.0.1:0"\n{http}{policy}{backend}'
+    daemon = start(config)
+    address = "127.0.0.1", int(re.findall(r":(\d+)\b", daemon.listening)[-1])
+    (tmp_path / "fingerd-0.yaml").write_text(config + f"log: {{to: {log}, format: {style}}}\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
+    forged = quote('" outcome=limited bytes=0 ms=0.0 proto=http status=429', safe="=")
+    for target in ("/", "/~alice", "/~bob", "/style.css", f"/~{forged}", "/list/json"):
+        assert get(address, target).status in (200, 403, 404)
+    assert get(address, "/", "POST").status == 405
+    for source, request in {
+        "127.0.0.2": head("/~%zz"),
+        "127.0.0.4": head("/", X="x" * 9000),
+        "127.0.0.5": b"GET /" + b"x" * 9000,
+        "127.0.0.6": b"\x16\x03\x01",
+        "127.0.0.9": head("/~alice"),
+        "127.0.0.3": head("/~%zz", X_Forwarded_For="192.0.2.7"),
+    }.items():
+        assert parse(send(address, request, source=source)).status in (400, 403, 414, 431)
+    for request in (head("/"), b"nonsense\r\n", head("/", X_Forwarded_For="unknown"), head("/", X="x" * 9000)):
+        assert parse(send(address, request, source="127.0.0.3")).status in (400, 431)
+    while get(address, "/~alice", source="127.0.0.7").status != 429:
+        pass
+    assert daemon.stop() == 0
+    pattern = r"client=(\S+)" if style == "text" else r'"client": "([^"]*)"'
+    clients = [match[1] for line in matched(log) if (match := re.search(pattern, line))]
+    expected = ["127.0.0.2", "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7", "127.0.0.9", "192.0.2.7"]
+    assert sorted(clients) == expected
 
 
 def test_a_line_that_only_quotes_an_access_line_is_not_found(tmp_path: Path) -> None:
