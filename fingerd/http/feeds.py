@@ -65,7 +65,7 @@ def feed(people: Iterable[Person], first_seen: FirstSeen, source: Source) -> byt
     return render(
         "feed.xml",
         feed_id=f"{base_url}{source.path}",
-        title=source.title,
+        title=one_line(masked(source.title)),  # it may be a person's name
         updated=_time(changed),
         self_url=f"{base_url}{source.path}",
         page_url=f"{base_url}{source.page}",
