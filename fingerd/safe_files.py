@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from fingerd.text import mark_cut, read_cut, read_text
 
@@ -16,6 +17,16 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # names of open descriptors, as of <(command) in bash
 _NOT_REGULAR = "Not a regular file"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+T = TypeVar("T")
+
+
+class Dated(NamedTuple, Generic[T]):
+    """What a file contains, and when it was last changed, in ``time.time()`` seconds."""
+
+    content: T
+    changed: float
 
 
 class UnsafeFileError(Exception):
@@ -92,8 +103,8 @@ def is_own_file(name: str, dir_fd: int, owner: int) -> bool:
 
 def read_regular(
     path: str, dir_fd: int | None, limit: int, owner: int | None = None, *, follow: bool = False
-) -> str | None:
-    """Return the text of a regular file, cut after ``limit`` bytes; None if the file does not exist.
+) -> Dated[str] | None:
+    """Return the text of a regular file, cut after ``limit`` bytes, with its time; None if the file does not exist.
 
     ``path`` is relative to ``dir_fd`` if given. Opening never blocks and follows no symbolic link, except, with
     ``follow``, to a regular file of ``owner``, for which ``/proc`` is needed. The checks are made
@@ -115,7 +126,7 @@ def read_regular(
     return _read_open(descriptor, path, limit, owner)
 
 
-def _read_linked(path: str, dir_fd: int | None, limit: int, owner: int | None) -> str:
+def _read_linked(path: str, dir_fd: int | None, limit: int, owner: int | None) -> Dated[str]:
     """The text of the regular file of ``owner`` to which the symbolic link leads; UnsafeFileError for anything else.
 
     O_PATH only looks the file up: root opening a device would have effects, and opening a FIFO could wait. What was
@@ -129,7 +140,7 @@ def _read_linked(path: str, dir_fd: int | None, limit: int, owner: int | None) -
             if not stat.S_ISREG(status.st_mode) or status.st_uid != owner:
                 raise UnsafeFileError(f"{path}: is a symbolic link, and not to a regular file of the same user")
             if not status.st_size:
-                return ""
+                return Dated("", status.st_mtime)
             descriptor = os.open(f"/proc/self/fd/{checked}", _READ & ~os.O_NOFOLLOW)
         finally:
             os.close(checked)
@@ -140,8 +151,8 @@ def _read_linked(path: str, dir_fd: int | None, limit: int, owner: int | None) -
     return _read_open(descriptor, path, limit, owner)
 
 
-def _read_open(descriptor: int, path: str, limit: int, owner: int | None) -> str:
-    """The text of an open file, which is closed; UnsafeFileError as in ``read_regular``."""
+def _read_open(descriptor: int, path: str, limit: int, owner: int | None) -> Dated[str]:
+    """The text of an open file, which is closed, and its time; UnsafeFileError as in ``read_regular``."""
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -159,14 +170,16 @@ def _read_open(descriptor: int, path: str, limit: int, owner: int | None) -> str
     finally:
         os.close(descriptor)
     if len(data) <= limit:
-        return decode_file(bytes(data))
-    if data[:2] in _UTF_16:
-        return mark_cut(bytes(data[:limit]).decode("utf-16", "ignore"))
-    return read_cut(bytes(data), limit).removeprefix("\ufeff")
+        text = decode_file(bytes(data))
+    elif data[:2] in _UTF_16:
+        text = mark_cut(bytes(data[:limit]).decode("utf-16", "ignore"))
+    else:
+        text = read_cut(bytes(data), limit).removeprefix("\ufeff")
+    return Dated(text, status.st_mtime)
 
 
-def read_resolved(path: str, limit: int) -> str | None:
-    """Return the text of the file at an absolute path without links, as ``read_regular``; None if it does not exist.
+def read_resolved(path: str, limit: int) -> Dated[str] | None:
+    """Return what ``read_regular`` does of the file at an absolute path without links; None if it does not exist.
 
     Every directory on the path is opened in turn, and none may have become a link. If anybody but root and this
     process's user can write to one of them, the file must belong to the owner of the last one, or to root. The path is
@@ -224,8 +237,8 @@ def _writers(status: os.stat_result, is_parent: bool) -> str:
     return f"gid {status.st_gid}" if status.st_mode & stat.S_IWGRP and status.st_gid else ""
 
 
-def read_named(path: str) -> bytes:
-    """Return the content of a regular file that the administrator names; symbolic links are followed.
+def read_named(path: str) -> Dated[bytes]:
+    """Return the content and the time of a regular file that the administrator names; symbolic links are followed.
 
     Opening never blocks: where the file should be, somebody else may have made a FIFO. An inherited descriptor, such as
     ``/dev/stdin``, may be a pipe or a terminal too, and is read to its end. Raises OSError for anything else, and
@@ -238,15 +251,15 @@ def read_named(path: str) -> bytes:
             raise OSError(errno.EINVAL, _NOT_REGULAR) from error
         raise
     try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             if not path.startswith(_INHERITED):
                 raise OSError(errno.EINVAL, _NOT_REGULAR)
             os.set_blocking(descriptor, True)
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            return Dated(file.read(), status.st_mtime)
     finally:
         os.close(descriptor)
 

@@ -125,7 +125,7 @@ class Aliases(Composite):
 def _read_file(path: str) -> Iterator[tuple[str, _Alias]]:
     """The aliases of a finger.conf(5), in order: a later line wins. OptionError for an unreadable file or bad line."""
     try:
-        lines = decode_file(read_named(path)).splitlines()
+        lines = decode_file(read_named(path).content).splitlines()
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror}", "file") from error
     for number, line in enumerate(map(str.strip, lines), 1):
@@ -168,7 +168,7 @@ def _is_file(target: str) -> bool:
 def _read_text(target: str, path: str) -> Sequence[Person]:
     """The text of a file as one person; empty if there is no file. BackendError if it cannot be read."""
     try:
-        text = read_resolved(path, MAX_TEXT_BYTES)
+        file = read_resolved(path, MAX_TEXT_BYTES)
     except (UnsafeFileError, OSError) as error:
         raise BackendError(f"aliases {error}") from error
-    return () if text is None else (Person(os.path.basename(target), text),)
+    return () if file is None else (Person(os.path.basename(target), file.content),)

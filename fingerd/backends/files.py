@@ -16,9 +16,10 @@ from fingerd.config.system_options import read_path
 from fingerd.config.values import Size
 from fingerd.errors import BackendError
 from fingerd.net.own_names import is_own_name
-from fingerd.people import MAX_MATCHES, NOFINGER, TEXT_ATOMS, Person, Record
+from fingerd.people import MAX_MATCHES, MULTILINE_ATOMS, NOFINGER, TEXT_ATOMS, Person, Record
 from fingerd.protocol.query import is_queryable
 from fingerd.safe_files import (
+    Dated,
     UnsafeFileError,
     has_entry,
     irregularity,
@@ -41,7 +42,6 @@ MAX_SPELLINGS = 2  # of one login in the directory; with more, the person is hid
 Spellings = Mapping[str, Sequence[str]]  # the names that the directory has for each login, which is in NFC
 
 _LIST_ATOMS = ("name", "office", "office_phone", "job")
-_MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey")  # which keep their leading and trailing space
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,10 @@ class Files(Backend):
                     self._refusals.log(self.folder, f"{plan_name}: {reason}")
                 plan_name = ABSENT  # not opened: closing it would take another system call
             plan = self._read(plan_name, directory, self.folder, limit)
+            if plan is not None and limit:
+                return Person.from_record(login, Record(plan=plan.content), plan.changed)
             if plan is not None:
-                return Person.from_record(login, Record(plan=plan if limit else ""))
+                return Person.from_record(login, Record())
             if is_single:
                 if own is None:
                     has_entry(NO_NOFINGER, directory)
@@ -189,11 +191,13 @@ class Files(Backend):
             _close(own)
 
     def _read_record(self, own: int, login: str, name: str, atoms: Collection[str]) -> Person:
-        texts = {atom: self._read(atom, own, f"{self.folder}/{name}", self.file_bytes) for atom in atoms}
-        values = {atom: text if atom in _MULTILINE_ATOMS else text.strip() for atom, text in texts.items() if text}
-        return Person.from_record(login, Record(**values))
+        found = {atom: self._read(atom, own, f"{self.folder}/{name}", self.file_bytes) for atom in atoms}
+        texts = {atom: file.content for atom, file in found.items() if file}
+        values = {atom: text if atom in MULTILINE_ATOMS else text.strip() for atom, text in texts.items()}
+        plan = found.get("plan")
+        return Person.from_record(login, Record(**values), plan.changed if plan else None)
 
-    def _read(self, name: str, directory: int, path: str, limit: int) -> str | None:
+    def _read(self, name: str, directory: int, path: str, limit: int) -> Dated[str] | None:
         try:
             return read_regular(name, directory, limit)
         except UnsafeFileError as error:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from typing import ClassVar
 
 from fingerd.backends import Backend, Lookup
+from fingerd.config.file_time import FILE_TIME
 from fingerd.errors import OptionError
 from fingerd.net.own_names import is_host_name, is_own_name
 from fingerd.people import MAX_MATCHES, Person, Record
@@ -25,6 +26,7 @@ class Static(Backend):
     searches_names: ClassVar[bool] = True
 
     users: Mapping[str, str | Record]
+    changed: float | None = field(default=None, compare=False, metadata=FILE_TIME)  # of their plans, too
 
     def __post_init__(self) -> None:
         self._check_logins(is_host_name)  # so that _people is built now, not by the first query
@@ -41,7 +43,7 @@ class Static(Backend):
 
     @cached_property
     def _people(self) -> Mapping[str, tuple[Person]]:
-        return {name: (_person(name, user),) for name, user in self.users.items()}
+        return {name: (_person(name, user, self.changed),) for name, user in self.users.items()}
 
     @cached_property
     def _by_name(self) -> NameIndex[Person]:
@@ -65,7 +67,7 @@ class Static(Backend):
         return (person for (person,) in self._people.values())
 
 
-def _person(login: str, user: str | Record) -> Person:
+def _person(login: str, user: str | Record, changed: float | None) -> Person:
     if isinstance(user, Record):
-        return Person.from_record(login, user)
+        return Person.from_record(login, user, changed if user.plan else None)
     return Person(login, user.removesuffix("\n") + "\n")  # a final newline here saves copying the text for each answer

@@ -30,9 +30,10 @@ class Location(NamedTuple):
 class Document:
     """One file: its root node, None if the file cannot be parsed, and its problems and warnings."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, changed: float = 0.0) -> None:
         self.name = name
         self.root: yaml.Node | None = None
+        self.changed = changed  # when the file was last, in ``time.time()`` seconds
         self._problems: list[tuple[Location, str]] = []
         self._warnings: list[tuple[Location, str]] = []
 
@@ -91,7 +92,8 @@ def read_documents(path: str) -> Generator[Document, None, None]:
     """
     document = Document(path)
     try:
-        text = (raw := read_named(path)).decode()
+        raw, document.changed = read_named(path)
+        text = raw.decode()
     except OSError as error:
         document.add_error(Location(path), "", f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
@@ -105,7 +107,7 @@ def read_documents(path: str) -> Generator[Document, None, None]:
                 yield document
             finally:
                 discard(document.root)
-            document = Document(path)
+            document = Document(path, document.changed)
         _compose(document, text)
     try:
         yield document

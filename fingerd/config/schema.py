@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 import yaml
 
 from fingerd.config.document import Document, join
+from fingerd.config.file_time import file_times, is_option
 from fingerd.config.redaction import is_braced, is_name, may_be_secret, redact, redact_exception
 from fingerd.config.values import convert, describe, did_you_mean, is_sign, read_scalar, to_text
 from fingerd.errors import OptionError
@@ -45,7 +46,7 @@ def unsupported_types(kind: Any, custom: Collection[Any] = ()) -> Iterator[str]:
             yield f"the types of its options cannot be read: {error}"
             continue
         for field in dataclasses.fields(holder):
-            for part in _parts(hints[field.name]) if field.init else ():
+            for part in _parts(hints[field.name]) if is_option(field) else ():
                 if dataclasses.is_dataclass(part) and part not in supported:
                     pending.append(part)
                 elif part not in supported:
@@ -88,7 +89,7 @@ def _options_of(kind: Any) -> Mapping[str, _Option]:
             field.default is field.default_factory is dataclasses.MISSING,
         )
         for field in dataclasses.fields(kind)
-        if field.init
+        if is_option(field)
     }
 
 
@@ -146,9 +147,8 @@ class Reader:
             value = self._read_as(node, kind, path)
         except ValueError as error:
             return self.fail(node, path, redact(str(error), (node,) if self._secret_depth else ()))
-        if not isinstance(value, str) and dataclasses.is_dataclass(
-            value
-        ):  # only these have an identity: equal texts and numbers may be one object
+        # Only these have an identity: equal texts and numbers may be one object.
+        if not isinstance(value, str) and dataclasses.is_dataclass(value):
             self._read_values.setdefault(id(value), (value, kind, (node, path)))
         return value
 
@@ -205,7 +205,7 @@ class Reader:
         found = self.entries(node, path)
         if self.document.error_count > before and not found:  # not a mapping
             return INVALID
-        values = {}
+        values = file_times(kind, self.document.changed)
         secrets = {}  # the nodes of options that may hold one
         for key, (key_node, value_node) in found.items():
             if option := options.get(key):

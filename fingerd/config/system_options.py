@@ -139,7 +139,7 @@ def read_secret(scalar: Scalar) -> Secret:
     """The first line of the file at this path, without a byte order mark; ValueError if unreadable, or empty."""
     path = read_path(scalar)
     try:
-        line = decode_strictly(read_named(path)).partition("\n")[0].rstrip("\r")
+        line = decode_strictly(read_named(path).content).partition("\n")[0].rstrip("\r")
         exposure = _exposure(path, os.stat(path).st_mode, os.stat(os.path.dirname(path)).st_mode)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None

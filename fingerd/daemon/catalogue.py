@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fingerd.backends import Backend, backend_names, distribution_of, load_type
+from fingerd.config.file_time import is_option
 from fingerd.config.schema import unsupported_types
 from fingerd.config.values import Integer, Seconds, Size, describe
 
@@ -57,7 +58,7 @@ def _options(kind: Any, indent: str) -> Iterator[str]:
     """A line for each option, followed by the options nested in it."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if field.init:
+        if is_option(field):
             hint = hints[field.name]
             converter = get_args(hint)[1] if get_origin(hint) is Annotated else None
             details = "; ".join((_type_name(hint), _default(field, converter), *_range(converter)))

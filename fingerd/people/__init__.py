@@ -8,7 +8,9 @@ import dataclasses
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
+from typing import Annotated
 
+from fingerd.people.links import read_links
 from fingerd.text import to_nfc
 
 
@@ -60,12 +62,13 @@ class Record:
     pubkey: str = ""
     pronouns: str = ""
     timezone: str = ""
-    links: str = ""  # one a line, see fingerd.people.links
+    links: Annotated[str, read_links] = ""  # one a line
 
 
 NOFINGER = ("nofinger", ".nofinger")  # a file of one of these names, in a person's directory, hides the person
 MAX_MATCHES = 100  # people that a search for one name returns; bounds the time and memory of an answer
 TEXT_ATOMS = tuple(field.name for field in dataclasses.fields(Record))
+MULTILINE_ATOMS = ("project", "plan", "pgpkey", "pubkey", "links")  # whose lines are kept, wherever they come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,13 @@ class Person:
     pubkey: str = ""
     pronouns: str = ""
     timezone: str = ""
-    links: str = ""  # one a line, see fingerd.people.links
+    links: str = ""  # one a line; those that are none are ignored, see fingerd.people.links
     plan_changed: float | None = None  # when, in ``time.time()`` seconds; part of the plan, and no atom of its own
 
     @classmethod
-    def from_record(cls, login: str, record: Record) -> "Person":
+    def from_record(cls, login: str, record: Record, plan_changed: float | None = None) -> "Person":
         """A person with the atoms of ``record``; all others are unknown."""
-        return cls(login, **{atom: getattr(record, atom) for atom in TEXT_ATOMS})
+        return cls(login, **{atom: getattr(record, atom) for atom in TEXT_ATOMS}, plan_changed=plan_changed)
 
     def redacted_to(self, atoms: Iterable[str]) -> "Person":
         """A copy with only these atoms; the login replaces a missing full name (RFC 1288 2.5.2)."""

@@ -7,15 +7,20 @@
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from fingerd.config.values import Scalar, named, to_text
 
 PROFILE = "profile"
 PROFILE_REL = "http://webfinger.net/rel/profile-page"
 MAX_LINKS = 100  # of one person; further ones are ignored
+MAX_CHARACTERS = 2000  # of a line; a longer one is no link
 
-_REL = re.compile(r"[a-z][a-z0-9.-]*|[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")  # registered (RFC 8288 3.3), or a URI
-_HREF = re.compile(r"https?://[!-~]+|mailto:[!-~]+|acct:[!-~]+@[!-~]+", re.IGNORECASE)
+_CHARACTERS = r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"  # RFC 3986 2, but for brackets and a fragment's #
+_URI = rf"{_CHARACTERS}+(?:#{_CHARACTERS}*)?"
+_REL = re.compile(rf"[a-z][a-z0-9.-]*|[A-Za-z][A-Za-z0-9+.-]*:{_URI}")  # registered (RFC 8288 3.3), or a URI
+_HREF = re.compile(rf"(?:(https?)://(?:\[[0-9A-F:.]+\])?|mailto:|acct:(?=[^@]+@[^@])){_URI}", re.IGNORECASE)
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")  # RFC 6838 4.2
-_FORBIDDEN = re.compile(r"[<>\"\\^`{|}]")  # RFC 3986: no character of a URI
 
 
 class Link(NamedTuple):
@@ -32,20 +37,40 @@ def parse_links(text: str, profile_url: str = "") -> tuple[Link, ...]:
     return tuple(dict.fromkeys(link for link in links if link))[:MAX_LINKS]
 
 
-def problems_of(text: str) -> Iterator[str]:
-    """What is wrong with the lines of a text, for those who write it."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and _parse(line, "https://example.org/") is None:
-            yield f"line {number} is no link: must be {PROFILE}, or REL HREF [TYPE] (http, https, mailto or acct)"
+@named("text")
+def read_links(scalar: Scalar) -> str:
+    """The links in a configuration; ValueError if a line is none."""
+    text = to_text(scalar)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if wrong := [line for line in lines if _parse(line, "https://example.org/") is None]:
+        what = f"must be {PROFILE}, or REL HREF [TYPE], where HREF is a URI of http, https, mailto or acct"
+        raise ValueError(f"{', '.join(repr(line.strip()[:80]) for line in wrong[:10])}: {what}")
+    if len(lines) > MAX_LINKS:
+        raise ValueError(f"must be at most {MAX_LINKS} links")
+    return text
+
+
+def link_texts(text: str) -> Iterator[str]:
+    """A line for each link, as Finger shows it: it knows no page, so without ``profile``."""
+    return (" ".join(filter(None, link)) for link in parse_links(text))
 
 
 def _parse(line: str, profile_url: str) -> Link | None:
-    match line.split():
+    match line.split() if len(line) <= MAX_CHARACTERS else []:
         case [word] if word == PROFILE:
             return Link(PROFILE_REL, profile_url, "text/html") if profile_url else None
-        case [rel, href, *rest] if len(rest) <= 1:
-            media_type = "".join(rest)
-            is_valid = _REL.fullmatch(rel) and _HREF.fullmatch(href) and not _FORBIDDEN.search(rel + href)
-            if is_valid and (not rest or _TYPE.fullmatch(media_type)):
-                return Link(rel, href, media_type)
+        case [rel, href]:
+            return Link(rel, href) if _REL.fullmatch(rel) and _is_href(href) else None
+        case [rel, href, media_type]:
+            is_valid = _REL.fullmatch(rel) and _is_href(href) and _TYPE.fullmatch(media_type)
+            return Link(rel, href, media_type) if is_valid else None
     return None
+
+
+def _is_href(text: str) -> bool:
+    """Whether it is a URI that may be a link; a web address needs a host."""
+    match = _HREF.fullmatch(text)
+    try:
+        return match is not None and (not match[1] or bool(urlsplit(text).hostname and urlsplit(text).port != 0))
+    except ValueError:
+        return False

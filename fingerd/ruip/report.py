@@ -12,7 +12,7 @@ from typing import NamedTuple
 from wcwidth import wcswidth
 
 from fingerd.people import LastLogin, Mail, Person, Session
-from fingerd.people.links import parse_links
+from fingerd.people.links import link_texts
 from fingerd.ruip.times import date_text, idle_column, idle_words, when_column
 from fingerd.text import end_colors, one_line
 
@@ -174,8 +174,8 @@ def _texts(person: Person, verbose: bool, max_characters: int, end: Callable[[st
         else:
             yield f"Plan:\n{end(plan)}" if plan else NO_PLAN_TEXT
     if verbose:
-        if links := [" ".join(filter(None, link)) for link in parse_links(person.links)]:
-            yield "Links:\n" + "\n".join(links)[:max_characters]
+        if links := "\n".join(link_texts(person.links)):
+            yield f"Links:\n{links[:max_characters]}"
         for label, key in (("PGP key", person.pgpkey), ("Public key", person.pubkey)):
             if key.strip():
                 yield f"{label}:\n{key.rstrip()[:max_characters]}".replace("\x1b", "?")

@@ -106,7 +106,7 @@ def people(daemon: Daemon) -> Iterator[Path]:
 
 # The atoms of a person
 
-ATOMS = {atom: f"the {atom}" for atom in TEXT_ATOMS}
+ATOMS = {atom: f"the {atom}" for atom in TEXT_ATOMS} | {"links": "me https://ann.example/"}
 
 
 def make(directory: Path, /, **texts: str) -> Path:
@@ -134,6 +134,8 @@ def test_a_directory_has_a_file_for_each_atom(daemon: Daemon, people: Path) -> N
         "Project: the project",
         "Plan:",
         "the plan",
+        "Links:",
+        "me https://ann.example/",
         "PGP key:",
         "the pgpkey",
         "Public key:",

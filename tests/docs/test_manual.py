@@ -15,6 +15,7 @@ import pytest
 from fingerd.backends import backend_names, distribution_of, load_type
 from fingerd.backends.command import _ENVIRONMENT
 from fingerd.config.document import read_documents
+from fingerd.config.file_time import is_option
 from fingerd.config.schema import Reader
 from fingerd.config.values import Integer, Seconds, Size, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
@@ -148,7 +149,7 @@ def keys_of(kind: Any, path: str = "") -> Iterator[tuple[str, Key]]:
     """The keys that a dataclass gives, and those below them."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if field.init:
+        if is_option(field):
             name = path + field.name.rstrip("_")
             made = field.default_factory
             yield name, Key(hints[field.name], field.default if made is dataclasses.MISSING else made())

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from fingerd.backends import Backend, backend_names, load_type
+from fingerd.config.file_time import is_option
 from fingerd.settings import Settings
 from tests.helpers.daemons import EXAMPLES, ROOT
 
@@ -84,7 +85,7 @@ def _words(kind: Any, inside: bool = False) -> Iterator[str]:
     elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         for field in dataclasses.fields(kind):
-            if field.init:
+            if is_option(field):
                 yield f"{field.name.rstrip('_')}: "
                 yield from _words(hints[field.name], inside)
     else:

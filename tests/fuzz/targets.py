@@ -21,6 +21,7 @@ from fingerd.backends import Backend, Lookup, backend_names, load_type
 from fingerd.backends.static import Static
 from fingerd.backends.web.html import read_page
 from fingerd.client.terminal import TerminalFilter
+from fingerd.config.file_time import is_option
 from fingerd.config.values import Integer, Seconds, Size
 from fingerd.errors import ConfigError, QueryError
 from fingerd.log.format import QUERY_CHARACTERS, Access, access_json, access_text, quote_query, record_text
@@ -367,7 +368,7 @@ def _check_type(value: Any, kind: Any, path: str) -> None:
         assert type(value) is kind, path
         hints = get_type_hints(kind, include_extras=True)
         for field in dataclasses.fields(kind):
-            if field.init:
+            if is_option(field):
                 _check_type(getattr(value, field.name), hints[field.name], f"{path}.{field.name}")
     else:
         assert isinstance(value, (int, float) if kind is float else kind), path

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from fingerd.safe_files import (
+    Dated,
     UnsafeFileError,
     decode_file,
     entry_exists,
     is_own_file,
     is_safe_name,
     open_directory,
+    read_named,
     read_regular,
     writable_by_others,
 )
@@ -28,6 +30,13 @@ def directory(tmp_path: Path) -> Iterator[int]:
     assert descriptor is not None
     yield descriptor
     os.close(descriptor)
+
+
+def text_of(path: str, directory: int, limit: int = 100, owner: int | None = None) -> str:
+    """The text of a file that is there."""
+    file = read_regular(path, directory, limit, owner)
+    assert file is not None
+    return file.content
 
 
 @pytest.mark.parametrize("name", ["ann", "Zoë", "a b", "-l", "*", "ann.example", "%2e%2e", "~root", "a" * 300])
@@ -67,7 +76,7 @@ def test_listing_needs_read_permission_and_opening_a_known_name_does_not(tmp_pat
             open_directory("home", directory)
         home = open_directory("home", directory, for_listing=False)
         assert home is not None
-        assert read_regular(".plan", home, 100) == "a plan"
+        assert text_of(".plan", home) == "a plan"
         assert entry_exists(".plan", home) is True
     (tmp_path / "home").chmod(0o700)
     with becoming("nobody"):
@@ -131,7 +140,7 @@ def test_the_owner_is_the_person_or_root_with_a_public_file(
         os.link(path, tmp_path / f"link{number}")
     assert is_own_file("plan", directory, 2001) == (uid != 2002)
     if is_read:
-        assert read_regular("plan", directory, 100, owner=2001) == "a plan"
+        assert text_of("plan", directory, owner=2001) == "a plan"
     else:
         with pytest.raises(UnsafeFileError, match=r"^plan: belongs to another user$"):
             read_regular("plan", directory, 100, owner=2001)
@@ -145,14 +154,26 @@ def test_a_file_beyond_the_limit_is_cut_after_a_whole_line(
     tmp_path: Path, directory: int, limit: int, text: str
 ) -> None:
     (tmp_path / "plan").write_text("one\ntwo\nand three\n")
-    assert read_regular("plan", directory, limit) == text
+    assert text_of("plan", directory, limit) == text
+
+
+@pytest.mark.parametrize("text", ["", "a plan\n"])
+@pytest.mark.parametrize("when", [0.0, 31_536_000.5, 4e9])
+def test_the_time_of_a_file_comes_with_its_text(tmp_path: Path, directory: int, text: str, when: float) -> None:
+    for name in ("plan", "leads to link"):
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (1e9, when))
+    (tmp_path / "link").symlink_to("leads to link")
+    assert read_regular("plan", directory, 100) == Dated(text, when)
+    assert read_regular("link", directory, 100, os.getuid(), follow=True) == Dated(text, when)
+    assert read_named(str(tmp_path / "link")) == Dated(text.encode(), when)
 
 
 @pytest.mark.parametrize("size", range(8, 16))
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_cut_splits_no_character(tmp_path: Path, directory: int, charset: str, size: int) -> None:
     (tmp_path / "plan").write_bytes(("日" + "😀" * 20).encode(charset))
-    text, cut, end = (read_regular("plan", directory, size) or "").split("\n")
+    text, cut, end = text_of("plan", directory, size).split("\n")
     assert (text.strip("😀"), cut, end) == ("日", "[answer cut]", "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 
 from fingerd.backends.ldap.schema import Entry, all_values_of, values_of
 from fingerd.errors import OptionError
-from fingerd.people import Person
+from fingerd.people import MULTILINE_ATOMS, Person
 from fingerd.people.mapping import LOGIN, as_text, check_fields, person_of
 from fingerd.text import is_same_name
 
@@ -21,7 +21,6 @@ DEFAULT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "directory": ("homeDirectory",),
     "shell": ("loginShell",),
 }
-_MULTILINE = ("project", "plan", "pgpkey", "pubkey")  # each value is a line
 _SINGLE_VALUED = (LOGIN, "name")  # the first value counts
 
 _ATTRIBUTE = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)(?:;[A-Za-z0-9-]+)*")  # RFC 4512 2.5
@@ -67,7 +66,7 @@ class EntryMapping:
         for attribute in self._fields[atom]:
             texts = [text for text in map(as_text, values_of(entry, attribute)) if text.strip()]
             if texts:
-                return texts[0] if atom in _SINGLE_VALUED else ("\n" if atom in _MULTILINE else ", ").join(texts)
+                return texts[0] if atom in _SINGLE_VALUED else ("\n" if atom in MULTILINE_ATOMS else ", ").join(texts)
         return None
 
 

@@ -42,7 +42,7 @@ class Action(NamedTuple):
 def read_actions(path: str) -> list[Action]:
     """The actions of the file, in order of time; ValueError, with the place in the file, if one is invalid."""
     try:
-        text = decode_strictly(read_named(path))
+        text = decode_strictly(read_named(path).content)
         document = tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
@@ -112,11 +112,11 @@ def _string(table: Mapping[str, Any], key: str, required: bool = False) -> str:
 def _read_plan(path: str) -> str:
     """The text of a file; ValueError if it cannot be read."""
     try:
-        text = read_regular(os.path.realpath(path), None, MAX_PLAN_BYTES)
+        file = read_regular(os.path.realpath(path), None, MAX_PLAN_BYTES)
     except UnsafeFileError as error:
         raise ValueError(f"plan: {error}") from error
     except OSError as error:
         raise ValueError(f"plan: {path}: {error.strerror}") from error
-    if text is None:
+    if file is None:
         raise ValueError(f"plan: there is no file {path}")
-    return text
+    return file.content

@@ -132,11 +132,12 @@ class System(Backend):
     def _person(self, account: Account, verbose: bool) -> Person | None:
         """The person with the atoms of the short or the long form; None if hidden."""
         login, uid, sources = account.login, account.uid, self._sources
-        texts = sources.homes.read(login, uid, account.home, FILE_ATOMS if verbose else SHORT_ATOMS)
-        if texts is None:
+        files = sources.homes.read(login, uid, account.home, FILE_ATOMS if verbose else SHORT_ATOMS)
+        if files is None:
             return None
-        plan = "" if self.homes or self.plans else None  # of a person without one
-        atoms: dict[str, Any] = {"plan": plan, **texts, "pronouns": texts.get("pronouns", "").strip()}
+        no_plan = "" if self.homes or self.plans else None
+        atoms: dict[str, Any] = {"plan": no_plan, **{atom: file.content for atom, file in files.items()}}
+        atoms["pronouns"] = atoms.get("pronouns", "").strip()
         return Person(
             login,
             name=account.name,
@@ -148,6 +149,7 @@ class System(Backend):
             sessions=sources.sessions.for_login(login, time.time()) if self.sessions else None,
             last_login=sources.last_logins.for_login(login, uid) if self.last_login else None,
             mail=mail_of(login, self.mail) if self.mail and verbose else None,
+            plan_changed=files["plan"].changed if "plan" in files else None,
             **atoms,
         )
 

@@ -12,15 +12,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from fingerd.people import NOFINGER
-from fingerd.safe_files import UnsafeFileError, has_entry, is_own_file, is_safe_name, open_directory, read_regular
+from fingerd.safe_files import (
+    Dated,
+    UnsafeFileError,
+    has_entry,
+    is_own_file,
+    is_safe_name,
+    open_directory,
+    read_regular,
+)
 
 log = logging.getLogger(__name__)
 
 # The atoms that are a file each: .plan in a home, plan in a directory of published plans.
 SHORT_ATOMS = ("plan", "project", "pronouns")
-FILE_ATOMS = (*SHORT_ATOMS, "pgpkey", "pubkey", "forward")
+FILE_ATOMS = (*SHORT_ATOMS, "pgpkey", "pubkey", "forward", "links")
 
-_AT_HOME = {atom: f".{atom}" for atom in FILE_ATOMS}
+_AT_HOME = {atom: f".{atom}" for atom in FILE_ATOMS if atom != "links"}  # ~/.links is the web browser's of this name
 _PUBLISHED = {atom: atom for atom in FILE_ATOMS}
 _NO_HOMES = ("/nonexistent/", "/dev/null/", "/var/empty/")  # passwd's homes of accounts without one; others are missing
 
@@ -46,7 +54,7 @@ class Homes:
     plans: str | None
     file_bytes: int
 
-    def read(self, login: str, uid: int, home: str, atoms: Collection[str]) -> Mapping[str, str] | None:
+    def read(self, login: str, uid: int, home: str, atoms: Collection[str]) -> Mapping[str, Dated[str]] | None:
         """Those of the atoms for which the person has a file; None for a hidden person. OSError if the host fails."""
         with ExitStack() as opened:
             published = self._open_published(login, uid, opened)
@@ -58,7 +66,7 @@ class Homes:
                 is_shown = any(is_own_file(name, published.directory, uid) for name in published.names.values())
             if not is_shown:
                 return None
-            return self._read_texts(at_home, uid, atoms) | self._read_texts(published, uid, atoms)
+            return self._read_files(at_home, uid, atoms) | self._read_files(published, uid, atoms)
 
     def _open_home(self, home: str, opened: ExitStack) -> _Place:
         if not self.homes or not home.startswith("/") or f"{home}/".startswith(_NO_HOMES):
@@ -88,11 +96,11 @@ class Homes:
             return _NO_PLACE
         return _Place(has_entry(NOFINGER, own) is False, own, _PUBLISHED)
 
-    def _read_texts(self, place: _Place, uid: int, atoms: Collection[str]) -> dict[str, str]:
-        texts = {atom: self._read(place.names[atom], place, uid) for atom in atoms if atom in place.names}
-        return {atom: text for atom, text in texts.items() if text is not None}
+    def _read_files(self, place: _Place, uid: int, atoms: Collection[str]) -> dict[str, Dated[str]]:
+        files = {atom: self._read(place.names[atom], place, uid) for atom in atoms if atom in place.names}
+        return {atom: file for atom, file in files.items() if file is not None}
 
-    def _read(self, name: str, place: _Place, uid: int) -> str | None:
+    def _read(self, name: str, place: _Place, uid: int) -> Dated[str] | None:
         try:
             return read_regular(name, place.directory, self.file_bytes, uid, follow=place.has_links)
         except UnsafeFileError as error:

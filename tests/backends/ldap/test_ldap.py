@@ -35,6 +35,8 @@ def test_the_first_attribute_that_an_entry_has_is_used(slapd: Slapd, make: Make)
     assert (odd.timezone, odd.plan) == ("one, two", "first line\nsecond line")
     (odd,) = find(make(slapd.ldap), "odd")
     assert odd.office == "The back door"
+    (odd,) = find(make(slapd.ldap, fields={"links": ("description",)}), "odd")
+    assert odd.links == "first line\nsecond line"
     (odd,) = find(make(slapd.ldap, fields={"plan": ("jpegPhoto",)}), "odd")
     assert odd.plan == r"\xffd8ff0001020380ff"  # no text
 

@@ -34,7 +34,8 @@ class Person:
 
     def read(self, homes: bool = True, plans: bool = False, limit: int = 1000) -> Mapping[str, str] | None:
         with_plans = str(self.plans) if plans else None
-        return Homes(homes, with_plans, limit).read("ann", self.uid, str(self.home), FILE_ATOMS)
+        files = Homes(homes, with_plans, limit).read("ann", self.uid, str(self.home), FILE_ATOMS)
+        return None if files is None else {atom: file.content for atom, file in files.items()}
 
     def chown_all(self) -> None:
         """Give all files to UID, which is not the uid of the tests."""
@@ -58,6 +59,32 @@ def test_every_file_of_a_home(ann: Person) -> None:
     texts = ann.read()
     assert texts == {atom: f"my {atom}\n" for atom in ("plan", "project", "pgpkey", "pubkey", "pronouns", "forward")}
     assert Homes(True, None, 1000).read("ann", ann.uid, str(ann.home), ()) == {}
+
+
+def test_links_are_published_in_a_directory_for_it_alone(ann: Person) -> None:
+    """In a home, .links is the directory of a web browser."""
+    (ann.home / ".plan").write_text("a plan\n")
+    (ann.home / ".links").write_text("me https://ann.example/\n")
+    (ann.home / "links").write_text("me https://ann.example/\n")
+    ann.own.mkdir()
+    assert ann.read(plans=True) == {"plan": "a plan\n"}
+    (ann.own / "links").write_text("profile\nme https://ann.example/\n")
+    assert ann.read(plans=True) == {"plan": "a plan\n", "links": "profile\nme https://ann.example/\n"}
+    ann.home.chmod(0)
+    assert ann.read(plans=True, homes=False) == {"links": "profile\nme https://ann.example/\n"}
+    ann.home.chmod(0o755)
+
+
+@pytest.mark.parametrize("when", [0.0, 1.6e9 + 0.5])
+def test_a_plan_has_the_time_of_its_file(ann: Person, when: float) -> None:
+    """A published one has its own time, not that of the one at home."""
+    for path, time in ((ann.home / ".plan", 1.0), (ann.own, when)):
+        path.write_text("a plan")
+        os.utime(path, (1, time))
+    for plans, time in ((None, 1.0), (str(ann.plans), when)):
+        files = Homes(True, plans, 1000).read("ann", ann.uid, str(ann.home), ("plan",))
+        assert files is not None
+        assert files["plan"].changed == time
 
 
 def test_an_empty_plan_is_a_plan(ann: Person) -> None:  # cfingerd's #33408
@@ -346,7 +373,7 @@ def test_every_file_of_a_home_may_be_a_link(ann: Person) -> None:
     for atom in FILE_ATOMS:
         (ann.home / "dotfiles" / atom).write_text(f"my {atom}\n")
         (ann.home / f".{atom}").symlink_to(f"dotfiles/{atom}")
-    assert ann.read() == {atom: f"my {atom}\n" for atom in FILE_ATOMS}
+    assert ann.read() == {atom: f"my {atom}\n" for atom in FILE_ATOMS if atom != "links"}
     (ann.home / "dotfiles" / "plan").write_text("")
     assert (ann.read() or {})["plan"] == ""
 
@@ -416,7 +443,7 @@ def test_without_proc_no_link_is_followed(ann: Person) -> None:
     script = (
         "import os\nfrom fingerd.backends.system.homes import Homes\n"
         f"homes = Homes(True, None, 1000)\nos.chroot({str(ann.home.parent)!r})\n"
-        f"print(dict(homes.read('ann', {UID}, '/home', ('plan', 'project'))))"
+        f"print({{atom: file[0] for atom, file in homes.read('ann', {UID}, '/home', ('plan', 'project')).items()}})"
     )
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout == "{'project': 'my project'}\n"

@@ -198,6 +198,14 @@ def test_pubkey_and_pronouns(populated: AccountsHost, serve: Serve) -> None:
 
 
 @pytest.mark.root
+def test_published_links_are_in_the_long_form(populated: AccountsHost, serve: Serve) -> None:
+    populated.write("/run/plans/ann/links", "profile\nme https://ann.example/\nme javascript:x\n", "ann")
+    server = serve("plans: /run/plans")
+    assert "Links:\nme https://ann.example/\nPGP" in server.ask("/W ann")
+    assert "ann.example" not in server.ask("ann")
+
+
+@pytest.mark.root
 def test_hidden_people_cannot_be_distinguished_from_absent_ones(host: AccountsHost, serve: Serve) -> None:
     for login in ("shy", "closed"):
         host.add(login, "Hidden Person")

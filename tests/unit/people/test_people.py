@@ -29,6 +29,8 @@ ANN = Person(
     pubkey="public",
     pronouns="she/her",
     timezone="UTC",
+    links="me https://ann.example/",
+    plan_changed=3.0,
 )
 
 NAMES = {
@@ -77,13 +79,13 @@ INVALID_USERS = {
 
 def test_every_field_but_text_is_an_atom_and_text_atoms_are_a_subset() -> None:
     fields = [field.name for field in dataclasses.fields(Person)]
-    assert list(ATOMS) == [name for name in fields if name != "text"]
+    assert list(ATOMS) == [name for name in fields if name not in ("text", "plan_changed")]
     assert set(TEXT_ATOMS) < set(ATOMS)
     assert all(getattr(ANN, atom) for atom in ATOMS)
 
 
 def test_a_person_made_from_a_record_has_unknown_sessions_and_mail() -> None:
-    person = Person.from_record("ann", Record(**{atom: getattr(ANN, atom) for atom in TEXT_ATOMS}))
+    person = Person.from_record("ann", Record(**{atom: getattr(ANN, atom) for atom in TEXT_ATOMS}), 3.0)
     assert person == dataclasses.replace(ANN, sessions=None, last_login=None, mail=None, forward="")
 
 
@@ -94,6 +96,7 @@ def test_redacting_to_one_atom_removes_all_others(atom: str) -> None:
     assert known == {atom}
     assert getattr(person, atom) == getattr(ANN, atom)
     assert person.text is None
+    assert person.plan_changed == (3.0 if atom == "plan" else None)
 
 
 @pytest.mark.parametrize("atom", ATOMS)
@@ -123,7 +126,8 @@ def test_only_the_full_name_matches() -> None:
 def test_a_configured_user_is_a_text_or_a_record(text: str, person: Person, tmp_path: Path) -> None:
     path = tmp_path / "fingerd.yaml"
     path.write_text(f"backend:\n  type: static\n  users:\n    {text}\n")
-    assert list(load_config(str(path)).backend.find(Lookup("ann", False, "unix", 0))) == [person]
+    found = load_config(str(path)).backend.find(Lookup("ann", False, "unix", 0))
+    assert [dataclasses.replace(each, plan_changed=None) for each in found] == [person]
 
 
 @pytest.mark.parametrize(("text", "problem"), INVALID_USERS.values(), ids=INVALID_USERS.keys())
@@ -144,6 +148,17 @@ MERGED = {
     ),
     "known atoms stay": (ANN, Person("b", name="Bob", office="1", sessions=(), plan="p", mail=Mail()), {}),
     "an empty tuple is known": (Person("ann", sessions=()), Person("b", sessions=(Session("tty1"),)), {}),
+    "a plan comes with its time": (
+        Person("ann", plan=""),
+        Person("b", plan="p", plan_changed=3.0),
+        {"plan": "p", "plan_changed": 3.0},
+    ),
+    "a known plan keeps its time": (
+        Person("ann", plan="p", plan_changed=3.0),
+        Person("b", plan="q", plan_changed=4.0),
+        {},
+    ),
+    "links are filled in": (Person("ann"), Person("b", links="profile"), {"links": "profile"}),
     "an empty tuple replaces the unknown": (Person("ann"), Person("b", sessions=()), {"sessions": ()}),
     "an empty text replaces the unknown": (Person("ann"), Person("b", plan=""), {"plan": ""}),
     "a text is filled in": (Person("ann"), Person("b", "text"), {"text": "text"}),

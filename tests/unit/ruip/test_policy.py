@@ -96,7 +96,7 @@ MANY = Policy(
 # show: which atoms are shown
 
 OFFICE = {"login", "name", "office", "office_phone"}
-STANDARD = OFFICE | {"project", "plan", "pronouns", "pgpkey", "sessions", "last_login"}
+STANDARD = OFFICE | {"project", "plan", "pronouns", "pgpkey", "links", "sessions", "last_login"}
 
 SHOW: dict[str, tuple[str, set[str]]] = {
     "the default": ("{from: any}", STANDARD),
@@ -127,7 +127,7 @@ INVALID_OPTIONS = {
         "show: xyz",
         f"3:23: policy[0].show: {NO_ATOM} xyz (there are minimal, office, standard, everything, login, name, "
         "office_phone, home_phone, job, directory, shell, sessions, last_login, mail, forward, project, plan, pgpkey, "
-        "pubkey, pronouns, timezone)",
+        "pubkey, pronouns, timezone, links)",
     ),
     "the text, which is not an atom": ("show: text", f"3:23: policy[0].show: {NO_ATOM} text"),
     "an empty list": ("show: []", "3:23: policy[0].show: is empty: give at least the name"),

@@ -648,6 +648,7 @@ PEOPLE = st.builds(
     pubkey=LONG_TEXTS,
     pronouns=TEXTS,
     timezone=TEXTS,
+    links=LONG_TEXTS,
 )
 TEXT_PEOPLE = st.builds(Person, st.just("ann"), LONG_TEXTS)
 SHOWN = st.lists(st.sampled_from([*PRESETS, *ATOMS]), min_size=1, max_size=6).map(tuple)
@@ -746,6 +747,7 @@ MARKED = {
     "pubkey": "m-pubkey",
     "pronouns": "m-pronouns",
     "timezone": "m-timezone",
+    "links": "m-rel https://links.example/ text/html",
 }
 WORDS = {atom: (text,) for atom, text in MARKED.items() if isinstance(text, str)} | {
     "sessions": ("m-terminal", "m-host", "Jul 30 12:00 (EDT) on", "idle"),
