@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import socket
 import socketserver
 from collections.abc import Callable
@@ -32,6 +33,10 @@ from fingerd.server.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 
+_PATH = re.compile(rb"[^ ]* (?:https?://[^/?#]*)?(/[^?# ]*)", re.IGNORECASE)  # of a request line
+# How much longer a person takes in these forms than a row of Finger's list: markup, and an entry of a feed.
+COSTS = {"text": 1, "feed": 30}
+PAGE_COST = 5
 CLOSED = Answer("denied", b"")  # without a word
 
 
@@ -77,6 +82,8 @@ class HttpDoor:
             check_request(parsed)
             return self._route(request, parsed, form, numbered, services)
         except HttpError as error:
+            is_unread = isinstance(parsed, HttpError)
+            form = _form_of_line(request.line) if is_unread else form
             request.asked = Asked(self._site, form, None if isinstance(parsed, HttpError) else parsed, error=error)
             return None
 
@@ -109,7 +116,7 @@ class HttpDoor:
             raise HttpError(HTTPStatus.NOT_FOUND, "No such page", "unknown")
         route, name = found
         rule = numbered.rule
-        query, subject, rels = Query(), "", tuple[str, ...]()
+        query, account, rels = Query(), None, tuple[str, ...]()
         if route.kind == "person":
             query = _query_of(unquote_to_bytes(name), request.config.limits.query_bytes)
         elif route.kind == "home":
@@ -117,17 +124,17 @@ class HttpDoor:
                 raise HttpError(HTTPStatus.SEE_OTHER, "The person is on another page", "answered", ("Location", wanted))
         elif route.kind == "webfinger":
             resources = [value for field, value in parsed.fields if field == "resource"]
-            resource = webfinger.parse_resource(resources, self._options.domains)
-            if resource is None:
+            account = webfinger.parse_resource(resources, self._options.domains, request.config.limits.query_bytes)
+            if account is None:
                 raise HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown")
-            query = Query(_query_of(resource.name, request.config.limits.query_bytes).text)
-            subject, rels = resource.subject, tuple(value for field, value in parsed.fields if field == "rel")
-        request.asked = Asked(self._site, form, parsed, route, query, rule, None, subject, rels)
+            query, rels = Query(account.name), tuple(value for field, value in parsed.fields if field == "rel")
+        request.asked = Asked(self._site, form, parsed, route, query, rule, None, account, rels)
         if route.kind in ("robots", "style") or (query.is_list and not rule.list):
             return None
         if request.config.limits.rate and not services.take_token(request):
             raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_QUERIES, "limited")
-        return services.place(request, query, numbered, _memory_form(route, form, subject, rels))
+        cost = COSTS.get(form, PAGE_COST)
+        return services.place(request, query, numbered, _memory_form(route, form, account, rels), cost)
 
     def failure(self, request: Connection, outcome: str, context: AnswerContext) -> Answer:
         """The response where there is no answer: ``busy``, or ``error``."""
@@ -147,6 +154,13 @@ def _form_of(request: Request) -> str:
     """In which form a client is answered, be it with an error."""
     found = find_route(request.path)
     return (found[0].form if found else "") or preferred_form(request.accept)
+
+
+def _form_of_line(line: bytes) -> str:
+    """The form of an error, by the path in the first line of what cannot be parsed."""
+    match = _PATH.match(line)
+    found = find_route(match[1].decode("latin-1")) if match else None
+    return (found[0].form if found else "") or "page"
 
 
 def _query_of(name: bytes, max_bytes: int) -> Query:
@@ -170,8 +184,8 @@ def _wanted(request: Request) -> str:
     return person_path(name) if name else ""
 
 
-def _memory_form(route: Route, form: str, subject: str, rels: tuple[str, ...]) -> str:
+def _memory_form(route: Route, form: str, account: webfinger.Account | None, rels: tuple[str, ...]) -> str:
     """The form of an answer for the memory; of bounded length, whatever a client sends."""
-    if route.kind != "webfinger":
+    if account is None:
         return f"{route.kind} {form}"
-    return hashlib.sha256("\n".join((subject, *rels)).encode()).hexdigest()
+    return hashlib.sha256(repr((account.uri, rels)).encode()).hexdigest()

@@ -1,42 +1,54 @@
 """Atom feeds (RFC 4287) of plans, without a store: an entry is a plan, and its id holds the hash of its text."""
 
 import hashlib
+import heapq
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
+
+from markupsafe import escape
 
 from fingerd.http.masking import masked
 from fingerd.http.pages import render
 from fingerd.http.people_json import rfc3339
 from fingerd.http.routes import person_path
 from fingerd.people import Person
-from fingerd.ruip.times import local_time
-from fingerd.text import one_line
+from fingerd.text import mark_cut, one_line
 
 CONTENT_TYPE = "application/atom+xml"
 _YEAR = "2026"  # of the tag URIs (RFC 4151): any date at which the host was its owner's, always the same
 _SEEN_MAX = 10_000  # texts whose first sight is remembered, some 200 bytes each
+_TITLE_CHARACTERS = 80
+_ENTRY_BYTES = 500  # of markup
 
 
 class FirstSeen:
-    """When this process first saw a text, for sources that do not know when it changed. For all threads."""
+    """When this process first saw a text, for sources that do not know when it changed. For all threads.
+
+    Of many texts, those that were asked for longest ago are forgotten.
+    """
 
     def __init__(self) -> None:
         self._times: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
 
     def when(self, digest: str) -> float:
         """The time in ``time.time()`` seconds."""
-        seen = self._times.setdefault(digest, time.time())
-        while len(self._times) > _SEEN_MAX:
-            self._times.popitem(last=False)
+        with self._lock:
+            seen = self._times.setdefault(digest, time.time())
+            self._times.move_to_end(digest)
+            if len(self._times) > _SEEN_MAX:
+                self._times.popitem(last=False)
         return seen
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One plan."""
+    """One plan. ``url`` is the page of its author, empty where the login is hidden."""
 
     id: str
     title: str
@@ -44,6 +56,12 @@ class Entry:
     url: str
     updated: str
     text: str
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes in the feed, at most."""
+        texts = (self.id, self.title, self.author, self.url, self.url, self.text)
+        return sum(len(escape(text).encode()) for text in texts) + _ENTRY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +74,75 @@ class Source:
     title: str
 
 
-def feed(people: Iterable[Person], first_seen: FirstSeen, source: Source) -> bytes:
-    """The feed of the people's plans, the newest first."""
-    found = [(_changed(person, first_seen), person) for person in people if person.plan and person.login]
-    found.sort(key=lambda pair: pair[0], reverse=True)
-    base_url = source.base_url
-    changed = found[0][0] if found else 0.0
+def feed(people: Iterable[Person], first_seen: FirstSeen, source: Source, budget: int) -> bytes:
+    """The feed of the people's plans, the newest first; the oldest are left out where it has no room for all.
+
+    No more than the budget of bytes is kept while people come, whatever their number.
+    """
+    newest: list[tuple[float, int, int, Entry]] = []  # the oldest first: its time, its place, its size
+    ids: set[str] = set()
+    room = budget
+    for number, person in enumerate(people):
+        if not person.plan:
+            continue
+        digest = _digest(person)
+        least = _ENTRY_BYTES + len(person.plan)
+        when = first_seen.when(digest) if person.plan_changed is None else person.plan_changed
+        if newest and room < least and (when, -number) < newest[0][:2]:  # it would be the first to go
+            continue
+        entry = _entry(person, digest, when, source, budget)
+        if entry.id in ids:
+            continue
+        ids.add(entry.id)
+        size = entry.size
+        heapq.heappush(newest, (when, -number, size, entry))
+        room -= size
+        while room < 0 and len(newest) > 1:
+            room += heapq.heappop(newest)[2]
+    found = sorted(newest, reverse=True)
     return render(
         "feed.xml",
-        feed_id=f"{base_url}{source.path}",
-        title=one_line(masked(source.title)),  # it may be a person's name
-        updated=_time(changed),
-        self_url=f"{base_url}{source.path}",
-        page_url=f"{base_url}{source.page}",
-        entries=[_entry(person, when, base_url) for when, person in found],
+        feed_id=f"{source.base_url}{source.path}",
+        title=_line(source.title),
+        updated=rfc3339(found[0][0] if found else first_seen.when(source.path)),
+        self_url=f"{source.base_url}{source.path}",
+        page_url=f"{source.base_url}{source.page}",
+        entries=[entry for _, _, _, entry in found],
     ).encode()
 
 
-def _entry(person: Person, when: float, base_url: str) -> Entry:
-    host = urlsplit(base_url).hostname
-    author = one_line(masked(person.name or person.login))
-    page = person_path(person.login)
+def _entry(person: Person, digest: str, when: float, source: Source, max_bytes: int) -> Entry:
+    path = person_path(person.login) if person.login else source.path
     text = masked(person.plan or "").strip("\n").rstrip()
     title = next((line.strip() for line in text.splitlines() if line.strip()), "Plan")
     return Entry(
-        f"tag:{host},{_YEAR}:{page}/{_digest(person)}",
-        title if len(title) <= 80 else f"{title[:79]}…",
-        author,
-        f"{base_url}{page}",
-        _time(when),
-        text,
+        f"tag:{_authority(source.base_url)},{_YEAR}:{path}/{digest}",
+        title if len(title) <= _TITLE_CHARACTERS else f"{title[: _TITLE_CHARACTERS - 1]}…",
+        _line(person.name) or _line(person.login) or _line(source.title),
+        f"{source.base_url}{path}" if person.login else "",
+        rfc3339(when),
+        _cut(text, max_bytes),
     )
 
 
-def _changed(person: Person, first_seen: FirstSeen) -> float:
-    return person.plan_changed if person.plan_changed is not None else first_seen.when(_digest(person))
+def _cut(text: str, max_bytes: int) -> str:
+    """The text, cut at a line's end if it takes more bytes in XML."""
+    characters = len(text)
+    while characters and len(escape(text[:characters]).encode()) > max_bytes:
+        characters //= 2
+    return text if characters == len(text) else mark_cut(text[:characters]).rstrip("\n")
+
+
+def _line(text: str) -> str:
+    return one_line(masked(text)).strip()
+
+
+def _authority(base_url: str) -> str:
+    """Whose the tag URIs are: the name of the host; of an IPv6 address, which cannot stand in them, that in the DNS."""
+    host = urlsplit(base_url).hostname or ""
+    return IPv6Address(host).reverse_pointer if ":" in host else host
 
 
 def _digest(person: Person) -> str:
-    return hashlib.sha256(f"{person.login}\0{person.plan}".encode(errors="replace")).hexdigest()[:32]
-
-
-def _time(timestamp: float) -> str:
-    return rfc3339(local_time(timestamp))
+    """The hash of a plan and of whose it is; where the login is hidden, nothing of it is in the hash."""
+    return hashlib.sha256(f"{person.login or person.name}\0{person.plan}".encode(errors="replace")).hexdigest()[:32]

@@ -53,8 +53,3 @@ def size_of_item(item: Sequence[Row] | str) -> int:
         return size_of_text(item)
     texts = (text for row in item for text in (row.login, row.name, row.where, row.since, row.idle, row.office))
     return sum(map(size_of_text, map(escape, texts))) + sum(_ROW_BYTES + len(row.path) for row in item)
-
-
-def size_of_plan(person: Person) -> int:
-    """The bytes that a plan takes in a feed, roughly."""
-    return 2 * size_of_text(person.plan or "") + 200

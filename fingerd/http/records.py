@@ -13,7 +13,7 @@ from fingerd.http.routes import person_path
 from fingerd.people import Person, Session
 from fingerd.people.links import Link, parse_links
 from fingerd.ruip.report import NO_PLAN_TEXT, login_texts, mail_text
-from fingerd.ruip.times import date_text, idle_words, local_time, when_column
+from fingerd.ruip.times import date_text, idle_words, when_column
 
 _ROW_CHARACTERS = 100  # that a row has at least, in a list that is cut
 
@@ -95,7 +95,7 @@ def _texts(person: Person, max_characters: int) -> Iterator[Text]:
         text = masked_start(getattr(person, atom) or "", max_characters).strip("\n").rstrip()
         when = person.plan_changed if atom == "plan" else None
         if text and when is not None:
-            yield Text(label, linked(text), css_class, date_text(when, time.time()), rfc3339(local_time(when)))
+            yield Text(label, linked(text), css_class, date_text(when, time.time()), rfc3339(when))
         elif text:
             yield Text(label, linked(text), css_class)
         elif atom == "plan" and person.plan is not None:

@@ -5,19 +5,19 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import islice
 
 from fingerd.errors import BackendError
 from fingerd.http import feeds, webfinger
-from fingerd.http.fitting import fitting, size_of_plan, size_of_text
-from fingerd.http.masking import uncolored
+from fingerd.http.fitting import fitting, size_of_text
 from fingerd.http.options import Http
 from fingerd.http.pages import STYLE, Pages
+from fingerd.http.people import People
 from fingerd.http.people_json import Json, person_json
 from fingerd.http.request import HttpError, Request
 from fingerd.http.response import CORS, HTML, JSON, TEXT, Header, respond
 from fingerd.http.routes import Route, person_path
 from fingerd.people import Person
+from fingerd.people.links import parse_links
 from fingerd.protocol.query import Query
 from fingerd.protocol.reply import (
     INTERNAL_ERROR,
@@ -26,12 +26,9 @@ from fingerd.protocol.reply import (
     SERVICE_BUSY,
     encode_reply,
 )
-from fingerd.ruip.disclosure import Disclosed
 from fingerd.ruip.policy import Rule
-from fingerd.ruip.report import LIST_ATOMS
 from fingerd.ruip.ruip import FAILURE_TEXTS, Answer, AnswerContext
 from fingerd.server.active_config import ActiveConfig
-from fingerd.text import is_same_name
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +41,7 @@ STATUS_OF = {  # of an outcome
     "busy": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 CHARSETS = {"utf-8": "utf-8", "ascii": "us-ascii", "latin-1": "iso-8859-1"}
-FEED_PEOPLE = 200  # of whom a feed has the plans, at most
+_JSON_BYTES = len('{"people": [], "truncated": true}\n')
 
 NO_QUERY = Query()
 
@@ -60,7 +57,7 @@ class Asked:
     query: Query = NO_QUERY
     rule: Rule | None = None
     error: HttpError | None = None
-    subject: str = ""  # of WebFinger
+    account: webfinger.Account | None = None
     rels: tuple[str, ...] = ()
 
 
@@ -70,9 +67,9 @@ class Site:
     def __init__(self, active: ActiveConfig, options: Http, host_name: str, first_seen: feeds.FirstSeen) -> None:
         self.options = options
         self._ruip = active.ruip
+        self._people = People(active.ruip, active.config.reply.colors)
         self._first_seen = first_seen
         self._budget = active.limits.reply_bytes
-        self._has_colors = active.config.reply.colors
         self._charset = CHARSETS[active.config.reply.charset]
         self._base_url = options.base_url or ""
         self._answers: dict[str, Callable[[Asked, Rule, AnswerContext], Answer]] = {
@@ -130,7 +127,7 @@ class Site:
         return self._respond(HTTPStatus.OK, "answered", "text/css; charset=utf-8", STYLE.encode())
 
     def _home(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
-        people = self._listed(rule, context) if rule.list else None
+        people = self._people.listed(rule, context) if rule.list else None
         html = self._pages.home(people, searches=self._ruip.disclosure.may_search(rule))
         return self._page(HTTPStatus.OK, "answered", html)
 
@@ -140,7 +137,7 @@ class Site:
             return self._text(answer.outcome, answer.reply)
         if asked.form == "feed" and not self._base_url:
             return self.error(HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown"), asked.form)
-        found = self._find(asked.query, rule, context)
+        found = self._people.find(asked.query, rule, context)
         searches = self._ruip.disclosure.may_search(rule)
         if found.outcome == "unknown" and asked.form == "page":
             html = self._pages.unknown(NO_SUCH_USER, asked.query.text, searches=searches, is_listed=rule.list)
@@ -149,8 +146,9 @@ class Site:
             text = FAILURE_TEXTS[found.outcome]
             return self._failed(STATUS_OF[found.outcome], found.outcome, text, asked.form)
         if asked.form == "feed":
-            name = found.people[0].name or found.people[0].login or asked.query.username
-            path = person_path(asked.query.text)
+            name, path = asked.query.text, person_path(asked.query.text)
+            if len(found.people) == 1:
+                name = found.people[0].name or found.people[0].login or name
             return self._feed(found.people, f"{path}/feed", path, f"{name} · {self.title}")
         if asked.form == "json":
             return self._json(found.people)
@@ -163,20 +161,22 @@ class Site:
         if asked.form == "text":
             answer = self._ruip.answer_query(Query(), rule, context)
             return self._text(answer.outcome, answer.reply)
-        people = self._listed(rule, context) if rule.list else None
+        if not rule.list:
+            people = None
+        elif asked.form == "feed":
+            people = self._people.with_plans(rule, context)
+        else:
+            people = self._people.listed(rule, context)
         if people is None:
             return self._failed(HTTPStatus.FORBIDDEN, "refused", LIST_DENIED, asked.form)
-        if asked.form == "feed":
-            return self._feed(self._with_plans(people, rule, context), "/feed", "/", self.title)
-        return self._json(people)
+        return self._feed(people, "/feed", "/", self.title) if asked.form == "feed" else self._json(people)
 
     def _webfinger(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
-        unknown = HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown")
-        found = self._ruip.disclosure.find_login(self._ruip.lookup_of(asked.query, context), rule)
-        person = found.people[0] if found.people else None
-        if person is None or not person.links or not is_same_name(person.login, asked.query.username):
-            return self.error(unknown, "jrd")
-        body = webfinger.descriptor(person, asked.subject, self._profile_url(person), asked.rels)
+        person = self._people.of_account(asked.account, rule, context) if asked.account else None
+        links = parse_links(person.links, self._profile_url(person)) if person else ()
+        if not asked.account or not person or not links:
+            return self.error(HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown"), "jrd")
+        body = webfinger.descriptor(asked.account, links, self._profile_url(person), asked.rels)
         return self._respond(HTTPStatus.OK, "answered", webfinger.CONTENT_TYPE, body, CORS)
 
     # What these have in common.
@@ -188,55 +188,21 @@ class Site:
         def encoded(person: Person, max_characters: int) -> str:
             return json.dumps(person_json(person, self._profile_url(person), max_characters), ensure_ascii=False)
 
-        items, truncated = fitting(people, encoded, size_of_text, self._budget)
+        budget = self._budget - _JSON_BYTES
+        items, truncated = fitting(people, encoded, lambda item: size_of_text(item) + 2, budget)
+        if items and size_of_text(items[0]) > budget:  # even without its texts
+            items, truncated = [], True
         end = ', "truncated": true' if truncated else ""
         body = f'{{"people": [{", ".join(items)}]{end}}}\n'
         return self._respond(HTTPStatus.OK, "answered", JSON, body.encode(errors="replace"))
 
-    def _feed(self, people: Sequence[Person], path: str, page: str, title: str) -> Answer:
-        kept, _ = fitting(people, lambda person, _: person, size_of_plan, self._budget)
-        body = feeds.feed(kept, self._first_seen, feeds.Source(self._base_url, path, page, title))
+    def _feed(self, people: Iterable[Person], path: str, page: str, title: str) -> Answer:
+        source = feeds.Source(self._base_url, path, page, title)
+        body = feeds.feed(people, self._first_seen, source, self._budget)
         return self._respond(HTTPStatus.OK, "answered", feeds.CONTENT_TYPE, body)
-
-    def _find(self, query: Query, rule: Rule, context: AnswerContext) -> Disclosed:
-        """Whom a query means; as for Finger, but that nothing is forwarded. BackendError passes through."""
-        disclosure, ruip = self._ruip.disclosure, self._ruip
-        rest = ruip.without_own_hosts(query)
-        for login in ruip.logins(query, rest) if query.hosts else ():
-            found = disclosure.find_login(ruip.lookup_of(_full(login), context), rule)
-            if found.outcome != "unknown":
-                return found._replace(people=list(self._plain(found.people)))
-        if rest.hosts or rest.is_list:
-            return Disclosed("unknown")
-        founds = list(disclosure.find_each(ruip.lookup_of(_full(rest), context), rule))
-        people = [person for found in founds for person in found.people]
-        return Disclosed("answered", list(self._plain(people))) if people else founds[0]
-
-    def _listed(self, rule: Rule, context: AnswerContext) -> Iterator[Person] | None:
-        people = self._ruip.disclosure.list_users(self._ruip.lookup_of(Query(), context), rule, LIST_ATOMS)
-        return None if people is None else self._plain(people)
-
-    def _plain(self, people: Iterable[Person]) -> Iterator[Person]:
-        """The people without what is for terminals only."""
-        return map(uncolored, people) if self._has_colors else iter(people)
-
-    def _with_plans(self, people: Iterator[Person], rule: Rule, context: AnswerContext) -> list[Person]:
-        """The people with all their atoms, each once, as far as there is time."""
-        found: dict[str, Person] = {}
-        for person in islice(people, FEED_PEOPLE):
-            if person.login and person.login not in found:
-                lookup = self._ruip.lookup_of(Query(person.login), context)
-                people_found = self._plain(self._ruip.disclosure.find_login(lookup, rule).people[:1])
-                found |= {one.login: one for one in people_found}
-        return list(found.values())
 
     def _profile_url(self, person: Person) -> str:
         return f"{self._base_url}{person_path(person.login)}" if self._base_url and person.login else ""
-
-
-def _full(query: Query) -> Query:
-    """The query for all atoms: a form of HTTP leaves none out for length."""
-    return Query(query.username, query.hosts, True)
 
 
 def _encoded(document: Json) -> bytes:

@@ -2,48 +2,58 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
+from fingerd.errors import QueryError
 from fingerd.http.request import malformed
-from fingerd.people import Person
-from fingerd.people.links import parse_links
+from fingerd.people.links import Link
+from fingerd.protocol.query import parse_query
+from fingerd.text import to_nfc
 
 CONTENT_TYPE = "application/jrd+json"
-_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):([!-~]+)")  # RFC 3986 3.1; a query's field is decoded once
+# RFC 3986: a scheme and characters of a URI, which a query's field is once it has been decoded.
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):((?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)")
+_USER_PART = "!$&'()*+,;="  # RFC 7565 7: what may stand as it is, beside the letters, digits and -._~
 
 
-class Resource(NamedTuple):
-    """An account ``acct:NAME@DOMAIN`` (RFC 7565): the bytes of its name, and the domain."""
+class Account(NamedTuple):
+    """An account ``acct:NAME@DOMAIN`` (RFC 7565), decoded: the name is in NFC, the domain in lower case."""
 
-    name: bytes
+    name: str
     domain: str
-    subject: str
+
+    @property
+    def uri(self) -> str:
+        """The one way to write it."""
+        return f"acct:{quote(self.name, safe=_USER_PART)}@{self.domain}"
 
 
-def parse_resource(values: Collection[str], domains: Collection[str]) -> Resource | None:
-    """The account that the field ``resource`` names; None if it is not ours to tell of.
+def parse_resource(values: Sequence[str], domains: Collection[str], max_bytes: int) -> Account | None:
+    """The account that the field ``resource`` names; None if it is not ours to tell of, or no login can be so.
 
     Raises HttpError (400) where the field is missing, repeated, or no URI (RFC 7033 4.2).
     """
     if len(values) != 1:
         raise malformed("resource is required, once")
-    (subject,) = values
-    match = _URI.fullmatch(subject)
+    match = _URI.fullmatch(values[0])
     if not match:
         raise malformed("resource is not a URI")
-    name, at, domain = match[2].rpartition("@")
-    if match[1].lower() != "acct" or not at or not name or domain.lower() not in domains:
+    name, _, domain = match[2].rpartition("@")
+    domain = unquote(domain).lower()
+    if match[1].lower() != "acct" or domain not in domains:
         return None
-    return Resource(unquote_to_bytes(name), domain.lower(), subject)
+    try:
+        login = to_nfc(unquote_to_bytes(name).decode())
+        query = parse_query(login.encode(), max_bytes)  # nothing that no query can ask for reaches a backend
+    except (UnicodeDecodeError, QueryError):
+        return None
+    return Account(login, domain) if login and not query.verbose and to_nfc(query.text) == login else None
 
 
-def descriptor(person: Person, subject: str, page_url: str, rels: Collection[str]) -> bytes:
+def descriptor(account: Account, links: Sequence[Link], page_url: str, rels: Collection[str]) -> bytes:
     """The JSON resource descriptor (RFC 7033 4.4); ``rels``, if any, filter the links alone (4.3)."""
-    links = [
-        {key: value for key, value in link._asdict().items() if value}
-        for link in parse_links(person.links, page_url)
-        if not rels or link.rel in rels
-    ]
-    return json.dumps({"subject": subject, "aliases": [page_url], "links": links}, ensure_ascii=False).encode()
+    found = [link for link in links if not rels or link.rel in rels]
+    members = [{key: value for key, value in link._asdict().items() if value} for link in found]
+    return json.dumps({"subject": account.uri, "aliases": [page_url], "links": members}).encode() + b"\n"

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from fingerd.backends import Backend, Lookup
+from fingerd.net.own_names import is_own_name
 from fingerd.people import Person
-from fingerd.protocol.query import WHITESPACE
+from fingerd.protocol.query import WHITESPACE, is_queryable
 from fingerd.ruip.policy import Rule
 from fingerd.text import to_nfc
 
@@ -86,6 +88,22 @@ class Disclosure:
             return None
         shown = rule.atoms & atoms
         return (person.redacted_to(shown) if person.login else person for person in people)
+
+    def find_listed(self, lookup: Lookup, rule: Rule) -> Iterator[Person] | None:
+        """The people of {C} one by one, each with all atoms that may be shown; None where no list is kept.
+
+        Each is looked up by login, whether that may be shown or not; whom no query can ask for is left out.
+        """
+        people = self._backend.list_users(lookup)
+        return None if people is None else self._find_each_login(people, lookup, rule)
+
+    def _find_each_login(self, people: Iterator[Person], lookup: Lookup, rule: Rule) -> Iterator[Person]:
+        is_own_host = partial(is_own_name, names=lookup.hosts)
+        logins: set[str] = set()
+        for login in filter(None, (person.login for person in people)):
+            if login not in logins and is_queryable(login, is_own_host):
+                logins.add(login)
+                yield from self.find_login(replace(lookup, username=login), rule).people[:1]
 
     def _redacted(self, people: Iterable[Person], rule: Rule) -> Sequence[Person]:
         return [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]

@@ -31,7 +31,6 @@ from fingerd.text import to_nfc
 
 POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
 QUICK_PEOPLE = 300  # that the loop's thread may list, or search for a name, itself; it takes some 2 ms
-QUICK_PAGES = 60  # the same for another form than Finger's text: markup takes five times as long
 
 
 class Dispatcher:
@@ -82,9 +81,12 @@ class Dispatcher:
         return self._admission.settle(request, peer)
 
     def place(
-        self, request: Connection, query: Query, rule: NumberedRule, form: bool | str
+        self, request: Connection, query: Query, rule: NumberedRule, form: bool | str, cost: int = 1
     ) -> WorkerPool[Connection] | None:
-        """Recall the answer to a query, in this form; the pool that has to work it out, None for this thread."""
+        """Recall the answer to a query, in this form; the pool that has to work it out, None for this thread.
+
+        ``cost`` is how much longer a person of a list takes in this form than a row of Finger's.
+        """
         active, name = request.config, query.username
         if query.hosts:
             name, whole, query = to_nfc(query.text), query, active.ruip.without_own_hosts(query)
@@ -104,8 +106,7 @@ class Dispatcher:
         request.is_long = _goes_through_people(query, rule.rule)
         if active.blocking:
             return self.waiting
-        quick = QUICK_PEOPLE if isinstance(form, bool) else QUICK_PAGES
-        return self.computing if request.is_long and active.people_count > quick else None
+        return self.computing if request.is_long and active.people_count * cost > QUICK_PEOPLE else None
 
     def _submit(self, request: Connection, pool: WorkerPool[Connection]) -> None:
         """Leave the request to a worker, or to one that looks up the same already."""

@@ -124,7 +124,7 @@ class _Services:
     def settle_client(self, request: Connection, peer: object) -> bool:
         return True
 
-    def place(self, request: Connection, query: object, rule: object, form: object) -> None:
+    def place(self, request: Connection, query: object, rule: object, form: object, cost: int = 1) -> None:
         return None
 
 

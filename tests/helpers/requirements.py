@@ -39,6 +39,7 @@ PACKAGES = {
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "pkill": "procps",
+    "ruby": "ruby-webfinger",
     "scdoc": "scdoc",
     "slapd": "slapd",
     "slowhttptest": "slowhttptest",

@@ -97,6 +97,16 @@ def test_rfc_1288_4_1_null_command_line() -> None:
     assert reply(b"\r\n", people, "standard", now=MONDAY) == on_the_wire(ELBERETH)
 
 
+def test_links_are_in_the_long_form_alone() -> None:
+    text = "profile\nme https://ann.example/\nme javascript:alert(1)\nself https://a.example/ann text/html\n"
+    ann = Person("ann", name="Ann", links=text)
+    assert b"ann.example" not in reply(b"ann\r\n", [ann])
+    long_form = reply(b"/W ann\r\n", [ann])
+    assert long_form.endswith(b"\r\nLinks:\r\nme https://ann.example/\r\nself https://a.example/ann text/html\r\n")
+    assert b"Links" not in reply(b"/W ann\r\n", [Person("ann", links="profile\nnothing\n")])
+    assert b"Links" not in reply(b"/W ann\r\n", [ann], "office")
+
+
 # 4.2: dimacs.rutgers.edu; times have their zone besides
 
 PIRMANN = """\
