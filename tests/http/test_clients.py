@@ -227,4 +227,4 @@ def test_a_hidden_person_costs_the_same_system_calls_as_an_absent_one(start: Sta
     for target in ("/~%s", "/~%s/json", "/~%s/text", "/~%s/feed", webfinger):
         for name in ("hid", "not"):  # what is done at the first time only
             calls(target % name)
-        assert calls(target % "hid") == calls(target % "not")
+        assert sorted(calls(target % "hid")) == sorted(calls(target % "not"))  # their order takes no time
