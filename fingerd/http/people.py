@@ -3,13 +3,16 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from http import HTTPStatus
 from itertools import islice
 
 from fingerd.errors import BackendError
 from fingerd.http.masking import uncolored
+from fingerd.http.request import HttpError
 from fingerd.http.webfinger import Account
 from fingerd.people import Person
 from fingerd.protocol.query import Query
+from fingerd.protocol.reply import SERVICE_BUSY
 from fingerd.ruip.disclosure import Disclosed
 from fingerd.ruip.policy import Rule
 from fingerd.ruip.report import LIST_ATOMS
@@ -53,9 +56,9 @@ class People:
         end = now + FEED_FRACTION * (context.deadline - now)
         lookup = replace(self._ruip.lookup_of(Query(), context), deadline=end)
         people = self._disclosure.find_listed(lookup, rule)
-        if people is None or "plan" not in rule.atoms:
-            return people and iter(())
-        return self._plain(_until(end, islice(people, FEED_PEOPLE)))
+        if people is None:
+            return None
+        return self._plain(_until(end, islice(people, FEED_PEOPLE))) if "plan" in rule.atoms else iter(())
 
     def _plain(self, people: Iterable[Person]) -> Iterator[Person]:
         return map(uncolored, people) if self._has_colors else iter(people)
@@ -76,14 +79,16 @@ def _full(query: Query) -> Query:
 
 
 def _until(end: float, people: Iterator[Person]) -> Iterator[Person]:
-    """The people that come before this ``time.monotonic()``, but at least the first."""
-    is_first = True
+    """The people that come before this ``time.monotonic()``; HttpError (503) if not even one does."""
+    found = 0
     try:
         for person in people:
             yield person
-            is_first = False
+            found += 1
             if time.monotonic() >= end:
                 break
     except BackendError:
-        if is_first or time.monotonic() < end:
+        if time.monotonic() < end:
             raise
+        if not found:
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_BUSY, "busy") from None

@@ -90,6 +90,8 @@ class Site:
             return self.error(asked.error or HttpError(HTTPStatus.NOT_FOUND, "No such page", "unknown"), asked.form)
         try:
             return self._answers[asked.route.kind](asked, asked.rule, context)
+        except HttpError as error:
+            return self.error(error, asked.form)
         except BackendError as error:
             log.warning("backend failed: %s", error)
             return self.failure("error", asked.form)

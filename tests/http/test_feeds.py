@@ -324,6 +324,21 @@ def test_a_feed_has_what_was_found_in_half_of_the_time(start_http: StartHttp, tm
     assert found.entries[-1].content == "plan of u1"  # the one that was seen first
 
 
+def test_a_feed_for_whose_first_plan_there_is_no_time_is_busy(start_http: StartHttp) -> None:
+    backend = {
+        "type": "command",
+        "argv": ["sh", "-c", "sleep 0.7; echo {}"],
+        "list_argv": ["echo", '[{"id": "zoe"}]'],
+        "fields": {"login": "id"},
+    }
+    config = f"backend: {json.dumps(backend)}\nlimits: {{answer_seconds: 1.2}}\n"
+    daemon = start_http(config + LIST, URL)
+    assert daemon.get("/~zoe/feed").status == 200
+    busy = daemon.get("/feed")
+    assert (busy.status, busy.text) == (503, "Finger service is busy, try again later\r\n")
+    assert int(busy.headers["retry-after"]) > 0
+
+
 def test_a_failing_source_is_no_feed(start_http: StartHttp) -> None:
     config = (
         "backend: {type: command, argv: ['false'], list_argv: [echo, '[{\"id\": \"zoe\"}]'], fields: {login: id}}\n"
