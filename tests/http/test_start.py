@@ -17,7 +17,7 @@ from fingerd.errors import ConfigError
 from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.daemon.conftest import run
-from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, ask, let_everybody_in
+from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, ask, let_everybody_in, wait_until
 from tests.helpers.http import get
 from tests.helpers.requirements import needs
 
@@ -278,6 +278,12 @@ def test_a_socket_that_systemd_does_not_pass_is_78(config: str, names: str | Non
     assert "Traceback" not in done.stderr
 
 
+def is_listening(path: str) -> bool:
+    """Whether a client of the unix socket is accepted; it has sent nothing when it closes."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
+
+
 @needs("systemd-socket-activate")
 def test_the_program_of_systemd_passes_a_name(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "activated"
@@ -287,8 +293,7 @@ def test_the_program_of_systemd_passes_a_name(start: Start, tmp_path: Path) -> N
     config.write_text(f"{FREE}http: {{listen: {{systemd: people}}}}\n{STATIC}")
     with subprocess.Popen([*inside, *FINGERD, "-n", "-c", str(config)], stderr=subprocess.DEVNULL) as process:
         try:
-            while not path.exists():
-                assert process.poll() is None
+            wait_until(lambda: is_listening(str(path)))
             assert get(str(path), "/~zoe").status == 200
         finally:
             process.terminate()
