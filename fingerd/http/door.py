@@ -53,6 +53,10 @@ class HttpDoor:
         self._first_seen = FirstSeen()
         self._has_warned = False
 
+    def logged(self, received: bytes) -> bytes:
+        """The method and the target, as of a complete request."""
+        return logged(received)
+
     def use_config(self, active: ActiveConfig) -> None:
         """Answer by this configuration; where it has no HTTP any more, by the options of the one before."""
         self._options = getattr(active.config, "http", None) or self._options

@@ -38,6 +38,10 @@ class FingerDoor:
     framing: Framing = LineFraming()
     handler: Callable[..., socketserver.BaseRequestHandler] | None = None
 
+    def logged(self, received: bytes) -> bytes:
+        """All that has come of the line."""
+        return received
+
     def use_config(self, active: ActiveConfig) -> None:
         """Nothing of it is kept here."""
 

@@ -289,7 +289,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.connected -= 1
         if self.connected < self._acceptor.resume_below:
             self._acceptor.resume()
-        line, outcome = request.line or request.received, request.outcome or "answered"  # by a handler of another kind
+        line = request.line or request.door.logged(request.received)
+        outcome = request.outcome or "answered"  # by a handler of another kind
         sizes = request.sent, request.elapsed, request.door.proto, request.status
         self.access_log(Access(request.client, line, outcome, *sizes))
 

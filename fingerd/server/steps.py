@@ -98,6 +98,10 @@ class FrontDoor(Protocol):
         """Who answers; None for the ``RequestHandlerClass`` of the server."""
         ...
 
+    def logged(self, received: bytes) -> bytes:
+        """What the log shows of a request that is not complete."""
+        ...
+
     def use_config(self, active: ActiveConfig) -> None:
         """Answer by this configuration from now on. Complete requests keep theirs."""
         ...

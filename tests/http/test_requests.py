@@ -315,8 +315,8 @@ def test_clients_that_stop_or_drip_are_closed_after_read_seconds(start_http: Sta
     for client in silent:
         assert hear(client) == b""
         client.close()
-    for _ in range(5):
-        assert "outcome=timeout" in daemon.logged("proto=http status=0")
+    found = [re.findall('query=(".*") outcome=timeout', daemon.logged("proto=http status=0")) for _ in range(5)]
+    assert sorted(query for (query,) in found) == ['""', '"G"', *['"GET /~zoe"'] * 3]
 
 
 def test_a_client_that_never_reads(start_http: StartHttp) -> None:
