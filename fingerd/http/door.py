@@ -86,9 +86,10 @@ class HttpDoor:
             check_request(parsed)
             return self._route(request, parsed, form, numbered, services)
         except HttpError as error:
-            is_unread = isinstance(parsed, HttpError)
-            form = _form_of_line(request.line) if is_unread else form
-            request.asked = Asked(self._site, form, None if isinstance(parsed, HttpError) else parsed, error=error)
+            known = None if isinstance(parsed, HttpError) else parsed
+            if known is None or not known.path:
+                form = _form_of_line(request.line)
+            request.asked = Asked(self._site, form, known, error=error)
             return None
 
     def _settle_client(self, request: Connection, parsed: Request | HttpError, services: Services) -> None:
