@@ -17,11 +17,11 @@ from fingerd.http.framing import HeadFraming
 from fingerd.http.handler import HttpHandler
 from fingerd.http.negotiation import preferred_form
 from fingerd.http.options import Http
-from fingerd.http.request import HttpError, Request, check_request, logged, malformed, parse_request
+from fingerd.http.request import HttpError, Request, check_request, logged, malformed, read_request
 from fingerd.http.response import reply_to
 from fingerd.http.routes import Route, find_route, person_path
 from fingerd.http.site import Asked, Site
-from fingerd.protocol.query import Query, parse_query
+from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import MALFORMED_QUERY, NO_SUCH_USER, QUERY_TOO_LONG, SERVICE_DENIED, TOO_MANY_QUERIES
 from fingerd.ruip.policy import NumberedRule
 from fingerd.ruip.ruip import Answer, AnswerContext
@@ -150,7 +150,7 @@ class HttpDoor:
 def _parsed(head: bytes) -> Request | HttpError:
     """The request, or why it is none."""
     try:
-        return parse_request(head)
+        return read_request(head)
     except HttpError as error:
         return error
 
@@ -173,7 +173,7 @@ def _query_of(name: bytes, max_bytes: int) -> Query:
     try:
         if b"\r" in name or b"\n" in name:
             raise QueryError("more than one line")
-        query = parse_query(name, max_bytes)
+        query = (parse_short_query if len(name) <= SHORT_QUERY_BYTES else parse_query)(name, max_bytes)
     except QueryTooLongError:
         raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, QUERY_TOO_LONG, "too-long") from None
     except QueryError:

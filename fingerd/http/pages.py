@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from fingerd.http.fitting import fitting, size_of_item, size_of_text
 from fingerd.http.masking import LINK_REL
-from fingerd.http.records import item_of, record_of
+from fingerd.http.records import heading_of, item_of, record_of
 from fingerd.http.routes import person_path
 from fingerd.people import Person
 from fingerd.ruip.report import EMPTY_LIST_TEXT
@@ -94,7 +94,7 @@ class Pages:
         return self._render(
             "person.html",
             searches=searches,
-            name=name if is_several else record_of(people[0], _TITLE_CHARACTERS).heading or name,
+            name=name if is_several else heading_of(people[0], _TITLE_CHARACTERS) or name,
             is_several=is_several,
             records=records,
             is_cut=is_cut,

@@ -69,9 +69,14 @@ _TEXTS = (
 )
 
 
+def heading_of(person: Person, max_characters: int) -> str:
+    """Who somebody is, in one line; empty if neither name nor login are shown."""
+    return masked_line(person.name or person.login)[:max_characters]
+
+
 def record_of(person: Person, max_characters: int) -> Record:
     """What a page shows of a person, each of the texts cut to ``max_characters``."""
-    heading = masked_line(person.name or person.login)[:max_characters]
+    heading = heading_of(person, max_characters)
     path = person_path(person.login) if person.login else ""
     if person.text is not None:
         return Record(heading, path, texts=[Text("", linked(masked_start(person.text, max_characters)))])
@@ -82,7 +87,8 @@ def record_of(person: Person, max_characters: int) -> Record:
 def _fields(person: Person, max_characters: int) -> Iterator[Field]:
     now = time.time()
     for atom, label, css_class in _FIELDS:
-        if line := masked_line(getattr(person, atom))[:max_characters]:
+        value: str = getattr(person, atom)
+        if value and (line := masked_line(value)[:max_characters]):
             yield Field(label, [line], css_class)
     if logins := "\n".join(map(masked_line, login_texts(person, now))):
         yield Field("Logins", _whole_lines(logins, max_characters).splitlines())
