@@ -169,6 +169,7 @@ class Admission:
 
     def __init__(self, clients: ClientCounter, delivery: Delivery) -> None:
         self.clients = clients
+        self._connect = clients.connect
         self._delivery = delivery
 
     def admits(self, request: Connection) -> bool:
@@ -176,11 +177,12 @@ class Admission:
 
         That of a proxy stays, and is counted when its request has named the client.
         """
-        if request.door.names_client(request):
+        names_client, active = request.door.names_client, request.config
+        if names_client and names_client(request):
             return True
         # Counted first: a client with too many connections costs nothing more, whatever the policy.
-        if self._count(request):
-            active = request.config
+        request.is_counted = self._connect(request.limit_key, request.site_key, active.limits.per_client)
+        if request.is_counted or self._count(request):
             _, rule = active.rules.get(request.client) or active.find_rule(request.client)
             if rule.deny != "silently":
                 return True
@@ -198,8 +200,8 @@ class Admission:
     def _count(self, request: Connection) -> bool:
         keys = request.limit_key, request.site_key
         per_client = request.config.limits.per_client
-        request.is_counted = self.clients.connect(*keys, per_client)
+        request.is_counted = self._connect(*keys, per_client)
         if not request.is_counted:
             self._delivery.check_half_closed()  # it may have closed some already
-            request.is_counted = self.clients.connect(*keys, per_client)
+            request.is_counted = self._connect(*keys, per_client)
         return request.is_counted

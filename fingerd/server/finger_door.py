@@ -37,6 +37,7 @@ class FingerDoor:
     proto = ""
     framing: Framing = LineFraming()
     handler: Callable[..., socketserver.BaseRequestHandler] | None = None
+    names_client: Callable[[Connection], bool] | None = None
 
     def logged(self, received: bytes) -> bytes:
         """All that has come of the line."""
@@ -44,10 +45,6 @@ class FingerDoor:
 
     def use_config(self, active: ActiveConfig) -> None:
         """Nothing of it is kept here."""
-
-    def names_client(self, request: Connection) -> bool:
-        """A query names nobody."""
-        return False
 
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
         """Parse the line, and recall its answer; the pool that has to work it out, None for this thread."""

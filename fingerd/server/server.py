@@ -243,8 +243,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
         client, limit_key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
         address = client, raw[1] if isinstance(raw, tuple) else 0
         self.connected += 1
-        fields = sock, sock.fileno(), address, client, limit_key, site_key, self.active, transport.door, transport
-        return Connection(*fields), address
+        door, active = transport.door, self.active
+        return Connection(sock, sock.fileno(), address, client, limit_key, site_key, active, door, transport), address
 
     def _admit(self, request: Connection) -> None:
         if self.verify_request(request, request.address):
@@ -268,12 +268,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Give the client its answer; false, and not given, where it has one."""
         if request.outcome or (request.pool and not self._dispatcher.claim(request)):
             return False
-        request.outcome, request.status = answer.outcome, answer.status
+        request.outcome, reply, request.status, _ = answer
         request.elapsed = time.monotonic() - request.received_at
         if request.out_buffer:
-            request.write(answer.reply)
+            request.write(reply)
         else:
-            request.out_buffer = answer.reply
+            request.out_buffer = reply
         return True
 
     def shutdown_request(self, request: Connection) -> None:  # type: ignore[override]
@@ -290,9 +290,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
         if self.connected < self._acceptor.resume_below:
             self._acceptor.resume()
         line = request.line or request.door.logged(request.received)
-        outcome = request.outcome or "answered"  # by a handler of another kind
-        sizes = request.sent, request.elapsed, request.door.proto, request.status
-        self.access_log(Access(request.client, line, outcome, *sizes))
+        outcome, sent, seconds = request.outcome or "answered", request.sent, request.elapsed  # "" by another handler
+        self.access_log(Access(request.client, line, outcome, sent, seconds, request.door.proto, request.status))
 
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """A handler raised an error: logged once; the client learns nothing of it."""

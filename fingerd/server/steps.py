@@ -106,8 +106,9 @@ class FrontDoor(Protocol):
         """Answer by this configuration from now on. Complete requests keep theirs."""
         ...
 
-    def names_client(self, request: Connection) -> bool:
-        """Whether a new connection comes from a proxy, whose request will name the client."""
+    @property
+    def names_client(self) -> Callable[[Connection], bool] | None:
+        """Whether a new connection comes from a proxy, whose request will name the client; None where none does."""
         ...
 
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
