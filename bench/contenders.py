@@ -72,15 +72,22 @@ def limit() -> Contender:
     return Contender(LIMIT, lambda port: (program, str(port)), FAST)
 
 
-def ours(name: str, more: str, backend: str = STATIC, path: Path | None = None, processes: int = 1) -> Contender:
+def ours(
+    name: str,
+    more: str,
+    backend: str = STATIC,
+    path: Path | None = None,
+    processes: int = 1,
+    listen: str = "127.0.0.1:{port}",
+) -> Contender:
     """fingerd, run by this Python, with an access log; ``more`` is the rest of its configuration."""
 
     def command(port: int) -> Sequence[str]:
         base = run_directory() / name.replace(" ", "-")
         base.with_suffix(".log").unlink(missing_ok=True)
-        listen = f'"127.0.0.1:{port}"' if processes == 1 else "systemd"
+        address = listen.format(port=port) if processes == 1 else "systemd"
         base.with_suffix(".yaml").write_text(
-            f"listen: {listen}\nbackend: {backend}\n" + more.format(log=base.with_suffix(".log"))
+            f'listen: "{address}"\nbackend: {backend}\n' + more.format(log=base.with_suffix(".log"), port=port)
         )
         return sys.executable, "-m", "fingerd", "-n", "-c", str(base.with_suffix(".yaml"))
 

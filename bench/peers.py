@@ -1,4 +1,4 @@
-"""Compiles the C programs of this directory, and fetches other finger servers into a cache."""
+"""Compiles the C programs of this directory, and fetches other servers into a cache."""
 
 import contextlib
 import fcntl
@@ -51,6 +51,18 @@ def debian() -> tuple[tuple[str, ...], str]:
     program, finger = directory / "usr/sbin/in.fingerd", directory / "usr/bin/finger"
     command = (activate, "--accept", "--inetd", "-l", "127.0.0.1:{port}", str(program), "-p", str(finger))
     return command, f"Debian's fingerd {version}"
+
+
+def flask() -> tuple[Path, str]:
+    """A Python with Flask and waitress, and the versions. Raises UnavailableError if they cannot be installed."""
+    python = _environment("flask", "Flask", "waitress")
+    return python, f"Flask {_version(python, 'Flask')} on waitress {_version(python, 'waitress')}"
+
+
+def nginx() -> tuple[Path, str]:
+    """Debian's nginx, and the version. Raises UnavailableError."""
+    directory, version = unpacked("nginx", "nginx")
+    return directory / "usr/sbin/nginx", f"Debian's nginx {version}"
 
 
 def unpacked(name: str, *packages: str) -> tuple[Path, str]:

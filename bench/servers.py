@@ -95,14 +95,15 @@ def _await_answer(
 ) -> None:
     deadline = time.monotonic() + TIMEOUT
     query = contender.query.replace("%d", "0")
-    while contender.expect.encode() not in _answer(port, query):
+    while contender.expect.encode() not in ask(port, query):
         if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
             lines = stderr.read_text(errors="replace").strip().splitlines() or ["no answer"]
             raise UnavailableError(lines[-1])
         time.sleep(POLL_SECONDS)
 
 
-def _answer(port: int, query: str) -> bytes:
+def ask(port: int, query: str) -> bytes:
+    """The whole answer to a query, which is sent with a line end; empty if there is none."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
             client.sendall(f"{query}\r\n".encode())

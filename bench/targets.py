@@ -16,7 +16,7 @@ class Target:
     """A bound for one figure."""
 
     what: str
-    relation: str  # of the figure to the bound: "≥", "≤" or "<"
+    relation: str  # of the figure to the bound: "≥", "≤", "<" or ">"
     bound: float
     measured: float | None
     unit: str = ""
@@ -30,6 +30,7 @@ class Target:
             "≥": self.measured >= self.bound,
             "≤": self.measured <= self.bound,
             "<": self.measured < self.bound,
+            ">": self.measured > self.bound,
         }
         return "met" if met[self.relation] else "**missed**"
 
