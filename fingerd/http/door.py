@@ -20,7 +20,7 @@ from fingerd.http.options import Http
 from fingerd.http.request import HttpError, Request, check_request, logged, malformed, read_request
 from fingerd.http.response import reply_to
 from fingerd.http.routes import Route, find_route, person_path
-from fingerd.http.site import Asked, Site
+from fingerd.http.site import NO_QUERY, Asked, Site
 from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import MALFORMED_QUERY, NO_SUCH_USER, QUERY_TOO_LONG, SERVICE_DENIED, TOO_MANY_QUERIES
 from fingerd.ruip.policy import NumberedRule
@@ -121,7 +121,8 @@ class HttpDoor:
             raise HttpError(HTTPStatus.NOT_FOUND, "No such page", "unknown")
         route, name = found
         rule = numbered.rule
-        query, account, rels = Query(), None, tuple[str, ...]()
+        query, account = NO_QUERY, None
+        rels: tuple[str, ...] = ()
         if route.kind == "person":
             query = _query_of(unquote_to_bytes(name), request.config.limits.query_bytes)
         elif route.kind == "home":

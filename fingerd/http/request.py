@@ -21,6 +21,7 @@ _ABSOLUTE = re.compile(rb"https?://[^/?#]*(?=[/?]|\Z)", re.IGNORECASE)  # RFC 91
 _ORIGIN_FORM = re.compile(rb"/(?:[!$&-~]|%[0-9A-Fa-f]{2})*")  # as it is sent: RFC 3986 2.1, and no fragment
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")  # RFC 3986 3.2.2, 3.2.3
 _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112 5.2
+_VERSION = re.compile(rb" HTTP/[0-9.]+\Z")
 
 
 class HttpError(Exception):
@@ -159,4 +160,4 @@ def _parse(head: bytes) -> h11.Request:
 def logged(head: bytes) -> bytes:
     """The method and the target of a request's first line, or the whole line if it has no version."""
     line = head.partition(b"\n")[0].rstrip(b"\r")
-    return re.sub(rb" HTTP/[0-9.]+\Z", b"", line)
+    return _VERSION.sub(b"", line)

@@ -3,8 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from fingerd.errors import BackendError
 from fingerd.http import feeds, webfinger
@@ -46,8 +46,7 @@ _JSON_BYTES = len('{"people": [], "truncated": true}\n')
 NO_QUERY = Query()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What one request asks of a site: a query in a form, or an error that is its answer already."""
 
     site: "Site"
