@@ -26,7 +26,7 @@ DISTINCT_HEADS = 100_000
 
 MAX_CPU = 2.5  # of a Finger answer's
 
-HEADER = "Host: localhost\r\nUser-Agent: curl/7.88.1\r\nAccept: {accept}\r\nConnection: close\r\n"
+HEADER = "Host: localhost\r\nUser-Agent: curl/7.88.1\r\nAccept: text/html\r\nConnection: close\r\n"
 BACKEND = f"{{type: static, users: {{{LOGIN}: {{name: {NAME}, plan: {json.dumps(PLAN)}}}}}}}"
 WITH_HTTP = f"http: {{{{listen: '127.0.0.1:{{port}}', title: {TITLE}}}}}\n"
 NGINX_CONFIG = """\
@@ -167,7 +167,7 @@ def targets(runs: Runs) -> list[Target]:
         ),
         *(
             Target(f"{name}: CPU per request, to Finger's", "≤", MAX_CPU, ratio(runs, CLIENTS, cpu, name, FINGER))
-            for name in (TEXT, PAGE)
+            for name in (TEXT, PAGE, HEADS)
         ),
         Target("lost or wrong answers in all runs", "≤", 0, lost(runs, ())),
     ]

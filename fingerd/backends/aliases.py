@@ -93,7 +93,7 @@ class Aliases(Composite):
         for target in targets:  # each is an exact login, never a word of a full name
             exact = replace(lookup, username=target, by_name=False)
             path = self._files.get(target)
-            people |= dict.fromkeys(_read_text(target, path) if path else self.backend.find(exact))
+            people |= dict.fromkeys(_read_text(lookup.username, path) if path else self.backend.find(exact))
         return tuple(people)
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
@@ -165,10 +165,10 @@ def _is_file(target: str) -> bool:
     return target.startswith(("/", "./", "../"))
 
 
-def _read_text(target: str, path: str) -> Sequence[Person]:
-    """The text of a file as one person; empty if there is no file. BackendError if it cannot be read."""
+def _read_text(name: str, path: str) -> Sequence[Person]:
+    """The text of a file as the person of this name; empty if there is no file. BackendError if it cannot be read."""
     try:
         file = read_resolved(path, MAX_TEXT_BYTES)
     except (UnsafeFileError, OSError) as error:
         raise BackendError(f"aliases {error}") from error
-    return () if file is None else (Person(os.path.basename(target), file.content),)
+    return () if file is None else (Person(name, file.content),)

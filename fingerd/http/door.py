@@ -6,6 +6,7 @@ import re
 import socket
 import socketserver
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
@@ -23,6 +24,7 @@ from fingerd.http.routes import Route, find_route, person_path
 from fingerd.http.site import NO_QUERY, Asked, Site
 from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import MALFORMED_QUERY, NO_SUCH_USER, QUERY_TOO_LONG, SERVICE_DENIED, TOO_MANY_QUERIES
+from fingerd.ruip.disclosure import split_users
 from fingerd.ruip.policy import NumberedRule
 from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.server.active_config import ActiveConfig
@@ -125,6 +127,8 @@ class HttpDoor:
         rels: tuple[str, ...] = ()
         if route.kind == "person":
             query = _query_of(unquote_to_bytes(name), request.config.limits.query_bytes)
+            if rule.users_per_query > 1 and not query.hosts:  # as they are remembered: however they are separated
+                query = replace(query, username=" ".join(split_users(query.username)))
         elif route.kind == "home":
             if wanted := _wanted(parsed):
                 raise HttpError(HTTPStatus.SEE_OTHER, "The person is on another page", "answered", ("Location", wanted))
@@ -185,7 +189,7 @@ def _query_of(name: bytes, max_bytes: int) -> Query:
 
 
 def _wanted(request: Request) -> str:
-    """The path of the page of whom the form asks for, or empty."""
+    """The path of the page for ``?q=``, or empty."""
     name = next((value.strip() for field, value in request.fields if field == "q"), "")
     return person_path(name) if name else ""
 

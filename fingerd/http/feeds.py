@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from markupsafe import escape
 
-from fingerd.http.masking import masked
+from fingerd.http.masking import masked, masked_line
 from fingerd.http.pages import render
 from fingerd.http.people_json import rfc3339
 from fingerd.http.routes import person_path
 from fingerd.people import Person
-from fingerd.text import mark_cut, one_line
+from fingerd.text import mark_cut
 
 CONTENT_TYPE = "application/atom+xml"
 _YEAR = "2026"  # of the tag URIs (RFC 4151): any date at which the host was its owner's, always the same
@@ -33,6 +33,7 @@ class FirstSeen:
     """
 
     def __init__(self) -> None:
+        self.begun = time.time()
         self._times: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -83,10 +84,10 @@ def feed(people: Iterable[Person], first_seen: FirstSeen, source: Source, budget
     ids: set[str] = set()
     room = budget
     for number, person in enumerate(people):
-        if not person.plan:
+        if not (person.plan or "").strip():
             continue
         digest = _digest(person)
-        least = _ENTRY_BYTES + len(person.plan)
+        least = _ENTRY_BYTES + len(person.plan or "")
         when = first_seen.when(digest) if person.plan_changed is None else person.plan_changed
         if newest and room < least and (when, -number) < newest[0][:2]:  # it would be the first to go
             continue
@@ -103,8 +104,8 @@ def feed(people: Iterable[Person], first_seen: FirstSeen, source: Source, budget
     return render(
         "feed.xml",
         feed_id=f"{source.base_url}{source.path}",
-        title=_line(source.title),
-        updated=rfc3339(found[0][0] if found else first_seen.when(source.path)),
+        title=masked_line(source.title),
+        updated=rfc3339(found[0][0] if found else first_seen.begun),
         self_url=f"{source.base_url}{source.path}",
         page_url=f"{source.base_url}{source.page}",
         entries=[entry for _, _, _, entry in found],
@@ -118,7 +119,7 @@ def _entry(person: Person, digest: str, when: float, source: Source, max_bytes: 
     return Entry(
         f"tag:{_authority(source.base_url)},{_YEAR}:{path}/{digest}",
         title if len(title) <= _TITLE_CHARACTERS else f"{title[: _TITLE_CHARACTERS - 1]}…",
-        _line(person.name) or _line(person.login) or _line(source.title),
+        masked_line(person.name) or masked_line(person.login) or masked_line(source.title),
         f"{source.base_url}{path}" if person.login else "",
         rfc3339(when),
         _cut(text, max_bytes),
@@ -133,12 +134,8 @@ def _cut(text: str, max_bytes: int) -> str:
     return text if characters == len(text) else mark_cut(text[:characters]).rstrip("\n")
 
 
-def _line(text: str) -> str:
-    return one_line(masked(text)).strip()
-
-
 def _authority(base_url: str) -> str:
-    """Whose the tag URIs are: the name of the host; of an IPv6 address, which cannot stand in them, that in the DNS."""
+    """The authority of the tag URIs (RFC 4151): the host. For an IPv6 address, which cannot be one, its DNS name."""
     host = urlsplit(base_url).hostname or ""
     return IPv6Address(host).reverse_pointer if ":" in host else host
 

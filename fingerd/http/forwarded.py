@@ -9,6 +9,8 @@ from fingerd.http.request import HttpError
 from fingerd.net.addresses import UNIX, is_this_host, parse_address
 from fingerd.net.sources import SourceTable
 
+MAX_PROXIES = 20  # in a row, that may have named each other
+
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")  # as some proxies write it
 
 
@@ -29,8 +31,8 @@ class Proxies:
         A loopback address counts from a proxy on this host only: from another it is that one's own host.
         """
         is_here = proxy == UNIX or is_this_host(proxy)
-        entries = [entry.strip() for field in forwarded_for for entry in field.split(",")]
-        for entry in reversed(entries):
+        entries = ",".join(forwarded_for).rsplit(",", MAX_PROXIES)[-MAX_PROXIES:]
+        for entry in map(str.strip, reversed(entries)):
             match = _WITH_PORT.fullmatch(entry)
             try:
                 client = str(parse_address((match[1] or match[2]) if match else entry))

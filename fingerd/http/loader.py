@@ -20,7 +20,7 @@ def missing_for_http() -> str:
 
 
 def make_door(options: Http) -> FrontDoor:
-    """The front door; StartError where a library is missing."""
+    """The front door, whose libraries are there: ``missing_for_http`` has found none missing."""
     module: Any = importlib.import_module(_DOOR)
     door: FrontDoor = module.HttpDoor(options)
     return door

@@ -69,9 +69,9 @@ class Http:
             raise OptionError("needs base_url: WebFinger tells where a page is", "domains")
 
     @property
-    def authority(self) -> str:
-        """The host of ``base_url``, with its port; empty without a ``base_url``."""
-        return (self.base_url or "").partition("://")[2]
+    def host(self) -> str:
+        """The host of ``base_url``; empty without a ``base_url``."""
+        return urlsplit(self.base_url or "").hostname or ""
 
 
 def systemd_names(listen: Sequence[ListenAddress]) -> list[str]:

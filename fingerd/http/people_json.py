@@ -1,4 +1,7 @@
-"""People as JSON: atoms by their names. What is hidden or unknown is absent; times are RFC 3339."""
+"""People as JSON: atoms by their names. What is hidden or unknown is absent; times are RFC 3339.
+
+A ``when`` of null means that somebody never logged in.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC

@@ -11,8 +11,8 @@ import h11
 from fingerd.http.framing import MAX_HEAD_BYTES
 from fingerd.text import decode_line
 
-SHORT_HEAD_BYTES = 512  # of a head that is remembered when it was parsed
-SHORT_HEADS_MAX = 256  # heads, some 1 KB each, and at most 8
+SHORT_HEAD_BYTES = 1024  # of a head that is remembered when it was parsed; that of a browser has some 700
+SHORT_HEADS_MAX = 128  # heads, some 2 KB each, and at most 25
 METHODS = ("GET", "HEAD")
 MALFORMED = "Malformed request"
 MAX_FIELDS = 100  # of a header, and of a query string; each takes h11 4 µs on the loop's thread

@@ -45,7 +45,7 @@ def respond(
         headers = (*headers, ("Retry-After", str(RETRY_SECONDS[status])))
     digest = hashlib.sha256(b"\0".join((content_type.encode(), body))).hexdigest()
     etag = f'"{digest[:32]}"' if body else ""
-    if etag and status == HTTPStatus.OK:
+    if etag:
         headers = (*headers, ("ETag", etag))
     typed = (("Content-Type", content_type), ("Content-Length", str(len(body))))
     head = _head(status, (*(typed if body else typed[1:]), *common, *headers))

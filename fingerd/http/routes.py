@@ -37,6 +37,8 @@ def find_route(path: str) -> tuple[Route, str] | None:
     """The route of a path that is not decoded, and the name in it, which is not either; None if there is none."""
     if route := _FIXED.get(path):
         return route, ""
+    if path.startswith(("/%7E", "/%7e")):  # another spelling of the same address (RFC 3986 6.2.2.2)
+        path = f"/~{path[4:]}"
     name, slash, rest = path.removeprefix("/~").partition("/")
     found = _OF_PERSON.get(slash + rest) if path.startswith("/~") else None
     return (found, name) if found else None

@@ -79,8 +79,7 @@ class Site:
             "robots": self._robots,
             "style": self._style,
         }
-        authority = options.authority.partition(":")[0] if not options.authority.startswith("[") else options.authority
-        self.title = options.title or authority or host_name
+        self.title = options.title or options.host or host_name
         self._pages = Pages(self.title, active.limits.query_bytes, self._budget, bool(options.base_url))
 
     def answer(self, asked: Asked, context: AnswerContext) -> Answer:

@@ -106,7 +106,9 @@ class Disclosure:
                 yield from self.find_login(replace(lookup, username=login), rule).people[:1]
 
     def _redacted(self, people: Iterable[Person], rule: Rule) -> Sequence[Person]:
-        return [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
+        if "login" in rule.atoms:
+            return [person if person.text is not None else person.redacted_to(rule.atoms) for person in people]
+        return [person.redacted_to(rule.atoms) if person.text is None else Person("", person.text) for person in people]
 
     def may_search(self, rule: Rule) -> bool:
         """Whether parts of full names count: a client that is not shown these must not be able to guess them either."""

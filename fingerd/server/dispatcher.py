@@ -91,7 +91,8 @@ class Dispatcher:
         if query.hosts:
             name, whole, query = to_nfc(query.text), query, active.ruip.without_own_hosts(query)
             if query.hosts:  # to be forwarded, or refused, unless it is a login
-                is_slow = rule.rule.forward or (active.blocking and query is not whole)
+                forwards = rule.rule.forward and isinstance(form, bool)  # by Finger alone
+                is_slow = forwards or (active.blocking and query is not whole)
                 return self.waiting if is_slow else None
         elif rule.rule.users_per_query > 1 and not name.isalnum():
             name = " ".join(split_users(name))
@@ -106,6 +107,8 @@ class Dispatcher:
         request.is_long = _goes_through_people(query, rule.rule)
         if active.blocking:
             return self.waiting
+        if cost > 1 and rule.rule.users_per_query > 1 and " " in name:  # several people, who take longer in this form
+            return self.computing
         return self.computing if request.is_long and active.people_count * cost > QUICK_PEOPLE else None
 
     def _submit(self, request: Connection, pool: WorkerPool[Connection]) -> None:

@@ -9,12 +9,12 @@ from types import FrameType
 import pytest
 
 from fingerd.http.pages import Pages
-from fingerd.http.request import SHORT_HEAD_BYTES, SHORT_HEADS_MAX, HttpError, parse_request, read_request
+from fingerd.http.request import MAX_FIELDS, SHORT_HEAD_BYTES, SHORT_HEADS_MAX, HttpError, parse_request, read_request
 from fingerd.people import Person
 from tests.helpers.http import HttpDaemon, head
 from tests.http.conftest import StartHttp
 
-MEMORY_MAX = 3 << 20  # of the heads that are remembered, whatever they are
+MEMORY_MAX = 4 << 20
 CONFIG = "backend: {type: static, users: {alice: {name: Alice Example, plan: Happy and well.}}}\n"
 
 
@@ -60,7 +60,7 @@ def test_what_is_no_request_is_none_again(request_line: bytes) -> None:
 
 
 def many_fields(number: int) -> bytes:
-    return head("/?" + "&".join(f"{field:02}{number:03}=" for field in range(60)))
+    return head("/?" + "&".join(f"{field:02}{number:03}=" for field in range(MAX_FIELDS)))
 
 
 def many_proxies(number: int) -> bytes:

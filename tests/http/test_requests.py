@@ -141,7 +141,7 @@ REQUESTS: dict[str, tuple[bytes, int]] = {
     "a slash in a name": (request_line(b"GET /~a%2Fb HTTP/1.1"), 200),
     "a slash that is none of a name": (request_line(b"GET /~a/b HTTP/1.1"), 404),
     "an encoded slash in a path": (request_line(b"GET /~zoe%2Ftext HTTP/1.1"), 404),
-    "an encoded tilde": (request_line(b"GET /%7Ezoe HTTP/1.1"), 404),
+    "an encoded tilde": (request_line(b"GET /%7Ezoe HTTP/1.1"), 200),
     "a double encoding": (request_line(b"GET /~%257a%256f%2565 HTTP/1.1"), 404),
     "an encoded NUL": (request_line(b"GET /~zoe%00 HTTP/1.1"), 400),
     "an encoded NUL elsewhere": (request_line(b"GET /x%00 HTTP/1.1"), 404),
