@@ -3,10 +3,8 @@
 import argparse
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from fingerd import __version__
 from fingerd.backends import close_backend
@@ -16,7 +14,15 @@ from fingerd.daemon.catalogue import catalogue
 from fingerd.daemon.descriptors import ensure_standard_fds
 from fingerd.daemon.detach import ParentPipe
 from fingerd.daemon.inetd import detach_stderr, take_client
-from fingerd.daemon.output import ErrorHandler, OutputClosedError, print_error, print_result
+from fingerd.daemon.output import (
+    INTERRUPTED,
+    OUTPUT_CLOSED,
+    ArgumentParser,
+    ErrorHandler,
+    OutputClosedError,
+    print_error,
+    print_result,
+)
 from fingerd.daemon.privileges import Identity, drop_privileges
 from fingerd.daemon.reload import send_reload
 from fingerd.daemon.signals import reset_signals
@@ -47,22 +53,9 @@ signals:
 """
 
 
-OUTPUT_CLOSED = 141  # as a shell reports SIGPIPE
-INTERRUPTED = 130  # and SIGINT
-
-
-class _Parser(argparse.ArgumentParser):
-    def _print_message(self, message: str, file: Any = None) -> None:
-        print_result(message) if file is sys.stdout else print_error(message.rstrip("\n"))
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"{self.prog}: {escape_controls(message)}\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line that fingerd(8) documents."""
-    result = _Parser(
+    result = ArgumentParser(
         prog="fingerd",
         description="A Finger daemon (RFC 1288).",
         epilog=EPILOG,

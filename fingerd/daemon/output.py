@@ -1,12 +1,18 @@
 """What the command prints, without Python's buffers, which would fail at exit if a pipe is closed or a disk is full."""
 
+import argparse
 import contextlib
 import logging
+import os
 import select
 import sys
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 from fingerd.errors import StartError, exit_code_of
+from fingerd.text import escape_controls
+
+OUTPUT_CLOSED = 141  # as a shell reports SIGPIPE
+INTERRUPTED = 130  # and SIGINT
 
 
 class OutputClosedError(Exception):
@@ -25,10 +31,22 @@ def print_result(result: str | bytes) -> None:
         raise StartError(f"cannot write to standard output: {error.strerror}", exit_code_of(error)) from error
 
 
-def print_error(*lines: str) -> None:
+def print_error(*lines: str, end: str = "\n") -> None:
     """Write lines to standard error. If that fails, there is nowhere to report it."""
     with contextlib.suppress(OSError):
-        _write(sys.stderr, "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+        _write(sys.stderr, "".join(f"{line}{end}" for line in lines).encode("utf-8", "backslashreplace"))
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A command line that prints in this way, and ends with exit code 64 for a usage error."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print_result(message) if file is sys.stdout else print_error(message.rstrip("\n"))
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit."""
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: {escape_controls(message)}\n")
 
 
 class ErrorHandler(logging.Handler):

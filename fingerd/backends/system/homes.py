@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 SHORT_ATOMS = ("plan", "project", "pronouns")
 FILE_ATOMS = (*SHORT_ATOMS, "pgpkey", "pubkey", "forward", "links")
 
-_AT_HOME = {atom: f".{atom}" for atom in FILE_ATOMS if atom != "links"}  # ~/.links is the web browser's of this name
-_PUBLISHED = {atom: atom for atom in FILE_ATOMS}
+AT_HOME = {atom: f".{atom}" for atom in FILE_ATOMS if atom != "links"}  # ~/.links is the web browser's of this name
+PUBLISHED = {atom: atom for atom in FILE_ATOMS}
 _NO_HOMES = ("/nonexistent/", "/dev/null/", "/var/empty/")  # passwd's homes of accounts without one; others are missing
 
 
@@ -69,7 +69,7 @@ class Homes:
             return self._read_files(at_home, uid, atoms) | self._read_files(published, uid, atoms)
 
     def _open_home(self, home: str, opened: ExitStack) -> _Place:
-        if not self.homes or not home.startswith("/") or f"{home}/".startswith(_NO_HOMES):
+        if not self.homes or not is_home(home):
             return _NO_PLACE
         try:
             directory = _open(home, None, opened)
@@ -77,7 +77,7 @@ class Homes:
             directory = None
         if directory is None or (is_hidden := has_entry(NOFINGER, directory)) is None:
             return _Place(None)
-        return _Place(not is_hidden, directory, _AT_HOME, has_links=True)
+        return _Place(not is_hidden, directory, AT_HOME, has_links=True)
 
     def _open_published(self, login: str, uid: int, opened: ExitStack) -> _Place:
         """The directory LOGIN below ``plans``, unless another user's; or ``plans``, where the file LOGIN is a plan."""
@@ -94,7 +94,7 @@ class Homes:
             return _Place(True, plans, {"plan": login})
         if os.fstat(own).st_uid not in (0, uid):
             return _NO_PLACE
-        return _Place(has_entry(NOFINGER, own) is False, own, _PUBLISHED)
+        return _Place(has_entry(NOFINGER, own) is False, own, PUBLISHED)
 
     def _read_files(self, place: _Place, uid: int, atoms: Collection[str]) -> dict[str, Dated[str]]:
         files = {atom: self._read(place.names[atom], place, uid) for atom in atoms if atom in place.names}
@@ -106,6 +106,11 @@ class Homes:
         except UnsafeFileError as error:
             log.debug("file of uid %d ignored: %s", uid, error)
             return None
+
+
+def is_home(home: str) -> bool:
+    """Whether the home of an account means a directory: passwd has other paths for accounts without one."""
+    return home.startswith("/") and not f"{home}/".startswith(_NO_HOMES)
 
 
 def _open(path: str, dir_fd: int | None, opened: ExitStack) -> int | None:

@@ -1,0 +1,7 @@
+"""``python -m fingerd.plans``."""
+
+import sys
+
+from fingerd.plans.cli import main
+
+sys.exit(main())

@@ -1,0 +1,194 @@
+"""Reads and changes what a person has published: one field at a time, each a whole file.
+
+Every function takes the entry of ``open_entry``. Nothing is followed or waited for: a link, a file with several names
+and whatever is no regular file in the place of a file is a NotAllowedError that names it.
+"""
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fingerd.config.values import did_you_mean
+from fingerd.people import NOFINGER
+from fingerd.plans.errors import ChangedError, NotAllowedError, UsageError, write_errors
+from fingerd.plans.places import Entry, Place
+from fingerd.plans.texts import checked
+from fingerd.plans.whole_files import (
+    create_directory,
+    create_file,
+    remove_directory,
+    remove_file,
+    remove_left_behind,
+    replace_file,
+)
+
+PLAN = "plan"
+MAX_READ_BYTES = 1 << 20  # of a file that was written without fingerd-plan and is longer than the daemon reads
+HIDES = NOFINGER[0]
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The content of a field, as it is in the file; None if there is no file."""
+
+    data: bytes | None
+
+    @property
+    def version(self) -> str:
+        """What identifies this content; empty if there is no file."""
+        return "" if self.data is None else hashlib.sha256(self.data).hexdigest()
+
+
+def read(entry: Entry, field: str) -> Stored:
+    """What the daemon would read of this field."""
+    for place in _places_with(entry, field):
+        name = place.names[field]
+        if (
+            _examine(place, name)
+            and (data := _read_file(place, name, max(entry.max_bytes + 1, MAX_READ_BYTES))) is not None
+        ):
+            return Stored(data)
+    return Stored(None)
+
+
+def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None) -> None:
+    """Make a text the content of a field; ``expected`` is the version that it must have before.
+
+    Raises TextError for a text that cannot be shown, ChangedError for another version.
+    """
+    place = _places_with(entry, field)[0]
+    name = place.names[field]
+    text = checked(data, field, entry.max_bytes, colors=colors)
+    _check_may_change(place, field)
+    _examine(place, name)
+    with _changes(place, place.path_of(name)):
+        if expected is not None and read(entry, field).version != expected:
+            raise ChangedError(f"{place.path_of(name)} has changed meanwhile")
+        replace_file(name, text, place.directory)
+
+
+def remove(entry: Entry, field: str, expected: str | None = None) -> None:
+    """Remove a field, wherever the daemon might read it. A person who is one file keeps it, with nothing in it."""
+    places = _places_with(entry, field)
+    for place in places:
+        _check_may_change(place, field)
+    existing = [place for place in places if _examine(place, place.names[field])]
+    if expected is not None and read(entry, field).version != expected:
+        raise ChangedError(f"{field} has changed meanwhile")
+    for place in existing:
+        name = place.names[field]
+        with _changes(place, place.path_of(name)):
+            if place.is_shared:
+                replace_file(name, b"", place.directory)
+            else:
+                remove_file(name, place.directory)
+
+
+def hide(entry: Entry) -> None:
+    """Have the daemon know no such person."""
+    place = next((place for place in entry.places if not place.is_shared), entry.places[0])
+    if not place.is_shared:
+        if not _hiding(place):
+            with _changes(place, place.path_of(HIDES)):
+                create_file(HIDES, place.directory)
+    elif entry.hiding_name:
+        if not _has_directory(place, entry.hiding_name):
+            with _changes(place, place.path_of(entry.hiding_name)):
+                create_directory(entry.hiding_name, HIDES, place.directory)
+    else:
+        raise NotAllowedError(f"{entry.login} is one file in {place.path}, beside which nothing can hide it")
+
+
+def unhide(entry: Entry) -> None:
+    """Undo ``hide``, wherever the person is hidden."""
+    for place in entry.places:
+        for name in () if place.is_shared else _hiding(place):
+            _examine(place, name)
+            with _changes(place, place.path_of(name)):
+                remove_file(name, place.directory)
+    place = entry.places[0]
+    if entry.hiding_name and _has_directory(place, entry.hiding_name):
+        with _changes(place, place.path_of(entry.hiding_name)):
+            remove_directory(entry.hiding_name, NOFINGER, place.directory)
+
+
+def _places_with(entry: Entry, field: str) -> list[Place]:
+    """The places that may have this field; UsageError if there is none."""
+    places = [place for place in entry.places if field in place.names]
+    if places:
+        return places
+    known = [name for place in entry.places for name in place.names]
+    if entry.places[0].is_shared:
+        name = next(iter(entry.places[0].names.values()))
+        raise UsageError(f"there is no field {field}: {entry.places[0].path_of(name)} is a plan, and has no others")
+    raise UsageError(f"there is no field {field}{did_you_mean(field, known) or ': there are ' + ', '.join(known)}")
+
+
+def _check_may_change(place: Place, field: str) -> None:
+    if place.names[field] == ".forward":  # a program in it would be run by the mail system
+        raise NotAllowedError(f"{place.path_of('.forward')} is the mail system's too: use an editor")
+
+
+def _hiding(place: Place) -> list[str]:
+    """The files that hide the person, of any kind."""
+    return [name for name in NOFINGER if _status(place, name)]
+
+
+def _has_directory(place: Place, name: str) -> bool:
+    status = _status(place, name)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _status(place: Place, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=place.directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise NotAllowedError(f"{place.path_of(name)}: {error.strerror}") from error
+
+
+def _examine(place: Place, name: str) -> bool:
+    """Whether the file exists; NotAllowedError for what is not a regular file with this name alone."""
+    if (status := _status(place, name)) is None:
+        return False
+    path = place.path_of(name)
+    if stat.S_ISLNK(status.st_mode):
+        raise NotAllowedError(f"{path} is a symbolic link to {os.readlink(name, dir_fd=place.directory)}")
+    _check_regular(path, status)
+    return True
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAllowedError(f"{path} is not a regular file")
+    if status.st_nlink > 1:
+        raise NotAllowedError(f"{path} has {status.st_nlink} names (hard links)")
+
+
+def _read_file(place: Place, name: str, limit: int) -> bytes | None:
+    """The content; None if it was removed meanwhile. What is opened is what is checked."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=place.directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NotAllowedError(f"{place.path_of(name)}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if status.st_nlink:  # else it has just been replaced
+            _check_regular(place.path_of(name), status)
+        return file.read(limit)
+
+
+@contextlib.contextmanager
+def _changes(place: Place, what: str) -> Iterator[None]:
+    """Around a change in this place: what a killed process left there is removed first."""
+    with write_errors(what):
+        remove_left_behind(place.directory, NOFINGER)
+        yield
