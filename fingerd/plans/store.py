@@ -4,11 +4,9 @@ Every function takes the entry of ``open_entry``. Nothing is followed or waited 
 and whatever is no regular file in the place of a file is a NotAllowedError that names it.
 """
 
-import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fingerd.config.values import did_you_mean
@@ -66,9 +64,9 @@ def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: st
     text = checked(data, field, entry.max_bytes, colors=colors)
     _check_may_change(place, field)
     _examine(place, name)
-    with _changes(place, place.path_of(name)):
-        if expected is not None and read(entry, field).version != expected:
-            raise ChangedError(f"{place.path_of(name)} has changed meanwhile")
+    _clean(entry)
+    _check_version(entry, field, expected)
+    with write_errors(place.path_of(name)):
         replace_file(name, text, place.directory)
 
 
@@ -78,11 +76,11 @@ def remove(entry: Entry, field: str, expected: str | None = None) -> None:
     for place in places:
         _check_may_change(place, field)
     existing = [place for place in places if _examine(place, place.names[field])]
-    if expected is not None and read(entry, field).version != expected:
-        raise ChangedError(f"{field} has changed meanwhile")
+    _clean(entry)
+    _check_version(entry, field, expected)
     for place in existing:
         name = place.names[field]
-        with _changes(place, place.path_of(name)):
+        with write_errors(place.path_of(name)):
             if place.is_shared:
                 replace_file(name, b"", place.directory)
             else:
@@ -91,14 +89,15 @@ def remove(entry: Entry, field: str, expected: str | None = None) -> None:
 
 def hide(entry: Entry) -> None:
     """Have the daemon know no such person."""
+    _clean(entry)
     place = next((place for place in entry.places if not place.is_shared), entry.places[0])
     if not place.is_shared:
         if not _hiding(place):
-            with _changes(place, place.path_of(HIDES)):
+            with write_errors(place.path_of(HIDES)):
                 create_file(HIDES, place.directory)
     elif entry.hiding_name:
         if not _has_directory(place, entry.hiding_name):
-            with _changes(place, place.path_of(entry.hiding_name)):
+            with write_errors(place.path_of(entry.hiding_name)):
                 create_directory(entry.hiding_name, HIDES, place.directory)
     else:
         raise NotAllowedError(f"{entry.login} is one file in {place.path}, beside which nothing can hide it")
@@ -106,14 +105,15 @@ def hide(entry: Entry) -> None:
 
 def unhide(entry: Entry) -> None:
     """Undo ``hide``, wherever the person is hidden."""
+    _clean(entry)
     for place in entry.places:
         for name in () if place.is_shared else _hiding(place):
             _examine(place, name)
-            with _changes(place, place.path_of(name)):
+            with write_errors(place.path_of(name)):
                 remove_file(name, place.directory)
     place = entry.places[0]
     if entry.hiding_name and _has_directory(place, entry.hiding_name):
-        with _changes(place, place.path_of(entry.hiding_name)):
+        with write_errors(place.path_of(entry.hiding_name)):
             remove_directory(entry.hiding_name, NOFINGER, place.directory)
 
 
@@ -127,6 +127,12 @@ def _places_with(entry: Entry, field: str) -> list[Place]:
         name = next(iter(entry.places[0].names.values()))
         raise UsageError(f"there is no field {field}: {entry.places[0].path_of(name)} is a plan, and has no others")
     raise UsageError(f"there is no field {field}{did_you_mean(field, known) or ': there are ' + ', '.join(known)}")
+
+
+def _check_version(entry: Entry, field: str, expected: str | None) -> None:
+    """ChangedError unless the field has the version that is expected."""
+    if expected is not None and read(entry, field).version != expected:
+        raise ChangedError(f"{entry.login}: the {field} has changed meanwhile")
 
 
 def _check_may_change(place: Place, field: str) -> None:
@@ -186,9 +192,7 @@ def _read_file(place: Place, name: str, limit: int) -> bytes | None:
         return file.read(limit)
 
 
-@contextlib.contextmanager
-def _changes(place: Place, what: str) -> Iterator[None]:
-    """Around a change in this place: what a killed process left there is removed first."""
-    with write_errors(what):
+def _clean(entry: Entry) -> None:
+    """Remove what a killed process has left behind."""
+    for place in entry.places:
         remove_left_behind(place.directory, NOFINGER)
-        yield

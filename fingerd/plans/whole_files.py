@@ -76,6 +76,8 @@ def remove_directory(name: str, files: Collection[str], directory: int) -> None:
     os.rename(name, temporary, src_dir_fd=directory, dst_dir_fd=directory)
     try:
         _remove_directory(temporary, files, directory)
+    except FileNotFoundError:  # another process took it for one that was left behind
+        pass
     except OSError:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         raise
