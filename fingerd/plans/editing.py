@@ -5,6 +5,7 @@ The copy is in a directory of its own, which only the user can enter: editors le
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,6 @@ from fingerd.plans.errors import NotWrittenError, TextError
 from fingerd.plans.places import open_entry
 from fingerd.plans.store import PLAN
 from fingerd.plans.texts import checked, max_input
-from fingerd.text import escape_controls
 
 DEFAULT_EDITORS = ("sensible-editor", "vi")  # Debian's choice, and POSIX's
 
@@ -78,14 +78,15 @@ def _run_editor(path: Path, environment: Mapping[str, str]) -> None:
     # A handler, since a signal that is ignored would be ignored by the editor, too.
     before = {number: signal.signal(number, lambda *_: None) for number in _FROM_TERMINAL}
     try:
-        code = subprocess.run(["/bin/sh", "-c", f'{editor} "$1"', "sh", str(path)], check=False).returncode
+        # Without a shell, which would end by a signal that the editor takes for a key.
+        code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+    except (OSError, ValueError) as error:
+        raise NotWrittenError(f"the editor {editor} cannot be started: {getattr(error, 'strerror', error)}") from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if code:
-        raise NotWrittenError(
-            f"the editor {escape_controls(editor)} has failed (exit code {code}): nothing was changed"
-        )
+        raise NotWrittenError(f"the editor {editor} has failed (exit code {code}): nothing was changed")
 
 
 def _read(path: Path, size: int) -> bytes:

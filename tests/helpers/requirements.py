@@ -43,6 +43,8 @@ PACKAGES = {
     "scdoc": "scdoc",
     "slapd": "slapd",
     "slowhttptest": "slowhttptest",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
     "strace": "strace",
     "systemd-socket-activate": "systemd",
     "w3m": "w3m",

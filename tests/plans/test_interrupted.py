@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fingerd.plans.cli import main
 from fingerd.plans.configuration import read_plan_config
 from tests.helpers.daemons import TIMEOUT, Machine, status, wait_until
 from tests.helpers.requirements import needs
-from tests.plans.conftest import PLAN, Run, left_behind
+from tests.plans.conftest import PLAN, Runner, left_behind
 
 OLD, NEW = b"old\n" * 1000, b"new\n" * 2000
 
@@ -148,23 +149,26 @@ def test_a_person_is_hidden_or_not_wherever_hide_and_unhide_are_killed(
 
 @pytest.mark.root
 @needs("namespaces")
-def test_a_full_disk_leaves_the_old_text(host: Machine, people: Path, run: Run) -> None:
+def test_a_full_disk_leaves_the_old_text(host: Machine, people: Path, config: Path, tmp_path: Path) -> None:
     """In all places where it may be full: no room for the text, and no room for another file."""
+    runner = Runner(tmp_path, host.inside)
+    run = partial(runner.run, "-c", str(config), "--as", "zoe")
     zoe = people / "zoe"
     assert host.run("mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=4,mode=755", "tmpfs", str(zoe)).returncode == 0
     host.run("sh", "-c", f"head -c 8000 /dev/zero | tr '\\0' a >{zoe}/plan; head -c 40000 /dev/zero >{zoe}/other")
     for fill in ("", f"touch {zoe}/1"):
         host.run("sh", "-c", fill)
-        done = run("--as", "zoe", "set", given=b"b" * 30_000, inside=host.inside)
+        done = run("set", given=b"b" * 30_000)
         message = f"fingerd-plan: cannot write {zoe}/plan: No space left on device\n"
         assert (done.returncode, done.stderr.decode()) == (74, message)
         assert host.run("cat", f"{zoe}/plan").stdout == "a" * 8000
         assert sorted(host.run("ls", "-A", str(zoe)).stdout.split()) == sorted(["other", "plan", *(["1"] * bool(fill))])
     for words in (("put", "project", "x"), ("hide",)):
-        assert run("--as", "zoe", *words, inside=host.inside).returncode == 74
+        assert run(*words).returncode == 74
     host.run("rm", f"{zoe}/other", f"{zoe}/1")
-    assert run("--as", "zoe", "set", given=b"b" * 30_000, inside=host.inside).returncode == 0
+    assert run("set", given=b"b" * 30_000).returncode == 0
     assert host.run("cat", f"{zoe}/plan").stdout == "b" * 30_000
+    runner.close()
 
 
 @pytest.mark.parametrize("name", ["zoe", "quill"])
