@@ -267,7 +267,7 @@ def test_every_configuration_on_the_page_is_valid_and_the_problems_are_as_shown(
 
 
 @needs("scdoc", "man")
-@pytest.mark.parametrize("name", [*PAGES, "pyfinger.1.scd"])
+@pytest.mark.parametrize("name", [*PAGES, "fingerd-plan.1.scd", "pyfinger.1.scd"])
 def test_the_pages_are_rendered_without_warnings(name: str, tmp_path: Path) -> None:
     page = tmp_path / name.removesuffix(".scd")
     text = (ROOT / "man" / name).read_bytes()

@@ -105,6 +105,9 @@ def test_it_installs_and_answers(minor: int, wheel: Path, tmp_path: Path) -> Non
     pyfinger = programs / "pyfinger"
     assert run(pyfinger, "--version", folder=tmp_path) == f"pyfinger {__version__}\n"
     assert run(pyfinger, "--help", folder=tmp_path).startswith("usage: pyfinger ")
+    plan = programs / "fingerd-plan"
+    assert run(plan, "--version", folder=tmp_path) == f"fingerd-plan {__version__}\n"
+    assert run(plan, "--help", folder=tmp_path).startswith("usage: fingerd-plan ")
     answers_one_query(fingerd, pyfinger, tmp_path)
 
 
