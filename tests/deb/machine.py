@@ -30,7 +30,7 @@ PACKAGES = (
     *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
     *("python3-h11", "python3-jinja2"),  # which the package suggests
     *("python3-urllib3", "python3-wcwidth", "python3-webencodings", "python3-yaml"),
-    *("ca-certificates", "finger", "iproute2", "netbase"),
+    *("ca-certificates", "finger", "iproute2", "netbase", "openssh-client", "openssh-server"),
     *("apparmor", "dpkg-dev", "logrotate"),
     *("apt-utils", "python3-debian"),  # for autopkgtest
 )
