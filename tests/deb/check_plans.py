@@ -36,6 +36,7 @@ def check_a_member_changes_a_plan_in_the_shell(service: Machine, report: Report)
 
 def check_a_person_without_an_account_changes_a_plan_by_ssh(service: Machine, report: Report) -> None:
     """The account, the directory and the key are made by the lines of the page."""
+    service.run("sh", "-c", "dpkg --install /root/ssh/*.deb")
     try:
         for command in re.findall(r"^    ((?:useradd|install) .*fingerd-plan.*)$", GUIDE, re.MULTILINE):
             service.run("sh", "-ec", command)
@@ -58,3 +59,5 @@ def check_a_person_without_an_account_changes_a_plan_by_ssh(service: Machine, re
     finally:
         service.run("userdel", "--remove", "--force", "fingerd-plan", check=False)
         service.run("rm", "-rf", PEOPLE, "/root/zoe", "/root/zoe.pub")
+        service.run("dpkg", "--purge", "openssh-server", "procps")
+        service.run("systemctl", "daemon-reload")

@@ -30,7 +30,7 @@ PACKAGES = (
     *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
     *("python3-h11", "python3-jinja2"),  # which the package suggests
     *("python3-urllib3", "python3-wcwidth", "python3-webencodings", "python3-yaml"),
-    *("ca-certificates", "finger", "iproute2", "netbase", "openssh-client", "openssh-server"),
+    *("ca-certificates", "finger", "iproute2", "netbase"),
     *("apparmor", "dpkg-dev", "logrotate"),
     *("apt-utils", "python3-debian"),  # for autopkgtest
 )
@@ -38,6 +38,7 @@ PACKAGES = (
 # procps but does not use it here, so it is unpacked without its dependencies.
 UNPACKED = "autopkgtest"
 OLD = ("fingerd", "openbsd-inetd")  # Debian's fingerd, which ours replaces; in /root/old, with their dependencies
+SSH = ("openssh-client", "openssh-server")  # in /root/ssh, as above, for one check: they bring procps
 
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -49,11 +50,12 @@ ENVIRONMENT = {
 
 def root_file_system() -> Path:
     """The directory of the machine's root file system; making it the first time takes a minute."""
-    fetch = "apt-get -q -y -o APT::Sandbox::User=root -o Dir::Cache::archives=/root/old --download-only install"
+    fetch = "apt-get -q -y -o APT::Sandbox::User=root --download-only install -o Dir::Cache::archives=/root"
     unpack = f"cd /tmp; apt-get -q download {UNPACKED}; dpkg-deb --extract {UNPACKED}_*.deb /; rm {UNPACKED}_*"
     hooks = (
         "echo finger-machine > $1/etc/hostname",
-        f"mkdir -p $1/root/old/partial && chroot $1 {fetch} {' '.join(OLD)}",
+        f"mkdir -p $1/root/old/partial && chroot $1 {fetch}/old {' '.join(OLD)}",
+        f"mkdir -p $1/root/ssh/partial && chroot $1 {fetch}/ssh --no-install-recommends {' '.join(SSH)}",
         f"chroot $1 sh -ec '{unpack}'",
     )
     return cached_root("machine", PACKAGES, hooks)

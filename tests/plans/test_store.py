@@ -353,6 +353,26 @@ def test_files_of_a_killed_process_are_removed_and_those_of_a_running_one_are_no
     assert (own / ".other").exists()
 
 
+def test_a_temporary_file_that_another_process_has_removed_is_written_again(files: Files, people: Path) -> None:
+    original = os.fsync
+    removed: list[Path] = []
+
+    def remove(descriptor: int) -> None:
+        original(descriptor)
+        if len(removed) < 3:
+            (temporary,) = left_behind(people)
+            temporary.unlink()
+            removed.append(temporary)
+
+    os.fsync = remove  # type: ignore[assignment]
+    try:
+        files.replace("zoe", b"new\n")
+    finally:
+        os.fsync = original
+    assert len(set(removed)) == 3
+    assert files.read("zoe") == b"new\n"
+
+
 @pytest.mark.parametrize("make", [_link, _fifo, _hard_link])
 def test_what_somebody_calls_like_a_temporary_file_is_not_waited_for_or_followed(
     make: Callable[[Path], None], files: Files, people: Path
