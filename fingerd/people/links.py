@@ -22,6 +22,9 @@ _REL = re.compile(rf"[a-z][a-z0-9.-]*|[A-Za-z][A-Za-z0-9+.-]*:{_URI}")  # regist
 _HREF = re.compile(rf"(?:(https?)://(?:\[[0-9A-F:.]+\])?|mailto:|acct:(?=[^@]+@[^@])){_URI}", re.IGNORECASE)
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")  # RFC 6838 4.2
 
+_ANY_PAGE = "https://example.org/"  # for ``profile``, where it is only checked
+_SYNTAX = f"{PROFILE}, or REL HREF [TYPE], where HREF is a URI of http, https, mailto or acct"
+
 
 class Link(NamedTuple):
     """One link; ``type`` is a media type, or empty."""
@@ -37,14 +40,20 @@ def parse_links(text: str, profile_url: str = "") -> tuple[Link, ...]:
     return tuple(dict.fromkeys(link for link in links if link))[:MAX_LINKS]
 
 
+def problems_of(text: str) -> Iterator[str]:
+    """What is wrong with the lines of a text, each with its number, from 1."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and _parse(line, _ANY_PAGE) is None:
+            yield f"line {number} is no link: must be {_SYNTAX}"
+
+
 @named("text")
 def read_links(scalar: Scalar) -> str:
     """The links in a configuration; ValueError if a line is none."""
     text = to_text(scalar)
     lines = [line for line in text.splitlines() if line.strip()]
-    if wrong := [line for line in lines if _parse(line, "https://example.org/") is None]:
-        what = f"must be {PROFILE}, or REL HREF [TYPE], where HREF is a URI of http, https, mailto or acct"
-        raise ValueError(f"{', '.join(repr(line.strip()[:80]) for line in wrong[:10])}: {what}")
+    if wrong := [line for line in lines if _parse(line, _ANY_PAGE) is None]:
+        raise ValueError(f"{', '.join(repr(line.strip()[:80]) for line in wrong[:10])}: must be {_SYNTAX}")
     if len(lines) > MAX_LINKS:
         raise ValueError(f"must be at most {MAX_LINKS} links")
     return text
