@@ -52,7 +52,11 @@ def remove_file(name: str, directory: int) -> None:
 def create_directory(name: str, file: str, directory: int) -> None:
     """Create a directory that has one empty file from the moment it exists. OSError, also if the name is taken."""
     temporary = PREFIX + secrets.token_hex(8)
-    os.mkdir(temporary, 0o700, dir_fd=directory)
+    umask = os.umask(0o077)  # one that takes rights of the user would lock the user out of the new directory
+    try:
+        os.mkdir(temporary, 0o700, dir_fd=directory)
+    finally:
+        os.umask(umask)
     try:
         own = os.open(temporary, _EXAMINE | os.O_DIRECTORY, dir_fd=directory)
         try:

@@ -110,7 +110,7 @@ FAILING = {
     "a directory": (("--as", "zoe", "set", "/"), 64, "/ cannot be read: Is a directory"),
     "a control character": (("--as", "zoe", "put", "project", "a\atea"), 65, "project: line 1, column 2: control"),
     "a text that is not UTF-8": (("--as", "zoe", "put", "project", "\udcff"), 65, "line 1, column 1: not UTF-8 text"),
-    "no configuration": (("-c", "/nowhere", "show"), 78, "/nowhere: cannot be read: No such file or directory"),
+    "no configuration": (("-c", "/nowhere", "--as", "zoe", "show"), 78, "/nowhere: cannot be read: No such file"),
 }  # fmt: skip
 
 
