@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fingerd.plans.errors import UsageError
 from fingerd.plans.forced import ALLOWED, MAX_COMMAND, VARIABLE, split
@@ -111,6 +113,19 @@ def test_a_command_of_any_size_is_taken_as_words_or_refused() -> None:
             split(command)
     with pytest.raises(UsageError):
         split("'" * 99_999)
+
+
+@given(st.lists(st.text(max_size=50), min_size=1, max_size=5))
+def test_quoted_words_are_taken_as_they_are(words: list[str]) -> None:
+    assert split(shlex.join(words)) == words
+
+
+@given(st.text())
+def test_any_command_is_split_or_refused(command: str) -> None:
+    try:
+        assert split(command)
+    except UsageError:
+        return
 
 
 def test_a_text_that_is_too_long_is_65(ssh: Run) -> None:

@@ -1,9 +1,13 @@
 """What a text has to be."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fingerd.plans.errors import TextError, TextTooLongError
 from fingerd.plans.texts import MAX_PROBLEMS, checked, max_input
+from fingerd.protocol.reply import encode_reply
+from fingerd.safe_files import decode_file
 
 
 def problems(data: bytes, field: str = "plan", colors: bool = False) -> str:
@@ -73,3 +77,14 @@ def test_a_text_is_as_long_as_the_daemon_reads() -> None:
 def test_links_are_checked_as_the_daemon_reads_them() -> None:
     assert checked(b"profile\nme https://example.org/\n", "links", 1000, colors=False)
     assert problems(b"profile\n\nme javascript:alert(1)\n", "links").startswith("links: line 3 is no link")
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_refused_or_shown_by_the_daemon_as_they_were_written(data: bytes) -> None:
+    try:
+        stored = checked(data, "plan", 1000, colors=False)
+    except TextError:
+        return
+    text = decode_file(stored)
+    assert text == stored.decode().removeprefix("\ufeff")
+    assert encode_reply(text).decode() == f"{text.removesuffix(chr(10))}\n".replace("\n", "\r\n")
