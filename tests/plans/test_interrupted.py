@@ -45,8 +45,15 @@ class Launcher:
 
     def __init__(self, folder: Path, config: Path) -> None:
         self._folder, self._config, self._number = folder, config, 0
+        # What measures coverage makes hundreds of system calls of its own at the end.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+            [sys.executable, "-c", LAUNCHER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=environment,
         )
 
     def run(self, *words: str, given: bytes = b"", kill_at: tuple[str, int] | None = None) -> tuple[int, str]:
