@@ -89,12 +89,14 @@ def soak(directory: Path, seconds: float) -> Sequence[Run]:
             stack.callback(loads[-1].kill)
         monitors = [Monitor(daemon) for daemon in daemons]
         reloadings = [Reloading(daemon) for daemon in daemons]
+        _note_load(daemons, begins=True)
         for reloading in reloadings:
             reloading.start()
         monitor(monitors, loads, reloadings, seconds)
         exits = [load.join() for load in loads]
         for reloading in reloadings:
             reloading.finish()
+        _note_load(daemons, begins=False)
 
         after = [phases.wait_until_idle(daemon) for daemon in daemons]
         shutdowns = [phases.shut_down(daemon) for daemon in daemons]
@@ -103,6 +105,13 @@ def soak(directory: Path, seconds: float) -> Sequence[Run]:
         tallies = [load.tally for load in loads]
         times = [seconds] * len(daemons)
         return list(map(Run, times, tallies, exits, monitors, reloadings, before, after, shutdowns))
+
+
+def _note_load(daemons: Sequence[Daemon], *, begins: bool) -> None:
+    """Let the lines that the logs have from now on count as those of the load, or not."""
+    for daemon in daemons:
+        daemon.log.read()
+        daemon.log.is_under_load = begins
 
 
 def report(run: Run) -> int:

@@ -15,7 +15,7 @@ from tests.soak.queries import POOL
 from tests.soak.reloading import Reloading
 
 MEMORY_GROWTH = 0.05
-SETTLE_SECONDS = 60.0  # after which memory must not grow; half of a shorter run
+SETTLE_SECONDS = 60.0  # after which memory must not grow; a third of a shorter run
 PERIOD = 15.0  # seconds over which memory is measured: every kind of client comes in that time
 MIN_LOAD = 0.5  # of the planned good queries; with less the machine was too busy for a result
 MAX_RELOAD_SECONDS = 3.0
@@ -106,6 +106,7 @@ def _of_log(run: Run) -> Iterator[Check]:
     yield Check("a line for each failure", f"{failures} for {errors}", 0 <= late <= outcomes["busy"])
     first = log.unexpected[0] if log.unexpected else "none"
     yield Check("no traceback or other unexpected line", f"{len(log.unexpected)}: {first}", not log.unexpected)
+    yield Check("slow turns without load", f"{log.slow_when_idle}", True)
     stderr = daemon.stderr()
     yield Check("nothing on standard error", stderr[-200:] or "nothing", not stderr)
 
@@ -128,7 +129,7 @@ def _of_process(run: Run) -> Iterator[Check]:
     maximum = max(sample.threads for sample in monitor.samples)
     detail = f"{before.threads} before, at most {maximum}, {after.threads} after"
     yield Check("threads", detail, before.threads == after.threads == maximum)
-    first, period = min(SETTLE_SECONDS, run.seconds / 2), min(PERIOD, run.seconds / 4)
+    first, period = min(SETTLE_SECONDS, run.seconds / 3), min(PERIOD, run.seconds / 4)
     then, now = monitor.memory(first, period), monitor.memory(run.seconds - period, period)
     detail = f"{then / 1000:.1f} MB after {first:.0f} s, {now / 1000:.1f} MB at the end: {(now / then - 1):+.1%}"
     yield Check("memory", detail, now <= then * (1 + MEMORY_GROWTH))
