@@ -27,12 +27,11 @@ from fingerd.config.system_options import (
     read_path,
     read_user,
 )
-from fingerd.config.values import Scalar, did_you_mean, named, read_scalar, to_text, unknown_placeholders
+from fingerd.config.values import did_you_mean, read_host_name, read_scalar, to_text, unknown_placeholders
 from fingerd.errors import OptionError
 from fingerd.http.loader import missing_for_http
 from fingerd.http.options import Http
 from fingerd.log.writer import Log
-from fingerd.net.addresses import parse_host_name
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.sources import is_loopback
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
@@ -64,16 +63,6 @@ class Process:
             raise ValueError(f"there is no directory {rundir} to run in")
 
 
-@named("host name")
-def read_host(scalar: Scalar) -> str:
-    """One entry of ``hosts``, in lower case; ValueError if it is not a host name."""
-    text = to_text(scalar)
-    try:
-        return parse_host_name(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a host name") from None
-
-
 @dataclass(frozen=True, slots=True)
 class SystemdSocket:
     """A socket that systemd passes, by its FileDescriptorName=."""
@@ -92,7 +81,7 @@ class Settings:
     log: Log = field(default_factory=Log)
     limits: Limits = field(default_factory=Limits)
     reply: ReplyOptions = field(default_factory=ReplyOptions)
-    hosts: tuple[Annotated[str, read_host], ...] = ()  # more names of this host
+    hosts: tuple[Annotated[str, read_host_name], ...] = ()  # more names of this host
     http: Http | None = None
 
 

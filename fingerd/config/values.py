@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_a
 
 import yaml
 
+from fingerd.net.addresses import parse_host_name
 from fingerd.text import is_text
 
 
@@ -178,6 +179,16 @@ def describe(kind: Any) -> str:
         *words, last = (str(word).lower() if isinstance(word, bool) else word for word in get_args(kind))
         return f"{', '.join(words)} or {last}" if words else last
     return "true or false" if kind is bool else "text"
+
+
+@named("host name")
+def read_host_name(scalar: Scalar) -> str:
+    """A host name in ASCII and lower case; ValueError for any other text."""
+    text = to_text(scalar)
+    try:
+        return parse_host_name(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a host name") from None
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

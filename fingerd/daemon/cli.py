@@ -8,21 +8,13 @@ from collections.abc import Sequence
 
 from fingerd import __version__
 from fingerd.backends import close_backend
-from fingerd.bugs import BackendBugError, bugs_in
+from fingerd.bugs import bugs_in
 from fingerd.config.system_options import remember_cwd, resolve_path
 from fingerd.daemon.catalogue import catalogue
 from fingerd.daemon.descriptors import ensure_standard_fds
 from fingerd.daemon.detach import ParentPipe
 from fingerd.daemon.inetd import detach_stderr, take_client
-from fingerd.daemon.output import (
-    INTERRUPTED,
-    OUTPUT_CLOSED,
-    ArgumentParser,
-    ErrorHandler,
-    OutputClosedError,
-    print_error,
-    print_result,
-)
+from fingerd.daemon.output import ArgumentParser, ErrorHandler, print_error, print_result, run_command
 from fingerd.daemon.privileges import Identity, drop_privileges
 from fingerd.daemon.reload import send_reload
 from fingerd.daemon.signals import reset_signals
@@ -35,8 +27,6 @@ from fingerd.server.active_config import ActiveConfig
 from fingerd.server.listeners import InheritedSocket
 from fingerd.settings import Settings, read_config
 from fingerd.text import escape_controls
-
-log = logging.getLogger("fingerd")
 
 DEFAULT_CONFIG = "/etc/fingerd.yaml"
 
@@ -110,6 +100,10 @@ def _pid(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fingerd with these arguments (default: ``sys.argv``). Returns the exit code (sysexits.h)."""
     reset_signals()
+    return run_command(lambda: _exit_code(argv))
+
+
+def _exit_code(argv: Sequence[str] | None) -> int:
     try:
         ensure_standard_fds()
         detach_stderr()
@@ -123,16 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, message = _failure(error)
         print_error(f"fingerd: {message}")
         return code
-    except OutputClosedError:
-        return OUTPUT_CLOSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BackendBugError as error:
-        log.exception("%s, please report", error)
-        return os.EX_SOFTWARE
-    except Exception:
-        log.exception("internal error, please report")
-        return os.EX_SOFTWARE
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -6,10 +6,14 @@ import logging
 import os
 import select
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
+from fingerd.bugs import BackendBugError
 from fingerd.errors import StartError, exit_code_of
 from fingerd.text import escape_controls
+
+log = logging.getLogger("fingerd")
 
 OUTPUT_CLOSED = 141  # as a shell reports SIGPIPE
 INTERRUPTED = 130  # and SIGINT
@@ -35,6 +39,22 @@ def print_error(*lines: str, end: str = "\n") -> None:
     """Write lines to standard error. If that fails, there is nowhere to report it."""
     with contextlib.suppress(OSError):
         _write(sys.stderr, "".join(f"{line}{end}" for line in lines).encode("utf-8", "backslashreplace"))
+
+
+def run_command(run: Callable[[], int]) -> int:
+    """Run a command; returns its exit code, or that of closed output, of an interrupt, or of a bug, which is logged."""
+    try:
+        return run()
+    except OutputClosedError:
+        return OUTPUT_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BackendBugError as error:
+        log.exception("%s, please report", error)
+        return os.EX_SOFTWARE
+    except Exception:
+        log.exception("internal error, please report")
+        return os.EX_SOFTWARE
 
 
 class ArgumentParser(argparse.ArgumentParser):

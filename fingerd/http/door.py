@@ -21,7 +21,7 @@ from fingerd.http.options import Http
 from fingerd.http.request import HttpError, Request, check_request, logged, malformed, read_request
 from fingerd.http.response import reply_to
 from fingerd.http.routes import Route, find_route, person_path
-from fingerd.http.site import NO_QUERY, Asked, Site
+from fingerd.http.site import NO_QUERY, Asked, Refused, Site
 from fingerd.protocol.query import SHORT_QUERY_BYTES, Query, parse_query, parse_short_query
 from fingerd.protocol.reply import MALFORMED_QUERY, NO_SUCH_USER, QUERY_TOO_LONG, SERVICE_DENIED, TOO_MANY_QUERIES
 from fingerd.ruip.disclosure import split_users
@@ -36,10 +36,9 @@ from fingerd.server.workers import WorkerPool
 log = logging.getLogger(__name__)
 
 _PATH = re.compile(rb"[^ ]* (?:https?://[^/?#]*)?(/[^?# ]*)", re.IGNORECASE)  # of a request line
-# How much longer a person takes in these forms than a row of Finger's list: markup, and an entry of a feed.
-COSTS = {"text": 1, "feed": 30}
-PAGE_COST = 5
-CLOSED = Answer("denied", b"")  # without a word
+# By form: how many times as long a person takes as a row of Finger's list.
+COSTS = {"text": 1, "page": 5, "json": 5, "feed": 30, "jrd": 5}
+SILENT_DENIAL = Answer("denied", b"")
 
 
 class HttpDoor:
@@ -50,7 +49,7 @@ class HttpDoor:
     handler: Callable[..., socketserver.BaseRequestHandler] | None = HttpHandler
 
     def __init__(self, options: Http) -> None:
-        self._options = options  # until a configuration has others
+        self._options = options  # replaced by each configuration that has the section
         self._host_name = socket.gethostname()
         self._first_seen = FirstSeen()
         self._has_warned = False
@@ -79,7 +78,7 @@ class HttpDoor:
             numbered = request.config.rules.get(request.client) or request.config.find_rule(request.client)
             request.rule = rule = numbered.rule
             if rule.deny == "silently":
-                request.answer, request.abortive = CLOSED, True
+                request.answer, request.abortive = SILENT_DENIAL, True
                 return None
             if rule.deny or not rule.http:
                 raise HttpError(HTTPStatus.FORBIDDEN, SERVICE_DENIED, "denied")
@@ -91,7 +90,7 @@ class HttpDoor:
             known = None if isinstance(parsed, HttpError) else parsed
             if known is None or not known.path:
                 form = _form_of_line(request.line)
-            request.asked = Asked(self._site, form, known, error=error)
+            request.asked = Refused(self._site, form, known, error)
             return None
 
     def _settle_client(self, request: Connection, parsed: Request | HttpError, services: Services) -> None:
@@ -138,17 +137,16 @@ class HttpDoor:
             if account is None:
                 raise HttpError(HTTPStatus.NOT_FOUND, NO_SUCH_USER, "unknown")
             query, rels = Query(account.name), tuple(value for field, value in parsed.fields if field == "rel")
-        request.asked = Asked(self._site, form, parsed, route, query, rule, None, account, rels)
+        request.asked = Asked(self._site, form, parsed, route, rule, query, account, rels)
         if route.kind in ("robots", "style") or (query.is_list and not rule.list):
             return None
         if request.config.limits.rate and not services.take_token(request):
             raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_QUERIES, "limited")
-        cost = COSTS.get(form, PAGE_COST)
-        return services.place(request, query, numbered, _memory_form(route, form, account, rels), cost)
+        return services.place(request, query, numbered, _memory_form(route, form, account, rels), COSTS[form])
 
     def failure(self, request: Connection, outcome: str, context: AnswerContext) -> Answer:
         """The response where there is no answer: ``busy``, or ``error``."""
-        asked: Asked = request.asked or Asked(self._site, "page")
+        asked: Asked | Refused = request.asked or Refused(self._site, "page")
         return reply_to(asked.request, asked.site.failure(outcome, asked.form))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fingerd.bugs import report_bug
 from fingerd.http.response import reply_to
-from fingerd.http.site import Asked
+from fingerd.http.site import Asked, Refused
 from fingerd.ruip.ruip import Answer
 from fingerd.server.connection import Connection
 
@@ -24,10 +24,10 @@ class HttpHandler(socketserver.BaseRequestHandler):
             request.answer = self._answer(asked)
         self.server.complete(request, reply_to(asked.request if asked else None, request.answer))
 
-    def _answer(self, asked: Asked) -> Answer:
+    def _answer(self, asked: Asked | Refused) -> Answer:
         context = self.server.context_of(self.request)
         try:
-            answer = asked.site.answer(asked, context)
+            answer = asked.answer(context)
             if answer.outcome == "error" and time.monotonic() >= context.deadline:  # it failed for want of time
                 return asked.site.failure("busy", asked.form)
             return answer

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from fingerd.config.values import Scalar, named, to_text
+from fingerd.config.values import Scalar, named, read_host_name, to_text
 from fingerd.errors import OptionError
-from fingerd.net.addresses import UNIX, Network, parse_host, parse_host_name, parse_network
+from fingerd.net.addresses import UNIX, Network, parse_host, parse_network
 from fingerd.server.listeners import InheritedSocket, ListenAddress
 
 Proxy = Network | Literal["unix"]
@@ -37,16 +37,6 @@ def read_base_url(scalar: Scalar) -> str:
     return text
 
 
-@named("domain")
-def read_domain(scalar: Scalar) -> str:
-    """One entry of ``domains``, in ASCII and lower case; ValueError if it is not a host name."""
-    text = to_text(scalar)
-    try:
-        return parse_host_name(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a host name") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Http:
     """The pages: where they are served, how they are reached from outside, and who may find them."""
@@ -56,7 +46,7 @@ class Http:
     proxies: tuple[Annotated[Proxy, read_proxy], ...] = ()
     title: str | None = None
     index: bool = False  # whether search engines may index the pages
-    domains: tuple[Annotated[str, read_domain], ...] = ()  # of accounts that WebFinger answers for
+    domains: tuple[Annotated[str, read_host_name], ...] = ()  # of accounts that WebFinger answers for
 
     def __post_init__(self) -> None:
         if not self.listen:

@@ -1,4 +1,4 @@
-"""A request's head to a :class:`Request`, by h11. What is no request of ours raises :class:`HttpError`."""
+"""Parses the head of a request, by h11; raises :class:`HttpError` for a head that is refused."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks: the path is not decoded, for a slash in a name is none of the path."""
+    """What a client asks. The path is still percent-encoded: ``%2F`` in a name does not separate segments."""
 
     method: str
     has_body: bool

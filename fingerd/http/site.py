@@ -13,7 +13,7 @@ from fingerd.http.options import Http
 from fingerd.http.pages import STYLE, Pages
 from fingerd.http.people import People
 from fingerd.http.people_json import Json, person_json
-from fingerd.http.request import HttpError, Request
+from fingerd.http.request import MALFORMED, HttpError, Request, malformed
 from fingerd.http.response import CORS, HTML, JSON, TEXT, Header, respond
 from fingerd.http.routes import Route, person_path
 from fingerd.people import Person
@@ -47,21 +47,37 @@ NO_QUERY = Query()
 
 
 class Asked(NamedTuple):
-    """What one request asks of a site: a query in a form, or an error that is its answer already."""
+    """What one request asks of a site: a query, and the form of the answer."""
 
     site: "Site"
     form: str
-    request: Request | None = None  # None if it was malformed
-    route: Route | None = None
+    request: Request
+    route: Route
+    rule: Rule
     query: Query = NO_QUERY
-    rule: Rule | None = None
-    error: HttpError | None = None
     account: webfinger.Account | None = None
     rels: tuple[str, ...] = ()
 
+    def answer(self, context: AnswerContext) -> Answer:
+        """The response."""
+        return self.site.answer(self, context)
+
+
+class Refused(NamedTuple):
+    """A request that is refused before anybody is looked up; without an error, one that is not understood yet."""
+
+    site: "Site"
+    form: str
+    request: Request | None = None  # None for one that cannot be parsed
+    error: HttpError = malformed(MALFORMED)
+
+    def answer(self, context: AnswerContext) -> Answer:
+        """The response."""
+        return self.site.error(self.error, self.form)
+
 
 class Site:
-    """Answers requests by one configuration. Nothing in it changes; all threads share one."""
+    """Answers requests by one configuration. All threads share one; only ``first_seen`` changes, which has a lock."""
 
     def __init__(self, active: ActiveConfig, options: Http, host_name: str, first_seen: feeds.FirstSeen) -> None:
         self.options = options
@@ -84,9 +100,9 @@ class Site:
 
     def answer(self, asked: Asked, context: AnswerContext) -> Answer:
         """The response; a failing backend is logged, and the client learns nothing of the cause."""
-        if asked.error or asked.route is None or asked.rule is None:
-            return self.error(asked.error or HttpError(HTTPStatus.NOT_FOUND, "No such page", "unknown"), asked.form)
         try:
+            if asked.form == "feed" and not self._base_url:
+                raise HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown")
             return self._answers[asked.route.kind](asked, asked.rule, context)
         except HttpError as error:
             return self.error(error, asked.form)
@@ -135,8 +151,6 @@ class Site:
         if asked.form == "text":
             answer = self._ruip.answer_query(asked.query, rule, context, forwards=False)
             return self._text(answer.outcome, answer.reply)
-        if asked.form == "feed" and not self._base_url:
-            return self.error(HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown"), asked.form)
         found = self._people.find(asked.query, rule, context)
         searches = self._ruip.disclosure.may_search(rule)
         if found.outcome == "unknown" and asked.form == "page":
@@ -156,8 +170,6 @@ class Site:
         return self._page(HTTPStatus.OK, "answered", html)
 
     def _list(self, asked: Asked, rule: Rule, context: AnswerContext) -> Answer:
-        if asked.form == "feed" and not self._base_url:
-            return self.error(HttpError(HTTPStatus.NOT_FOUND, "Feeds need base_url", "unknown"), asked.form)
         if asked.form == "text":
             answer = self._ruip.answer_query(Query(), rule, context)
             return self._text(answer.outcome, answer.reply)

@@ -31,7 +31,7 @@ class Account(NamedTuple):
 
 
 def parse_resource(values: Sequence[str], domains: Collection[str], max_bytes: int) -> Account | None:
-    """The account that the field ``resource`` names; None if it is not ours to tell of, or no login can be so.
+    """The account that the field ``resource`` names; None for another scheme or domain, and for what can be no login.
 
     Raises HttpError (400) where the field is missing, repeated, or no URI (RFC 7033 4.2).
     """

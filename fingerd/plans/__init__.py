@@ -1,1 +1,1 @@
-"""``fingerd-plan``: people change what is told of them. The daemon never writes; the rights are those of the user."""
+"""``fingerd-plan``: people edit their own entries, with the rights of the user who runs it. The daemon never writes."""

@@ -1,23 +1,15 @@
 """The command line of ``fingerd-plan``."""
 
 import argparse
-import logging
 import os
 import pwd
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from fingerd import __version__
-from fingerd.bugs import BackendBugError
 from fingerd.config.system_options import remember_cwd
 from fingerd.daemon.descriptors import ensure_standard_fds
-from fingerd.daemon.output import (
-    INTERRUPTED,
-    OUTPUT_CLOSED,
-    ArgumentParser,
-    OutputClosedError,
-    print_error,
-)
+from fingerd.daemon.output import ArgumentParser, print_error, run_command
 from fingerd.daemon.signals import reset_signals
 from fingerd.errors import ConfigError, StartError
 from fingerd.plans import commands
@@ -27,8 +19,6 @@ from fingerd.plans.editing import edit
 from fingerd.plans.errors import PlanError, UsageError
 from fingerd.plans.forced import read_input, run_forced
 from fingerd.text import escape_controls
-
-log = logging.getLogger("fingerd")
 
 DEFAULT_CONFIG = "/etc/fingerd.yaml"
 
@@ -95,6 +85,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fingerd-plan with these arguments (default: ``sys.argv``). Returns the exit code (sysexits.h)."""
     reset_signals()
+    return run_command(lambda: _exit_code(argv))
+
+
+def _exit_code(argv: Sequence[str] | None) -> int:
     try:
         ensure_standard_fds()
         arguments = parser().parse_args(argv)
@@ -111,16 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
         print_error(f"fingerd-plan: {escape_controls(what)}")
         return os.EX_IOERR
-    except OutputClosedError:
-        return OUTPUT_CLOSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BackendBugError as error:
-        log.exception("%s, please report", error)
-        return os.EX_SOFTWARE
-    except Exception:
-        log.exception("internal error, please report")
-        return os.EX_SOFTWARE
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -96,7 +96,7 @@ def _of_account(backend: System, login: str, opened: ExitStack) -> Entry:
     if account is None:
         raise UnknownPersonError(f"there is no account {login} that the finger daemon shows")
     if os.geteuid() not in (0, account.uid):
-        raise NotAllowedError(f"only {account.login} and root can change what is told of {account.login}")
+        raise NotAllowedError(f"only {account.login} and root can change the entry of {account.login}")
     found = [_published(backend, account, opened), _at_home(backend, account, opened)]
     places = tuple(place for place in found if place)
     if not places:

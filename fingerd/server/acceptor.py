@@ -182,7 +182,7 @@ class Admission:
             return True
         # Counted first: a client with too many connections costs nothing more, whatever the policy.
         request.is_counted = self._connect(request.limit_key, request.site_key, active.limits.per_client)
-        if request.is_counted or self._count(request):
+        if request.is_counted or self._count_again(request):
             _, rule = active.rules.get(request.client) or active.find_rule(request.client)
             if rule.deny != "silently":
                 return True
@@ -195,13 +195,11 @@ class Admission:
         if request.is_counted:  # a reload has made a proxy of what was a client
             self.clients.disconnect(request.limit_key, request.site_key)
         request.client, request.limit_key, request.site_key = peer
-        return self._count(request)
+        request.is_counted = self._connect(*peer[1:], request.config.limits.per_client)
+        return request.is_counted or self._count_again(request)
 
-    def _count(self, request: Connection) -> bool:
-        keys = request.limit_key, request.site_key
-        per_client = request.config.limits.per_client
-        request.is_counted = self._connect(*keys, per_client)
-        if not request.is_counted:
-            self._delivery.check_half_closed()  # it may have closed some already
-            request.is_counted = self._connect(*keys, per_client)
+    def _count_again(self, request: Connection) -> bool:
+        """Count it after all if its client has closed others already."""
+        self._delivery.check_half_closed()
+        request.is_counted = self._connect(request.limit_key, request.site_key, request.config.limits.per_client)
         return request.is_counted

@@ -151,7 +151,7 @@ def _response(head: bytes) -> bytes:
     request = Connection(connection, 0, ("192.0.2.7", 1), "192.0.2.7", "192.0.2.7", "", active, door, None)
     request.line, request.is_counted = head, True
     assert door.prepare(request, _Services()) is None
-    answer: Answer = reply_to(request.asked.request, request.asked.site.answer(request.asked, _CONTEXT))
+    answer: Answer = reply_to(request.asked.request, request.asked.answer(_CONTEXT))
     assert answer.outcome in ("answered", "unknown", "refused", "malformed", "too-long")
     return answer.reply
 

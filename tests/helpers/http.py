@@ -2,13 +2,12 @@
 
 import json
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.daemons import TIMEOUT, Daemon, hear
+from tests.helpers.daemons import Daemon, ask
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,7 @@ def parse(raw: bytes, method: str = "GET") -> Response:
 
 def send(address: tuple[str, int] | str, request: bytes, *, source: str = "") -> bytes:
     """All that a server sends back for these bytes."""
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as client:
-        client.settimeout(TIMEOUT)
-        if source:
-            client.bind((source, 0))
-        client.connect(address)
-        client.sendall(request)
-        return hear(client)
+    return ask(address, request, source=source)
 
 
 def head(target: str, method: str = "GET", **headers: str) -> bytes:

@@ -134,7 +134,7 @@ def test_a_user_cannot_change_what_is_told_of_another(run: Run, machine: Account
     for words in (("set",), ("clear",), ("hide",), ("put", "project", "x"), ("show",), ("edit",)):
         done = run("ann", "--as", "bob", *words, given=b"by ann\n")
         assert (done.returncode, done.stdout) == (77, b"")
-        assert done.stderr == b"fingerd-plan: only bob and root can change what is told of bob\n"
+        assert done.stderr == b"fingerd-plan: only bob and root can change the entry of bob\n"
     assert machine.path("/home/bob/.plan").read_text() == "bob's\n"
     machine.path("/home/bob").chmod(0o755)
 

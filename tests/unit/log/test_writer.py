@@ -241,7 +241,7 @@ print(counted - logged, writer.buffer.bytes, writer.buffer.lost)
 """
 
 
-@pytest.mark.parametrize("megabytes", [12, 40])
+@pytest.mark.parametrize("megabytes", [8, 12, 40])
 def test_the_thread_survives_that_there_is_no_memory(megabytes: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_MEMORY, str(megabytes), tmp_path / "log"],
