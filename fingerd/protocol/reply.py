@@ -2,7 +2,7 @@
 
 import re
 
-from fingerd.text import ANSWER_CUT, SGR_RESET, UNSAFE, UNSAFE_UNCOLORED
+from fingerd.text import ANSWER_CUT, SGR_RESET, UNSAFE_UNCOLORED
 
 NO_SUCH_USER = "No such user"
 INTERNAL_ERROR = "Internal error in server"
@@ -21,6 +21,9 @@ SERVICE_BUSY = "Finger service is busy, try again later"
 CRLF = b"\r\n"
 CUT_LINE = ANSWER_CUT.encode() + CRLF  # the last line of a truncated reply
 _PARTIAL_SGR = re.compile(rb"\x1b[^m]*\Z")
+_C0_MASKED = bytes(ord("?") if (byte < 0x20 and byte not in b"\t\n") or byte == 0x7F else byte for byte in range(256))
+_C0_C1_MASKED = bytes(ord("?") if 0x80 <= byte < 0xA0 else _C0_MASKED[byte] for byte in range(256))
+_C1_IN_UTF_8 = re.compile(rb"\xc2[\x80-\x9f]")
 
 
 def encode_reply(text: str, charset: str = "utf-8", colors: bool = False) -> bytes:
@@ -29,11 +32,24 @@ def encode_reply(text: str, charset: str = "utf-8", colors: bool = False) -> byt
     The text may have CR LF, LF or CR as line ends. Other control characters, lone surrogates and characters outside
     ``charset`` become ``?``. With ``colors``, SGR sequences stay as they are.
     """
-    if not text.isprintable():
-        unsafe = UNSAFE_UNCOLORED if colors else UNSAFE
-        text = unsafe.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
-        text = text.removesuffix("\n").replace("\n", "\r\n")
-    return text.encode(charset, "replace") + CRLF
+    if text.isprintable():
+        return text.encode(charset, "replace") + CRLF
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if colors and "\x1b" in text:
+        text = UNSAFE_UNCOLORED.sub("?", text)
+        reply = text.encode(charset, "replace")
+    else:
+        reply = _mask_controls(text.encode(charset, "replace"), charset)
+    return reply.removesuffix(b"\n").replace(b"\n", CRLF) + CRLF
+
+
+def _mask_controls(reply: bytes, charset: str) -> bytes:
+    """As replacing ``text.UNSAFE`` before encoding does, in a third of its time: anybody may ask for long answers."""
+    if charset != "utf-8":  # ASCII and Latin-1 have one byte for each character
+        return reply.translate(_C0_C1_MASKED)
+    reply = reply.translate(_C0_MASKED)
+    return _C1_IN_UTF_8.sub(b"?", reply) if b"\xc2" in reply else reply
 
 
 def cut_reply(reply: bytes, limit: int) -> bytes:

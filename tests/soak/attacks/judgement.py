@@ -10,6 +10,7 @@ from tests.soak.attacks.good_client import Tally
 
 MIN_ATTACK = 0.9  # of the planned connections; with less the machine was too busy for a result
 PROCESSES = 2  # that must be run for an answer, the daemon and the client: each may be late where the machine is busy
+LATENCY = "p99"  # the bound that a busy machine breaks, too
 MIN_GOOD = 40  # good queries, below which no percentile means anything
 
 NAME_WIDTH = 17
@@ -46,7 +47,7 @@ def broken_bounds(attack: Attack, seen: Observation) -> Iterator[str]:
     if good.lost:
         yield f"lost ({good.problems[0]})"
     if attack.has_good_client and percentile(with_lost(good), 99) >= MAX_LATENCY + PROCESSES * lateness(good):
-        yield "p99"
+        yield LATENCY
     if seen.growth >= attack.growth:
         yield f"memory over {attack.growth:.0f} MB"
     if seen.sockets:

@@ -22,13 +22,14 @@ from tests.soak.attacks.configurations import WRITE_SECONDS, unix_path
 from tests.soak.attacks.crowd import Crowd
 from tests.soak.attacks.daemon import AttackedDaemon
 from tests.soak.attacks.good_client import Tally
-from tests.soak.attacks.judgement import HEADINGS, Observation, broken_bounds, row
+from tests.soak.attacks.judgement import HEADINGS, LATENCY, Observation, broken_bounds, row
 from tests.soak.attacks.sockets import daemon_sockets
 from tests.soak.daemon import SoakError
 
 OBSERVE_SECONDS = 0.05
 ATTACK_TIMEOUT = 60.0
 TIMEOUT = 30.0
+REPETITIONS = 2  # of an attack during which the good client waited too long
 ROUTED = "2001:db8::/32"  # every address of it is one of this host, inside the namespace
 
 
@@ -56,11 +57,19 @@ def run_attacks(chosen: Sequence[str], directory: Path) -> int:
 
 
 def _passes(attack: Attack, directory: Path, context: SpawnContext) -> bool:
-    """Run an attack, and print its row; false if a bound was broken."""
+    """Run an attack, and print its row; false if a bound was broken.
+
+    Where only the latency was too high, two more attacks of the same kind must both keep it: what else this machine
+    does is slow now and then, and a daemon that is slow is slow each time.
+    """
     seen = _run_apart(attack.name, directory, context)
     print(row(attack, seen), flush=True)
     if not any(broken_bounds(attack, seen)):
         return True
+    if [*broken_bounds(attack, seen)] == [LATENCY]:
+        again = [_run_apart(attack.name, directory, context) for _ in range(REPETITIONS)]
+        print("\n".join(row(attack, each) for each in again), flush=True)
+        return not any(any(broken_bounds(attack, each)) for each in again)
     ends = ", ".join(f"{end} {count}" for end, count in seen.ends.items()) or "none"
     print(
         f"          {seen.connections} connections of the attacker; those that ended: {ends}",
@@ -79,6 +88,7 @@ def _run_apart(name: str, directory: Path, context: SpawnContext) -> Observation
     sender.close()
     try:
         result = results.recv()
+        process.join(TIMEOUT)  # not terminated where it ends by itself: a signal at its exit is a traceback
     except EOFError:
         raise SoakError(f"the process of the attack {name} has ended") from None
     finally:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerd.protocol.reply import CRLF, cut_reply, encode_reply
-from fingerd.text import ANSWER_CUT
+from fingerd.text import ANSWER_CUT, UNSAFE
 
 REPLIES = {
     "one line": ("Happy and well", "utf-8", b"Happy and well\r\n"),
@@ -95,3 +95,12 @@ def _is_masked(character: str) -> bool:
 
 def _printable(text: str) -> str:
     return "".join(character for character in text if character not in "\r\n")
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "ascii", "latin-1"])
+@given(text=TEXTS)
+def test_controls_are_masked_as_characters_are(charset: str, text: str) -> None:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    masked = [UNSAFE.sub("?", line).encode(charset, "replace") for line in lines]
+    assert encode_reply(text, charset) == CRLF.join(masked) + CRLF
+    assert encode_reply(text, charset, colors="\x1b" not in text) == CRLF.join(masked) + CRLF
