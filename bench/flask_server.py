@@ -26,11 +26,13 @@ def page(login):
     if person is None:
         abort(404)
     name, path = person["name"], f"/~{login}"
+    plan = {"heading": "Plan", "html": escape(person["plan"]), "css_class": "p-note"}
+    plan["changed_rfc3339"], plan["changed"] = person["changed"]
     record = {
         "heading": name,
         "path": path,
         "fields": [{"label": "Login", "lines": [login], "css_class": "p-nickname"}],
-        "texts": [{"heading": "Plan", "html": escape(person["plan"]), "css_class": "p-note"}],
+        "texts": [plan],
     }
     card = render_template("record.html", record=record, name=login, here=path, level=1)
     hint = "A login name, spelled as its owner does: capital letters count."

@@ -1,6 +1,7 @@
 """What a page by HTTP costs, beside Finger and other web servers: ``python -m bench --http``."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ QUERIES = {FINGER_MADE: 12_000, PAGE_MADE: 5_000, FLASK: 3_000}  # of a run; all
 FAST = 20_000
 DISTINCT_HEADS = 100_000
 
+CHANGED = re.compile('<time datetime="([^"]*)">([^<]*)</time>')
 MAX_CPU = 2.5  # of a Finger answer's
 
 HEADER = "Host: localhost\r\nUser-Agent: curl/7.88.1\r\nAccept: text/html\r\nConnection: close\r\n"
@@ -138,7 +140,9 @@ def _nginx(page: bytes) -> Contender:
 def _flask(page: bytes) -> Contender:
     python, version = peers.flask()
     script, templates = str(SOURCE / "flask_server.py"), str(ROOT / "fingerd" / "http" / "templates")
-    people = json.dumps({LOGIN: {"name": NAME, "plan": PLAN.strip()}})
+    if (changed := CHANGED.search(page.decode())) is None:
+        raise UnavailableError("our page does not say when the plan was changed")
+    people = json.dumps({LOGIN: {"name": NAME, "plan": PLAN.strip(), "changed": changed.groups()}})
 
     def command(port: int) -> Sequence[str]:
         return str(python), script, str(port), templates, TITLE, people
