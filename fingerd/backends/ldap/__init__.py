@@ -142,11 +142,12 @@ class Ldap(Backend):
             return ()
         deadline = min(lookup.deadline, time.monotonic() + self.timeout)
         found = self._entries(self.filter.replace("{user}", escape_value(username)), MAX_MATCHES, deadline)
-        if len(list(self._people(found))) < len(found):
+        people = list(self._people(found))
+        if len(people) < len(found):
             raise self._no_login()
-        entries = [entry for entry in found if self._is_meant(entry, username)]
-        entries.sort(key=lambda entry: not self._mapping.has_login(entry, username))
-        people = list(self._people(entries))
+        meant = [each for each in zip(found, people, strict=True) if self._is_meant(each[0], username)]
+        meant.sort(key=lambda each: not self._mapping.has_login(each[0], username))
+        people = [person for _, person in meant]
         if not lookup.by_name or self.name_filter is None:
             return people
         words = dict.fromkeys(username.split())

@@ -32,11 +32,14 @@ class Comparison:
 
     def is_met(self, entry: Entry, username: str) -> bool:
         """Whether a value of the entry has exactly this name, byte for byte after NFC, in its place."""
-        first, *others = (self._part(part, to_nfc(username)) for part in self.parts)
+        name = to_nfc(username)
+        texts = (to_nfc(read_text(value)) for value in all_values_of(entry, self.attribute))
+        if self.parts == (_MARK,):  # as in nearly all filters; to compile an expression takes longer than a search
+            return name in texts
+        first, *others = (self._part(part, name) for part in self.parts)
         # Atomic groups: each part is searched for once, from where the one before it ends.
         inner, last = "".join(f"(?>.*?{part})" for part in others[:-1]), "".join(f".*{part}" for part in others[-1:])
         wanted = re.compile(f"{first}{inner}{last}", re.DOTALL)
-        texts = (to_nfc(read_text(value)) for value in all_values_of(entry, self.attribute))
         return any(len(text) <= MAX_VALUE_CHARACTERS and wanted.fullmatch(text) for text in texts)
 
     @staticmethod

@@ -67,14 +67,14 @@ class Schema:
         The subtype ``acmeUid`` of a requested ``uid`` is returned as ``uid;acmeuid``, like a value with an option.
         """
         found: dict[str, Sequence[bytes]] = {}
-        names = {_without_options(name) for name in requested}
+        types = {name: self._type(name) for name in map(_without_options, requested)}
         for attribute, values in entry.items():
             base, *options = attribute.split(";")
             own, *supertypes = self._types_of(base)
-            for name in names:
-                if self._type(name) == own:
+            for name, requested_type in types.items():
+                if requested_type == own:
                     found[";".join((name, *options))] = values
-                elif self._type(name) in supertypes:
+                elif requested_type in supertypes:
                     found[";".join((name, base, *options))] = values
         return found
 
