@@ -30,6 +30,7 @@ PACKAGES = {
     "dnsmasq": "dnsmasq-base",
     "fail2ban-regex": "fail2ban",
     "finger": "finger",
+    "haproxy": "haproxy",
     "initdb": "postgresql",
     "ip": "iproute2",
     "jq": "jq",

@@ -1,0 +1,132 @@
+"""The transport behind a balancer: reads the PROXY header of each connection, then the line as any other does.
+
+"The receiver MUST be configured to only receive the protocol described in this specification and MUST not try to guess
+whether the protocol header is present or not" (HAProxy's specification, 2): which listeners expect it is configured.
+"""
+
+import select
+from collections.abc import Sequence
+
+from fingerd.errors import ProxyHeaderError
+from fingerd.net.sources import Proxy
+from fingerd.protocol.proxy_header import MAX_HEADER_BYTES, ProxyHeader, parse_proxy_header
+from fingerd.server.active_config import ActiveConfig
+from fingerd.server.connection import Connection, State
+from fingerd.server.delivery import Delivery
+from fingerd.server.loop import EventLoop
+from fingerd.server.proxied.door import ProxiedDoor, client_of, own_rule_key
+from fingerd.server.steps import ServerSteps
+from fingerd.server.transport import READ_EVENTS, RECEIVE, Transport
+
+
+class ProxiedTransport(Transport):
+    """The connections that balancers have made. ``read_seconds`` is for the header and the line together.
+
+    Until the header is complete only that and ``limits.connections`` bound a connection. Then it is like one that the
+    named client has just made: ``verify_request`` is called for it again, with that client.
+    """
+
+    door: ProxiedDoor
+
+    def __init__(self, server: ServerSteps, loop: EventLoop, proxies: Sequence[Proxy], delivery: Delivery) -> None:
+        super().__init__(server, loop, ProxiedDoor(proxies), delivery)
+
+    def use_config(self, active: ActiveConfig) -> None:
+        """As of every transport; but the header is read, whatever the backend reads."""
+        super().use_config(active)
+        self._asks = self._reads not in ("nothing", "anything")
+
+    def on_accepted(self, request: Connection) -> None:
+        """Take over a connection, if it is one of a balancer's.
+
+        "The receiver SHOULD ensure proper access filtering so that only trusted proxies are allowed to use this
+        protocol" (2).
+        """
+        if not self.door.is_balancer(request.client):
+            request.outcome, request.abortive = "denied", True
+            return self._server.shutdown_request(request)
+        try:
+            if self._receive(request):
+                self._dispatch(request)
+            else:
+                self.delivery.enter(request, State.READING, self._limits.read_seconds)
+                self._queues.by_last_read[request] = None
+                self.delivery.watch(request, READ_EVENTS, self._on_ready)
+        except BaseException:
+            self.delivery.fail(request)
+
+    def _receive(self, request: Connection) -> bool:
+        """Read what is there; true when there is nothing to wait for."""
+        if request.via:
+            return Transport._receive(self, request)
+        try:
+            data = request.socket.recv(MAX_HEADER_BYTES + self._request_bytes - len(request.received), RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            request.outcome = "hung-up"
+            return True
+        request.received += data
+        try:
+            header = parse_proxy_header(request.received)
+        except ProxyHeaderError:
+            return self._refuse(request, "proxy-error")
+        if header:
+            return self._admit(request, header)
+        if data or not request.received:
+            return not data
+        # "The receiver must also reject incoming connections containing partial protocol headers" (2.2).
+        return self._refuse(request, "proxy-error")
+
+    @staticmethod
+    def _refuse(request: Connection, outcome: str) -> bool:
+        """Have it closed without a word."""
+        request.outcome, request.abortive = outcome, True
+        return True
+
+    def _admit(self, request: Connection, header: ProxyHeader) -> bool:
+        """Let the client be whom the header names; true when there is nothing to wait for.
+
+        "The receiver MUST NOT start processing the connection before it receives a complete and valid PROXY protocol
+        header" (2).
+        """
+        balancer = request.via = request.client
+        size, client, port = header
+        rest = request.received = request.received[size : size + self._request_bytes]
+        if peer := client_of(client, balancer):
+            client, request.limit_key, request.site_key = peer
+            request.client = request.rule_key = client
+            request.address = client, port
+        else:  # "use the real connection's parameters" (2.1)
+            request.rule_key = own_rule_key(balancer)
+        request.config = self._server.active
+        if not self._server.verify_request(request, request.address):
+            request.outcome = request.outcome or "denied"
+            return True
+        if not self._asks:
+            return True
+        end = self._find_end(rest)
+        if end < 0:
+            end = self._framing.find_other_end(rest)
+        if end >= 0:
+            request.line = rest[: end + 1]
+        elif len(rest) >= self._request_bytes:
+            request.line = rest
+        return bool(request.line)
+
+    def _dispatch(self, request: Connection) -> None:
+        """The request is complete, or there will be none."""
+        if request.line or request.outcome == "hung-up":
+            return Transport._dispatch(self, request)
+        if not request.outcome and self._reads == "nothing":
+            request.outcome = "dropped"
+        if request.outcome:
+            return self._server.shutdown_request(request)
+        if self._reads == "anything":
+            self.delivery.enter(request, State.HELD, self._limits.read_seconds)
+            return self.delivery.watch(request, select.EPOLLIN)
+        Transport._dispatch(self, request)
+
+    def late_outcome(self, request: Connection) -> str:
+        """As of every transport; but what has begun, and is no header by now, is none."""
+        return "timeout" if request.via or not request.received else "proxy-error"
