@@ -21,6 +21,7 @@ from fingerd.http.loader import make_door
 from fingerd.http.options import systemd_names
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import STREAMS, Writer, install, open_sink
+from fingerd.metrics.loader import MonitoringDoor, start_counting
 from fingerd.server.listeners import describe_listener, open_listeners
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
@@ -60,11 +61,11 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
         listeners = _listeners_of_finger(start, settings)
+        metrics = start_counting(settings.http is not None) if settings.metrics else None
         with FingerServer(settings, bind_and_activate=not (start.client or listeners)) as server:
             if listeners:
                 server.use_listeners(listeners)
-            if settings.http:
-                server.add_front_door(make_door(settings.http), open_listeners(settings.http.listen, start.listeners))
+            _add_front_doors(server, start, settings, metrics)
             preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
             preserve += [opened.fileno() for opened in (parent, start.client) if opened]
             preserve += pidfile.descriptors() if pidfile else ()
@@ -84,6 +85,7 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
                 start.stderr_by_default,
                 closed_streams,
             )
+            _log_and_count(server, writer, reloader, metrics)
             handle_signals(server.loop, server.stop, reloader.trigger)
             if pidfile:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
@@ -113,6 +115,24 @@ def _listeners_of_finger(start: StartupContext, settings: Settings) -> list[sock
     return [listener for name, found in start.listeners.items() if name not in others for listener in found]
 
 
+def _add_front_doors(
+    server: FingerServer, start: StartupContext, settings: Settings, metrics: MonitoringDoor | None
+) -> None:
+    """Listen for all that is asked otherwise than by Finger."""
+    if settings.http:
+        server.add_front_door(make_door(settings.http), open_listeners(settings.http.listen, start.listeners))
+    if settings.metrics and metrics:
+        server.add_front_door(metrics, open_listeners(settings.metrics.listen))
+
+
+def _log_and_count(server: FingerServer, writer: Writer, reloader: Reloader, metrics: MonitoringDoor | None) -> None:
+    """Have each connection logged, and counted where there are metrics."""
+    server.access_log = writer.log_access
+    if metrics:
+        metrics.watch(server, lambda: writer.buffer.dropped, lambda: reloader.last)
+        server.access_log = metrics.counting(writer.log_access)
+
+
 def _start_thread(start: Callable[[], object]) -> None:
     """Raises StartError (exit code 69) if the system allows no more threads."""
     try:
@@ -136,7 +156,6 @@ def _serve(
     """Start the threads, report that the daemon serves, and serve."""
     notifier = start.notifier
     server.on_long_work = writer.on_long_work = reloader.short_turns.change
-    server.access_log = writer.log_access
     server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:
         server.loop.set_heartbeat(notifier.watchdog_seconds / 2, notifier.beat)

@@ -1,12 +1,10 @@
 """FingerServer: a Finger server in the steps of ``socketserver``.
 
-It keeps the standard library's hooks and the order in which they are called:
-``get_request``, ``verify_request``, ``process_request``, ``finish_request``,
-``shutdown_request``, ``close_request``, ``handle_error``. A request is a
-:class:`~fingerd.server.connection.Connection`. What differs is when:
-``process_request`` is not called before the request is complete, so that no
-thread is spent on a silent client, and ``shutdown_request`` leaves the answer
-to the transport, which sends it and calls ``close_request`` in the end.
+It keeps the standard library's hooks and the order in which they are called: ``get_request``, ``verify_request``,
+``process_request``, ``finish_request``, ``shutdown_request``, ``close_request``, ``handle_error``. A request is a
+:class:`~fingerd.server.connection.Connection`. What differs is when: ``process_request`` is not called before the
+request is complete, so that no thread is spent on a silent client, and ``shutdown_request`` leaves the answer to the
+transport, which sends it and calls ``close_request`` in the end.
 """
 
 import logging
@@ -24,7 +22,7 @@ from fingerd.server.acceptor import Acceptor, Admission
 from fingerd.server.active_config import ActiveConfig, ServerConfig
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
-from fingerd.server.dispatcher import Dispatcher
+from fingerd.server.dispatcher import Dispatcher, Load
 from fingerd.server.finger_door import FingerDoor
 from fingerd.server.handler import FingerHandler
 from fingerd.server.limits import ClientCounter, identify, identify_user
@@ -43,9 +41,8 @@ FINAL_ANSWER_SECONDS = 1.0  # at the end, for answers that workers have just com
 class FingerServer(socketserver.ThreadingTCPServer):
     """A Finger server for the given settings, bound and listening once it is made; ``serve_forever`` answers.
 
-    StartError where an address cannot be bound. ``access_log`` is called for
-    every connection that was closed, ``on_draining`` when no more clients are
-    accepted, ``on_long_work`` when threads begin to take much CPU time (true),
+    StartError where an address cannot be bound. ``access_log`` is called for every connection that was closed,
+    ``on_draining`` when no more clients are accepted, ``on_long_work`` when threads begin to take much CPU time (true),
     and when they end (false).
     """
 
@@ -65,20 +62,21 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.on_draining: Callable[[], None] = lambda: None
         self.on_long_work: Callable[[bool], None] = lambda begins: None
         self.listeners: list[socket.socket] = []
-        self.connected = 0
+        self.connected = self.closed = 0  # connections: those that are open, those that were
         self.loop = EventLoop()
         clients = ClientCounter()
         self._delivery = delivery = Delivery(self, self.loop, clients)
         self._admission = Admission(clients, delivery)
         self._transport = Transport(self, self.loop, FingerDoor(), delivery)  # of clients that ask by Finger
         self._transport_of: dict[socket.socket, Transport] = {}  # listeners of other front doors
+        self._monitored: list[socket.socket] = []  # those of them that stay open until the drain ends
         self._acceptor = Acceptor(self, self.loop, self._admit, delivery)
         self._dispatcher = Dispatcher(self, self.loop, delivery, self._admission, config.limits.threads)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
+        self.load: Callable[..., Load] = self._dispatcher.load
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
-        self.is_stopping = False  # by a signal
-        self._closing = False
+        self.is_stopping = self._closing = False  # by a signal; by ``server_close``
         self._stopped = threading.Event()
         if bind_and_activate:
             try:
@@ -110,6 +108,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Let clients of these listening sockets ask by another protocol. Call it before ``serve_forever``."""
         transport = Transport(self, self.loop, door, self._delivery)
         self.listeners += listeners
+        self._monitored += listeners if door.is_monitoring else ()
         for listener in listeners:
             self._transport_of[listener] = transport
             self._acceptor.add_listener(listener)
@@ -124,11 +123,11 @@ class FingerServer(socketserver.ThreadingTCPServer):
         if not self._thread:
             self.loop.close()
 
-    def _close_listeners(self) -> None:
-        self._acceptor.remove_listeners()
-        for listener in self.listeners:
+    def _close_listeners(self, but: Sequence[socket.socket] = ()) -> None:
+        self._acceptor.remove_listeners(but)
+        for listener in set(self.listeners).difference(but):
             close_listener(listener)
-        self.listeners = []
+        self.listeners = [*but]
 
     def fileno(self) -> int:
         """The descriptor of the listener that is being accepted from."""
@@ -166,15 +165,17 @@ class FingerServer(socketserver.ThreadingTCPServer):
                     self._admit(single)
                     loop.run_forever(lambda: delivery.is_occupied)
             finally:
-                self._acceptor.stop()
+                self._acceptor.stop(but=self._monitored)
                 self.on_draining()
                 if self.is_stopping:
-                    self._close_listeners()
+                    self._close_listeners(but=self._monitored)
             loop.run_while(lambda: delivery.queues.reading, FINAL_READ_SECONDS)
             delivery.expiry.drop_unasked()
             loop.run_while(lambda: delivery.is_occupied, self.active.limits.drain_seconds)
             self._dispatcher.expire()
             loop.run_while(lambda: delivery.answering, FINAL_ANSWER_SECONDS)
+            self._acceptor.stop()
+            delivery.expiry.drop_unasked()  # of those that watched the drain
             delivery.expiry.close_all()
             loop.reset()
         finally:
@@ -204,8 +205,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         active, adopted, is_late = ActiveConfig(config), threading.Event(), threading.Event()
         _replaced = self.active  # freed by this thread: with many people that takes long, and clients would wait
         if self._thread in (0, threading.get_ident()):  # no other thread is at work
-            self._swap_config(active)
-            return
+            return self._swap_config(active)
 
         def adopt() -> None:
             if not is_late.is_set():
@@ -287,6 +287,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Close the connection and log it; called once, by the transport."""
         request.socket.close()
         self.connected -= 1
+        self.closed += 1
         if self.connected < self._acceptor.resume_below:
             self._acceptor.resume()
         line = request.line or request.door.logged(request.received)
