@@ -15,7 +15,7 @@ from fingerd.daemon.pidfile import PidFile
 from fingerd.daemon.privileges import Identity
 from fingerd.daemon.reload import Reloader
 from fingerd.daemon.signals import handle_signals, ignore_signals
-from fingerd.daemon.systemd import Notifier
+from fingerd.daemon.systemd import Notifier, StatusLine
 from fingerd.errors import StartError
 from fingerd.http.loader import make_door
 from fingerd.http.options import systemd_names
@@ -85,7 +85,7 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
                 start.stderr_by_default,
                 closed_streams,
             )
-            _log_and_count(server, writer, reloader, metrics)
+            _log_and_count(server, writer, reloader, start.notifier, metrics)
             handle_signals(server.loop, server.stop, reloader.trigger)
             if pidfile:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
@@ -125,12 +125,16 @@ def _add_front_doors(
         server.add_front_door(metrics, open_listeners(settings.metrics.listen))
 
 
-def _log_and_count(server: FingerServer, writer: Writer, reloader: Reloader, metrics: MonitoringDoor | None) -> None:
-    """Have each connection logged, and counted where there are metrics."""
-    server.access_log = writer.log_access
+def _log_and_count(
+    server: FingerServer, writer: Writer, reloader: Reloader, notifier: Notifier, metrics: MonitoringDoor | None
+) -> None:
+    """Have each connection logged, and counted where there are metrics; and the service manager told of the load."""
+    server.access_log, closed = writer.log_access, lambda: server.closed
     if metrics:
         metrics.watch(server, lambda: writer.buffer.dropped, lambda: reloader.last)
-        server.access_log = metrics.counting(writer.log_access)
+        server.access_log, closed = metrics.counting(writer.log_access), metrics.closed
+    if notifier.descriptors():
+        StatusLine(notifier, server, closed)  # a timer of the loop has it
 
 
 def _start_thread(start: Callable[[], object]) -> None:
