@@ -95,11 +95,11 @@ def ours(
     return Contender(name, command, FAST, path=path, processes=processes, version=peers.our_version())
 
 
-def pool(name: str = POOL, backend: str = "{}") -> Contender:
+def pool(name: str = POOL, backend: str = "{}", more: str = "") -> Contender:
     """fingerd with a blocking backend that never waits: what a query costs that passes through the worker pool."""
     directory = install_backend("blocking", "fingerd_blocking:Blocking")
     (directory / "fingerd_blocking.py").write_text(BLOCKING)
-    return ours(name, SHIPPED, backend.format(STATIC.replace("static", "blocking")), directory)
+    return ours(name, SHIPPED + more, backend.format(STATIC.replace("static", "blocking")), directory)
 
 
 def cached() -> Contender:

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +53,42 @@ def measure(contender: Contender, clients: int, scale: float = 1) -> Run:
     """Start the server, warm it up and measure one run; ``scale`` below 1 makes the run shorter."""
     queries = planned_queries(contender, clients, scale)
     with running(contender) as server:
-        _load(server, min(clients, 50), queries // WARM_UP_DIVISOR, contender.names // 2)
-        time.sleep(SETTLE_SECONDS)
-        before = server.cpu_seconds()
-        rate, p50, p99, good = _load(server, clients, queries)
-        time.sleep(SETTLE_SECONDS)
-        cpu = (server.cpu_seconds() - before) / queries * 1e6
-        return Run(rate, p50, p99, cpu, server.memory("VmHWM"), queries - good)
+        _warm_up(server, clients, queries)
+        return _measure(server, clients, queries)
+
+
+def measure_in_turns(
+    contenders: Sequence[Contender], clients: int, turns: int, scale: float = 1
+) -> dict[str, list[Run]]:
+    """Start all of the servers, and measure each in short runs, one after the other: what slows the machine, slows all.
+
+    The runs of each, by its name; those of one turn are in the same place.
+    """
+    runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
+    queries = max(int(planned_queries(contenders[0], clients, scale) / turns), clients)
+    forget_closed_connections(queries * turns * len(contenders))
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(running(contender)) for contender in contenders]
+        for server in servers:
+            _warm_up(server, clients, queries)
+        for turn in range(turns):
+            for server in servers[:: 1 if turn % 2 else -1]:
+                runs[server.contender.name].append(_measure(server, clients, queries))
+    return runs
+
+
+def _warm_up(server: Server, clients: int, queries: int) -> None:
+    _load(server, min(clients, 50), queries // WARM_UP_DIVISOR, server.contender.names // 2)
+    time.sleep(SETTLE_SECONDS)
+
+
+def _measure(server: Server, clients: int, queries: int) -> Run:
+    """One run against a server that runs."""
+    before = server.cpu_seconds()
+    rate, p50, p99, good = _load(server, clients, queries)
+    time.sleep(SETTLE_SECONDS)
+    cpu = (server.cpu_seconds() - before) / queries * 1e6
+    return Run(rate, p50, p99, cpu, server.memory("VmHWM"), queries - good)
 
 
 def planned_queries(contender: Contender, clients: int, scale: float) -> int:

@@ -32,6 +32,8 @@ from fingerd.http.loader import missing_for_http
 from fingerd.http.options import Http
 from fingerd.listen_option import read_listen
 from fingerd.log.writer import Log
+from fingerd.metrics.loader import missing_for_metrics
+from fingerd.metrics.options import Metrics
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.sources import is_loopback
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
@@ -77,6 +79,7 @@ class Settings:
     reply: ReplyOptions = field(default_factory=ReplyOptions)
     hosts: tuple[Annotated[str, read_host_name], ...] = ()  # more names of this host
     http: Http | None = None
+    metrics: Metrics | None = None
 
 
 def load_config(path: str) -> Settings:
@@ -169,10 +172,14 @@ def _conflicts(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node,
         yield *origins.origin_of(settings, "listen"), "has a socket from systemd twice"
     if inherited == InheritedSocket("inetd") and settings.process.pidfile:
         yield *origins.origin_of(settings.process, "pidfile"), "inetd starts a process for each client"
-    if settings.http and inherited == InheritedSocket("inetd"):
-        yield *origins.origin_of(settings, "http"), "cannot be served by processes that inetd starts for each client"
-    if settings.http and (missing := missing_for_http()):
-        yield *origins.origin_of(settings, "http"), missing
+    for section, missing_for_it in (("http", missing_for_http), ("metrics", missing_for_metrics)):
+        if getattr(settings, section) is None:
+            continue
+        if inherited == InheritedSocket("inetd"):
+            what = "cannot be served by processes that inetd starts for each client"
+            yield *origins.origin_of(settings, section), what
+        if missing := missing_for_it():
+            yield *origins.origin_of(settings, section), missing
     for backend in origins.values_of(Backend):
         with bugs_in(type(backend)):
             reads = backend.reads

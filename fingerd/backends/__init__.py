@@ -214,6 +214,14 @@ def _is_builtin(name: str) -> bool:
     return name.isidentifier() and name[0] != "_" and importlib.util.find_spec(f"{__name__}.{name}") is not None
 
 
+def type_name(kind: type) -> str:
+    """The name by which ``type:`` finds this class, or its own in small letters where ``type:`` does not find it."""
+    if kind.__module__.startswith(f"{__name__}."):
+        return kind.__module__.removeprefix(f"{__name__}.").partition(".")[0]
+    names = (name for name, point in _entry_points().items() if point.value == f"{kind.__module__}:{kind.__qualname__}")
+    return next(names, kind.__name__.lower())
+
+
 def distribution_of(name: str) -> str:
     """The distribution that provides the backend ``name``, with its version if that is known."""
     point = _entry_points().get(name)

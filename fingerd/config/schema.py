@@ -180,7 +180,8 @@ class Reader:
         others = [kind for kind in kinds if kind not in mappings and kind is not types.NoneType]
         if len(others) > 1 and not _is_word(node, others[0]):
             del others[0]
-        return self._read(node, (mappings if isinstance(node, yaml.MappingNode) and mappings else others)[0], path)
+        is_mapping = mappings and (isinstance(node, yaml.MappingNode) or not others)
+        return self._read(node, (mappings if is_mapping else others)[0], path)
 
     def _read_list(self, node: yaml.Node, kind: Any, path: str) -> Any:
         if _is_null(node):

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LOCAL_TIME = "/etc/localtime"  # read when the process starts, and again by tzset(3)
 
 # A reload in a chroot keeps these sections: they refer to accounts, directories, log files, which the chroot hides.
-FIXED_IN_CHROOT = ("http", "listen", "log", "process")
+FIXED_IN_CHROOT = ("http", "listen", "log", "metrics", "process")
 
 
 def send_reload(pid: int) -> None:
@@ -68,6 +68,9 @@ class Reloader:
     stderr_by_default: bool  # logs to standard error by default
     closed_streams: Collection[int] = ()  # standard output or error, if closed at the start
     short_turns: ShortTurns = field(default_factory=ShortTurns)
+    last: tuple[bool, float] = field(
+        default_factory=lambda: (True, time.time())
+    )  # whether the last one succeeded, when
     _requests: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
@@ -94,17 +97,19 @@ class Reloader:
         try:
             self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             with self.short_turns:
-                self._reload_or_keep()
+                succeeded = self._reload_or_keep()
+            self.last = succeeded, time.time()
         finally:
             self.notifier.send("READY=1")  # whether it succeeded or not
 
-    def _reload_or_keep(self) -> None:
-        """Reload; if that fails, log why, and keep the old configuration."""
+    def _reload_or_keep(self) -> bool:
+        """Reload; if that fails, log why, keep the old configuration, and return false."""
         if os.path.exists(LOCAL_TIME):  # else it was deleted, or a chroot hides it: the time would be UTC
             time.tzset()
             timestamp.cache_clear()
         try:
-            return self._reload()
+            self._reload()
+            return True
         except (ConfigError, StartError) as error:
             problems = str(error).splitlines()
         except BaseException as error:
@@ -113,6 +118,7 @@ class Reloader:
         for problem in problems:
             log.error("not reloaded: %s", problem)
         self._keep_old()
+        return False
 
     def _reload(self) -> None:
         """Read and open everything before anything changes."""
@@ -158,13 +164,16 @@ class Reloader:
 def _changed(new: Settings, started: Settings) -> Iterator[str]:
     """What has changed and needs a restart."""
     yield from (name for name in ("listen", "process") if getattr(new, name) != getattr(started, name))
-    if (new.http is None) != (started.http is None):
-        yield "http"
-    elif new.http and started.http and new.http.listen != started.http.listen:
-        yield "http.listen"
+    for name in ("http", "metrics"):
+        section, before = getattr(new, name), getattr(started, name)
+        if (section is None) != (before is None):
+            yield name
+        elif section and section.listen != before.listen:
+            yield f"{name}.listen"
 
 
 def _as_started(new: Settings, started: Settings) -> Settings:
     """The new settings, but for what is as it was at the start."""
     http = dataclasses.replace(new.http, listen=started.http.listen) if new.http and started.http else started.http
-    return dataclasses.replace(new, listen=started.listen, process=started.process, http=http)
+    kept = {name: getattr(started, name) for name in ("listen", "metrics", "process")}
+    return dataclasses.replace(new, http=http, **kept)

@@ -15,11 +15,12 @@ from fingerd.daemon.pidfile import PidFile
 from fingerd.daemon.privileges import Identity
 from fingerd.daemon.reload import Reloader
 from fingerd.daemon.signals import handle_signals, ignore_signals
-from fingerd.daemon.systemd import Notifier, finger_sockets
+from fingerd.daemon.systemd import Notifier, StatusLine, finger_sockets
 from fingerd.errors import StartError
 from fingerd.http.loader import make_door
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import STREAMS, Writer, install, open_sink
+from fingerd.metrics.loader import MonitoringDoor, start_counting
 from fingerd.server.listeners import describe_listener, open_listeners
 from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
@@ -58,13 +59,13 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
         print_error(*(f"fingerd: warning: {warning}" for warning in warnings))
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
+        metrics = start_counting(settings.http is not None) if settings.metrics else None
         with FingerServer(settings, bind_and_activate=False) as server:
             if not start.client:
                 server.addresses, server.inherited = finger_sockets(settings, start.listeners)
                 server.server_bind()
                 server.server_activate()
-            if settings.http:
-                server.add_front_door(make_door(settings.http), open_listeners(settings.http.listen, start.listeners))
+            _add_front_doors(server, start, settings, metrics)
             preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
             preserve += [opened.fileno() for opened in (parent, start.client) if opened]
             preserve += pidfile.descriptors() if pidfile else ()
@@ -84,6 +85,7 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
                 start.stderr_by_default,
                 closed_streams,
             )
+            _log_and_count(server, writer, reloader, start.notifier, metrics)
             handle_signals(server.loop, server.stop, reloader.trigger)
             if pidfile:
                 pidfile.write()  # after the handlers are set: from now on a signal may arrive
@@ -105,6 +107,28 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     finally:
         if pidfile:
             pidfile.remove()
+
+
+def _add_front_doors(
+    server: FingerServer, start: StartupContext, settings: Settings, metrics: MonitoringDoor | None
+) -> None:
+    """Listen for all that is asked otherwise than by Finger."""
+    if settings.http:
+        server.add_front_door(make_door(settings.http), open_listeners(settings.http.listen, start.listeners))
+    if settings.metrics and metrics:
+        server.add_front_door(metrics, open_listeners(settings.metrics.listen))
+
+
+def _log_and_count(
+    server: FingerServer, writer: Writer, reloader: Reloader, notifier: Notifier, metrics: MonitoringDoor | None
+) -> None:
+    """Have each connection logged, and counted where there are metrics; and the service manager told of the load."""
+    server.access_log, closed = writer.log_access, lambda: server.closed
+    if metrics:
+        metrics.watch(server, lambda: writer.buffer.dropped, lambda: reloader.last)
+        server.access_log, closed = metrics.counting(writer.log_access), metrics.closed
+    if notifier.descriptors():
+        StatusLine(notifier, server, closed)  # a timer of the loop has it
 
 
 def _start_thread(start: Callable[[], object]) -> None:
@@ -130,7 +154,6 @@ def _serve(
     """Start the threads, report that the daemon serves, and serve."""
     notifier = start.notifier
     server.on_long_work = writer.on_long_work = reloader.short_turns.change
-    server.access_log = writer.log_access
     server.on_draining = partial(notifier.send, "STOPPING=1")
     if notifier.watchdog_seconds:
         server.loop.set_heartbeat(notifier.watchdog_seconds / 2, notifier.beat)

@@ -4,14 +4,17 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from fingerd.errors import StartError
 from fingerd.server.listeners import InheritedSocket, ListenAddress, is_supported, systemd_names
+from fingerd.server.server import FingerServer
 from fingerd.settings import Settings
 from fingerd.text import escape_controls
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
+STATUS_SECONDS = 30.0  # between two lines of STATUS=
 SEND_SECONDS = 1.0  # for a notification, while the service manager does not read
 
 
@@ -53,13 +56,42 @@ class Notifier:
             with contextlib.suppress(OSError):  # a service manager that does not receive is no reason to stop
                 self._socket.send(state.encode())
 
-    def beat(self) -> None:
-        """Send WATCHDOG=1, expected more often than every ``watchdog_seconds``; nothing if that would wait."""
+    def send_at_once(self, state: str) -> None:
+        """Send a state, but not if that would wait."""
         if self._socket:
             queue = select.poll()
             queue.register(self._socket, select.POLLOUT)
             if queue.poll(0):
-                self.send("WATCHDOG=1")
+                self.send(state)
+
+    def beat(self) -> None:
+        """Send WATCHDOG=1, expected more often than every ``watchdog_seconds``; nothing if that would wait."""
+        self.send_at_once("WATCHDOG=1")
+
+
+class StatusLine:
+    """What ``systemctl status`` shows of a server, every STATUS_SECONDS, by a timer of its loop.
+
+    ``closed`` tells how many connections were closed so far.
+    """
+
+    def __init__(self, notifier: Notifier, server: FingerServer, closed: Callable[[], int]) -> None:
+        self._notifier = notifier
+        self._server = server
+        self._closed = closed
+        self._last = 0, time.monotonic()  # the connections that were closed, and when
+        self._timer = server.loop.add_timer(self._send)
+        self._timer.start(STATUS_SECONDS)
+
+    def _send(self) -> None:
+        """Send STATUS=, with the queries a second since the last one."""
+        self._timer.start(STATUS_SECONDS)
+        load, threads = self._server.load(), self._server.active.limits.threads
+        (before, since), self._last = self._last, (self._closed(), time.monotonic())
+        closed, now = self._last
+        rate = (closed - before) / max(now - since, 1e-6)
+        workers = f"{load.busy_workers} of {threads} workers"
+        self._notifier.send_at_once(f"STATUS={load.connections} connections, {rate:.1f} queries/s, {workers}")
 
 
 def _is_number(text: str) -> bool:

@@ -45,6 +45,7 @@ class HttpDoor:
     """How clients ask by HTTP. For the loop's thread."""
 
     proto = "http"
+    is_monitoring = False
     framing: Framing = HeadFraming()
     handler: Callable[..., socketserver.BaseRequestHandler] | None = HttpHandler
 

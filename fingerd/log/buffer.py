@@ -52,7 +52,7 @@ class Buffer:
         self._batches_bytes = 0  # of these, and of the batch that is being written
         self._lines: list[Line] = []  # of the batch to which lines are added
         self._lines_bytes = 0
-        self._lost = 0
+        self._lost = self._reported = 0
         # Reentrant: while a thread adds a line, the garbage collector may run code that logs.
         self._lock = threading.RLock()
 
@@ -70,6 +70,12 @@ class Buffer:
     def lost(self) -> int:
         """How many lines were dropped, or could not be written, since that was reported."""
         return self._lost
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped, or could not be written, since the start."""
+        with self._lock:
+            return self._lost + self._reported
 
     def add_access(self, now: float, access: Access) -> None:
         """Add an access line, or drop it if the buffer is full; ``now`` is ``time.time()``. May raise MemoryError."""
@@ -106,10 +112,11 @@ class Buffer:
             self._complete_batch()
             self._batches.append(target)
 
-    def lose(self, lines: int) -> None:
-        """Count lines that could not be written; fewer than none once they have been reported."""
+    def lose(self, lines: int, reported: int = 0) -> None:
+        """Count lines that could not be written, and how many of those that were lost before are reported now."""
         with self._lock:
-            self._lost += lines
+            self._lost += lines - reported
+            self._reported += reported
 
     def take_all(self) -> Iterator[Batch | Target]:
         """What is there now, the oldest first; the memory of a batch counts until the next one is taken."""

@@ -177,7 +177,7 @@ class Writer(logging.Handler):
                 report_bug(error, "in the log")
         else:
             reported = min(written, len(report))
-            self.buffer.lose(len(lines) - (written - reported) - (lost if reported else 0))
+            self.buffer.lose(len(lines) - (written - reported), lost if reported else 0)
 
     def _report(self, lost: int) -> Iterator[Entry]:
         """The line that says how many were lost, if any."""

@@ -10,6 +10,7 @@ from fingerd.backends import Backend, Lookup
 from fingerd.net.own_names import is_own_name
 from fingerd.people import Person
 from fingerd.protocol.query import WHITESPACE, is_queryable
+from fingerd.ruip.measured import measured
 from fingerd.ruip.policy import Rule
 from fingerd.text import to_nfc
 
@@ -36,7 +37,7 @@ class Disclosure:
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self._backend = measured(backend)
 
     def find(self, lookup: Lookup, rule: Rule, shown: set[Shown] | None = None) -> Disclosed:
         """Everyone whom one name may mean: {U} (RFC 1288 2.5.2, 2.5.3).

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from fingerd.backends import Backend, Lookup
 from fingerd.errors import BackendError, ForwardError, QueryError, QueryTooLongError
+from fingerd.figures import FIGURES
 from fingerd.net.own_names import is_own_name
 from fingerd.protocol.query import Query, parse_query
 from fingerd.protocol.reply import (
@@ -147,6 +148,7 @@ class Ruip:
         if not query.hosts:
             return self._answer_username(query, rule, context)
         if forwards and len(query.hosts) > rule.forward_hosts:
+            FIGURES.note("forward", "refused")
             return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
         rest = self.without_own_hosts(query)
         for login in self.logins(query, rest):
@@ -194,6 +196,15 @@ class Ruip:
 
     def _forward(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
         """{Q2}: what the next RUIP says, as it comes (RFC 1288 2.4), or the refusal (3.2.1)."""
+        outcome = "error"
+        try:
+            answer = self._ask_next_host(query, rule, context)
+            outcome = answer.outcome
+            return answer
+        finally:
+            FIGURES.note("forward", outcome)
+
+    def _ask_next_host(self, query: Query, rule: Rule, context: AnswerContext) -> Answer:
         if not rule.forward:
             return self.text_answer("refused", FORWARDING_DENIED, context, query.username)
         header, footer = self._header_footer(context, query.username)

@@ -8,7 +8,7 @@ import logging
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fingerd.bugs import report_bug
 from fingerd.server.connection import Connection
@@ -56,7 +56,7 @@ class Acceptor:
         self._admit = admit
         self._connections = connections
         self._listeners: dict[int, socket.socket] = {}  # by descriptor
-        self._is_running = False
+        self._watched: list[int] = []  # descriptors of the listeners that clients are accepted from
         self.resume_below = 0  # connections; paused until there are fewer, 0 for not paused by the limit
         self._paused = False
         self._timer = loop.add_timer(self._on_timer)
@@ -75,21 +75,24 @@ class Acceptor:
 
     def start(self) -> None:
         """Begin to accept."""
-        self._is_running = True
-        for descriptor in self._listeners:
+        self._watched = list(self._listeners)
+        for descriptor in self._watched:
             self._loop.add_reader(descriptor, self._accept_ready)
 
-    def stop(self) -> None:
-        """Accept no more clients."""
-        self._is_running = self._paused = False
-        self.resume_below = 0
-        for descriptor in self._listeners:
-            self._loop.remove_reader(descriptor)
+    def stop(self, but: Collection[socket.socket] = ()) -> None:
+        """Accept no more clients, except from those listeners."""
+        watched, self._watched = self._watched, []
+        for descriptor in watched:
+            if self._listeners[descriptor] in but:
+                self._watched.append(descriptor)
+            else:
+                self._loop.remove_reader(descriptor)
+        self.resume()
 
-    def remove_listeners(self) -> None:
-        """Stop, and forget the listeners, which are about to be closed."""
-        self.stop()
-        self._listeners.clear()
+    def remove_listeners(self, but: Collection[socket.socket] = ()) -> None:
+        """Stop, and forget the listeners, which are about to be closed, except for those."""
+        self.stop(but)
+        self._listeners = {number: listener for number, listener in self._listeners.items() if listener in but}
 
     def _accept_ready(self, descriptor: int, _: int) -> None:
         """Accept the clients that wait at this listener, up to ACCEPT_BATCH, and in ACCEPT_SECONDS."""
@@ -127,16 +130,16 @@ class Acceptor:
     def _pause(self, below: int = 0) -> None:
         """Accept no client until fewer than ``below`` are connected, or for RETRY_SECONDS."""
         self._paused, self.resume_below = True, below
-        for descriptor in self._listeners:
+        for descriptor in self._watched:
             self._loop.modify_reader(descriptor, 0)
         self._timer.start(RETRY_SECONDS)
 
     def resume(self) -> None:
         """Accept again, whatever the reason for the pause was."""
         self.resume_below = 0
-        if self._paused and self._is_running:
+        if self._paused:
             self._paused = False
-            for descriptor in self._listeners:
+            for descriptor in self._watched:
                 self._loop.modify_reader(descriptor, select.EPOLLIN)
 
     def _on_timer(self) -> None:
@@ -184,7 +187,7 @@ class Admission:
         request.is_counted = self._connect(request.limit_key, request.site_key, active.limits.per_client)
         if request.is_counted or self._count_again(request):
             _, rule = active.rules.get(request.rule_key) or active.find_rule(request.rule_key)
-            if rule.deny != "silently":
+            if rule.deny != "silently" or request.door.is_monitoring:
                 return True
         request.outcome = "denied" if request.is_counted else "limited"
         request.abortive = True

@@ -1,9 +1,8 @@
 """Delivery: sending answers, half-closing, lingering and closing.
 
-Each state lasts for one length of time, so the connections of a state are in
-the order of their deadlines; :mod:`fingerd.server.expiry` closes those that
-are late. Those whose answer the kernel has not sent are looked at by timers:
-:mod:`fingerd.server.unsent`.
+Each state lasts for one length of time, so the connections of a state are in the order of their deadlines;
+:mod:`fingerd.server.expiry` closes those that are late. Those whose answer the kernel has not sent are looked at by
+timers: :mod:`fingerd.server.unsent`.
 """
 
 import math
@@ -11,6 +10,8 @@ import select
 import socket
 import sys
 import time
+from itertools import chain
+from operator import attrgetter
 
 from fingerd.bugs import report_bug
 from fingerd.server.connection import ANSWERING, CLOSED, FLUSHING, HALF_CLOSED, NEW, Connection, State
@@ -32,6 +33,8 @@ READ_BYTES = 1 << 16
 _RECEIVE = int(socket.MSG_DONTWAIT)
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_MORE)  # the FIN goes out with the last bytes
 _SEND_NOW = int(socket.MSG_DONTWAIT)
+
+_is_monitoring = attrgetter("door.is_monitoring")
 
 
 class Delivery:
@@ -57,8 +60,18 @@ class Delivery:
 
     @property
     def is_occupied(self) -> bool:
-        """Whether there is any connection."""
-        return self.answering > 0 or bool(self.queues)
+        """Whether there is any connection, those that only monitor the server not counted."""
+        return self.answering > 0 or not all(map(_is_monitoring, chain.from_iterable(self.queues.of)))
+
+    @property
+    def monitoring(self) -> int:
+        """How many connections that are not being answered only monitor the server."""
+        return sum(map(_is_monitoring, chain.from_iterable(self.queues.of)))
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of large answers that clients have not taken."""
+        return self._unsent.total
 
     def use_limits(self, limits: Limits) -> None:
         """Let these limits hold from now on, also for the connections that are here."""

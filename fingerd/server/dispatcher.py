@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from functools import partial
+from typing import NamedTuple
 
 from fingerd.protocol.query import Query
 from fingerd.ruip.disclosure import split_users
@@ -33,6 +34,18 @@ POOL_CHECK_SECONDS = 0.005  # between two looks at a pool that has a backlog
 QUICK_PEOPLE = 300  # that the loop's thread may list, or search for a name, itself; it takes some 2 ms
 
 
+class Load(NamedTuple):
+    """What a server does at one moment, and has done so far. Connections that only monitor it are not counted."""
+
+    connections: int  # open ones
+    unsent_bytes: int
+    memory_hits: int
+    memory_misses: int
+    busy_workers: int
+    waiting: int  # queries that wait for a worker
+    slow_turns: int
+
+
 class Dispatcher:
     """Has requests answered, for one server."""
 
@@ -45,6 +58,7 @@ class Dispatcher:
         self._admission = admission
         self.waiting = WorkerPool(threads, self._work)
         self.computing = WorkerPool(1, self._work)
+        self.memory_hits = self.memory_misses = 0  # queries whose answer was remembered, or might have been
         self._long = 0  # requests that workers have, and that take much CPU time
         self._in_flight = DeadlineQueue()  # not answered yet; whoever takes a request out answers it
         self._expiry_timer = loop.add_timer(self._on_expiry_timer)
@@ -60,6 +74,19 @@ class Dispatcher:
         """Let the threads end as they become free."""
         self.waiting.stop()
         self.computing.stop()
+
+    def load(self, asking: int = 0) -> Load:
+        """The load now, asked for by so many monitoring connections that are being answered."""
+        delivery, pools = self._delivery, (self.waiting, self.computing)
+        return Load(
+            self._server.connected - delivery.monitoring - asking,
+            delivery.unsent_bytes,
+            self.memory_hits,
+            self.memory_misses,
+            sum(pool.busy for pool in pools),
+            sum(pool.waiting for pool in pools),
+            self._loop.slow_turns,
+        )
 
     def dispatch(self, request: Connection) -> None:
         """Have a complete request answered, by the active configuration. Its front door says by whom."""
@@ -102,7 +129,9 @@ class Dispatcher:
             if entry and request.received_at < entry[1]:
                 active.memory.move_to_end(key)
                 request.answer = entry[0]
+                self.memory_hits += 1
                 return None
+            self.memory_misses += 1
             request.key = key
         request.is_long = _goes_through_people(query, rule.rule)
         if active.blocking:

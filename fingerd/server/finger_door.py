@@ -35,6 +35,7 @@ class FingerDoor:
     """How clients ask by Finger."""
 
     proto = ""
+    is_monitoring = False
     framing: Framing = LineFraming()
     handler: Callable[..., socketserver.BaseRequestHandler] | None = None
     names_client: Callable[[Connection], bool] | None = None

@@ -268,6 +268,12 @@ def close_listener(listener: socket.socket) -> None:
     listener.close()
 
 
+def close_listeners(listeners: Iterable[socket.socket], but: Iterable[socket.socket] = ()) -> None:
+    """Close all of them ``but`` these."""
+    for listener in set(listeners).difference(but):
+        close_listener(listener)
+
+
 def describe_listener(listener: socket.socket) -> str:
     """The address that a listening socket has, as ``listen`` would name it."""
     if listener.family == socket.AF_UNIX:

@@ -4,8 +4,7 @@ It keeps the standard library's hooks and the order in which they are called: ``
 ``process_request``, ``finish_request``, ``shutdown_request``, ``close_request``, ``handle_error``. A request is a
 :class:`~fingerd.server.connection.Connection`. What differs is when: ``process_request`` is not called before the
 request is complete, so that no thread is spent on a silent client, and ``shutdown_request`` leaves the answer to the
-transport, which sends it and calls ``close_request`` in the end. ``verify_request`` is called again once a balancer has
-named its client.
+transport, which sends it and calls ``close_request`` in the end. A balancer's client is verified once it is named.
 """
 
 import logging
@@ -25,11 +24,11 @@ from fingerd.server.acceptor import Acceptor, Admission
 from fingerd.server.active_config import ActiveConfig, ServerConfig
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
-from fingerd.server.dispatcher import Dispatcher
+from fingerd.server.dispatcher import Dispatcher, Load
 from fingerd.server.finger_door import FingerDoor
 from fingerd.server.handler import FingerHandler
 from fingerd.server.limits import ClientCounter, identify, identify_user
-from fingerd.server.listeners import BACKLOG, close_listener, open_listeners
+from fingerd.server.listeners import BACKLOG, close_listeners, open_listeners
 from fingerd.server.loop import EventLoop
 from fingerd.server.proxied.transport import ProxiedTransport
 from fingerd.server.socket_options import peer_uid
@@ -46,8 +45,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
     """A Finger server for the given settings, bound and listening once it is made; ``serve_forever`` answers.
 
     StartError where an address cannot be bound. ``access_log`` is called for every connection that was closed,
-    ``on_draining`` when no more clients are accepted, ``on_long_work`` when threads begin to take much CPU time (true),
-    and when they end (false).
+    ``on_draining`` when no more clients are accepted, ``on_long_work`` when threads begin (true) and end to compute.
     """
 
     allow_reuse_address = True
@@ -68,19 +66,21 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.on_long_work: Callable[[bool], None] = lambda begins: None
         self.addresses = config.listen
         self.listeners: list[socket.socket] = []
-        self.connected = 0
+        self.connected = self.closed = 0  # connections: those that are open, those that were
         self.loop = EventLoop()
         clients = ClientCounter()
         self._delivery = delivery = Delivery(self, self.loop, clients)
         self._admission = Admission(clients, delivery)
         self._transport = Transport(self, self.loop, FingerDoor(), delivery)  # of clients that ask by Finger
         self._transport_of: dict[socket.socket, Transport] = {}  # listeners of other front doors
+        self._monitored: list[socket.socket] = []  # those of them that stay open until the drain ends
         self._acceptor = Acceptor(self, self.loop, self._admit, delivery)
         self._dispatcher = Dispatcher(self, self.loop, delivery, self._admission, config.limits.threads)
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
+        self.load: Callable[..., Load] = self._dispatcher.load
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
-        self.is_stopping = self._closing = False  # is_stopping: by a signal
+        self.is_stopping = self._closing = False  # by a signal; by ``server_close``
         self._stopped = threading.Event()
         if bind_and_activate:
             try:
@@ -111,6 +111,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Let clients of these listening sockets ask by another protocol. Call it before ``serve_forever``."""
         transport = Transport(self, self.loop, door, self._delivery)
         self.listeners += listeners
+        self._monitored += listeners if door.is_monitoring else ()
         for listener in listeners:
             self._transport_of[listener] = transport
             self._acceptor.add_listener(listener)
@@ -125,11 +126,10 @@ class FingerServer(socketserver.ThreadingTCPServer):
         if not self._thread:
             self.loop.close()
 
-    def _close_listeners(self) -> None:
-        self._acceptor.remove_listeners()
-        for listener in self.listeners:
-            close_listener(listener)
-        self.listeners = []
+    def _close_listeners(self, but: Sequence[socket.socket] = ()) -> None:
+        self._acceptor.remove_listeners(but)
+        close_listeners(self.listeners, but)
+        self.listeners = [*but]
 
     def fileno(self) -> int:
         """The descriptor of the listener that is being accepted from."""
@@ -167,15 +167,17 @@ class FingerServer(socketserver.ThreadingTCPServer):
                     self._admit(single)
                     loop.run_forever(lambda: delivery.is_occupied)
             finally:
-                self._acceptor.stop()
+                self._acceptor.stop(but=self._monitored)
                 self.on_draining()
                 if self.is_stopping:
-                    self._close_listeners()
+                    self._close_listeners(but=self._monitored)
             loop.run_while(lambda: delivery.queues.reading, FINAL_READ_SECONDS)
             delivery.expiry.drop_unasked()
             loop.run_while(lambda: delivery.is_occupied, self.active.limits.drain_seconds)
             self._dispatcher.expire()
             loop.run_while(lambda: delivery.answering, FINAL_ANSWER_SECONDS)
+            self._acceptor.stop()
+            delivery.expiry.drop_unasked()  # of those that watched the drain
             delivery.expiry.close_all()
             loop.reset()
         finally:
@@ -243,8 +245,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
         client, key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
         address = client, raw[1] if isinstance(raw, tuple) else 0
         self.connected += 1
-        door, active = transport.door, self.active
-        return Connection(sock, sock.fileno(), address, client, client, key, site_key, active, door, transport), address
+        who = client, client, key, site_key
+        return Connection(sock, sock.fileno(), address, *who, self.active, transport.door, transport), address
 
     def _admit(self, request: Connection) -> None:
         if self.verify_request(request, request.address):
@@ -287,12 +289,10 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Close the connection and log it; called once, by the transport."""
         request.socket.close()
         self.connected -= 1
+        self.closed += 1
         if self.connected < self._acceptor.resume_below:
             self._acceptor.resume()
-        line = request.line or request.door.logged(request.received)
-        outcome, sent, seconds = request.outcome or "answered", request.sent, request.elapsed  # "" by another handler
-        proto, status = request.door.proto, request.status
-        self.access_log(Access(request.client, line, outcome, sent, seconds, proto, status, request.via))
+        self.access_log(request.access())
 
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """A handler raised an error: logged once; the client learns nothing of it."""

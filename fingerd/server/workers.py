@@ -89,6 +89,12 @@ class WorkerPool(Generic[Task]):
         """How many tasks wait for a thread."""
         return len(self._queued)
 
+    @property
+    def busy(self) -> int:
+        """How many threads do a task."""
+        with self._lock:
+            return sum(self._in_progress.values()) - len(self._queued)
+
     def start(self) -> None:
         """Start the first threads, if there are none yet."""
         self._grow(MIN_THREADS - self._threads)

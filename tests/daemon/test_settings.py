@@ -117,6 +117,8 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     # wrong types
     "a number instead of a section": (EMPTY + "limits: 5\n", ["2:9: limits: must be a mapping"]),
+    "a word instead of http": (EMPTY + "http: true\n", ["2:7: http: must be a mapping"]),
+    "a word instead of metrics": (EMPTY + "metrics: ':9079'\n", ["2:10: metrics: must be a mapping"]),
     "a list instead of a section": (EMPTY + "log: [syslog]\n", ["2:6: log: must be a mapping"]),
     "a word instead of a backend": ("backend: static\n", ["1:10: backend: must be a mapping, as {type: static}"]),
     "a list of users": ("backend: {type: static, users: [bob]}\n", ["1:32: backend.users: must be a mapping"]),

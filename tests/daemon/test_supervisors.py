@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.daemons import FINGERD, TIMEOUT, ask, hear
+from tests.helpers.http import get
 
 STATIC = "backend: {type: static, users: {alice: Happy and well}}\n"
 
@@ -117,6 +118,58 @@ def test_a_client_accepted_before_sigterm_is_still_answered(supervisor: Supervis
             late.sendall(b"alice\r\n")
             assert hear(late) == b"Happy and well\r\n"
         assert process.wait(TIMEOUT) == 0
+
+
+OFTEN = """
+import sys
+from fingerd.daemon import systemd
+from fingerd.daemon.cli import main
+systemd.STATUS_SECONDS = 0.2
+sys.exit(main())
+"""
+STATUS = re.compile(r"STATUS=(\d+) connections, (\d+\.\d) queries/s, (\d+) of (\d+) workers")
+METRICS = "metrics: {{listen: 'unix:{folder}/metrics'}}\n"
+
+
+@pytest.mark.parametrize("section", ["", METRICS], ids=["without metrics", "with them"])
+def test_the_status_tells_of_connections_queries_and_workers(
+    supervisor: Supervisor, tmp_path: Path, section: str
+) -> None:
+    section = section.format(folder=tmp_path)
+    os.mkfifo(tmp_path / "gate")
+    command = f"backend: {{type: command, argv: [cat, {tmp_path}/gate], timeout: 20}}\n"
+    supervisor.config.write_text(f"listen: unix:{tmp_path}/socket\nlimits: {{threads: 8}}\n{command}{section}")
+    arguments = [sys.executable, "-c", OFTEN, "-n", "-c", str(supervisor.config)]
+    with subprocess.Popen(arguments, env=os.environ | {"NOTIFY_SOCKET": str(supervisor.path)}) as process:
+        assert supervisor.received() == "READY=1"
+        try:
+            assert status_that(supervisor, lambda *figures: figures == (0, 0.0, 0, 8))
+            with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as waiting:
+                for client in (silent, waiting):
+                    client.connect(f"{tmp_path}/socket")
+                waiting.sendall(b"bob\r\n")
+                assert status_that(supervisor, lambda *figures: figures == (2, 0.0, 1, 8))
+                if section:  # which is no query, and no client
+                    assert get(f"{tmp_path}/metrics", "/metrics").status == 200
+                (tmp_path / "gate").write_text("open\n")
+                assert hear(waiting) == b"open\r\n"
+                waiting.close()
+                assert status_that(supervisor, lambda _, rate, *__: 0 < rate <= 5.0)  # one in 0.2 seconds, or more
+                assert status_that(supervisor, lambda *figures: figures == (1, 0.0, 0, 8))
+        finally:
+            process.terminate()
+        assert process.wait(TIMEOUT) == 0
+
+
+def status_that(supervisor: Supervisor, condition: Callable[[int, float, int, int], bool]) -> bool:
+    """Wait for a STATUS= whose figures are as the condition says."""
+    for _ in range(200):
+        found = STATUS.fullmatch(supervisor.received())
+        assert found
+        connections, rate, busy, threads = found.groups()
+        if condition(int(connections), float(rate), int(busy), int(threads)):
+            return True
+    return False
 
 
 FORBIDDEN = """

@@ -40,6 +40,8 @@ PACKAGES = {
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "pkill": "procps",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "ruby": "ruby-webfinger",
     "scdoc": "scdoc",
     "slapd": "slapd",

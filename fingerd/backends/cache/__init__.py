@@ -13,6 +13,7 @@ from fingerd.backends.cache.answer_store import MAX_ANSWER_BYTES, AnswerStore, C
 from fingerd.backends.cache.single_flight import SingleFlight
 from fingerd.config.values import Integer, Seconds
 from fingerd.errors import BackendError
+from fingerd.figures import FIGURES
 from fingerd.people import Person
 from fingerd.text import to_nfc
 
@@ -93,20 +94,29 @@ class Cache(Composite):
 
     def _answer(self, key: Key, lookup: Lookup, fetch: Fetch) -> People | None:
         """The cached answer; else that of a look-up, by this thread or another one; else a stale one."""
-        if cached := self._fresh_enough(key):
-            return cached.people
+        result = "error"
+        try:
+            people, result = self._answer_and_result(key, lookup, fetch)
+            return people
+        finally:
+            FIGURES.note("cache", result)
+
+    def _answer_and_result(self, key: Key, lookup: Lookup, fetch: Fetch) -> tuple[People | None, str]:
+        """The answer, and whether it is a ``hit``, a ``miss`` or ``stale``; BackendError if there is none."""
         now = time.monotonic()
+        if cached := self._fresh_enough(key):
+            return cached.people, "hit" if now < cached.fresh_until else "stale"
         with self._lock:
             stale = self._answers.stale(key, now)
         if stale:
             lookup = replace(lookup, deadline=now + (lookup.deadline - now) * LOOKUP_FRACTION)
         refresh = partial(self._refresh, key, lookup, fetch, stale)
         try:
-            return self._flights.do(key, lookup.deadline, refresh, has_fallback=stale is not None).people
+            return self._flights.do(key, lookup.deadline, refresh, has_fallback=stale is not None).people, "miss"
         except BackendError:
             if stale is None:
                 raise
-            return stale.people
+            return stale.people, "stale"
 
     def _fresh_enough(self, key: Key) -> CachedAnswer | None:
         """The answer to give without a look-up; BackendError if there is none, and a look-up has just failed."""

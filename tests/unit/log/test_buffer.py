@@ -108,7 +108,8 @@ def test_long_queries_are_shortened_while_lines_are_lost() -> None:
     buffer = Buffer()
     buffer.lose(1)  # the disk is full
     buffer.add_access(1.0, access(0, 998))
-    buffer.lose(-1)  # it was reported
+    buffer.lose(0, reported=1)
+    assert (buffer.lost, buffer.dropped) == (0, 1)
     buffer.add_access(1.0, access(0, 998))
     assert [line[2] for line in accesses_of(buffer)] == [True, False]
 
