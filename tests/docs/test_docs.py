@@ -11,6 +11,8 @@ from tests.helpers.daemons import ROOT
 from tests.soak.attacks.catalogue import ATTACKS
 from tests.soak.client_kinds import KINDS
 
+SPEEDS = "50 clients at a time"
+README = (ROOT / "README.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
@@ -46,10 +48,35 @@ def test_the_page_names_every_backend_and_the_architecture_every_module() -> Non
         assert re.search(rf"\b{re.escape(name)}", tree), path
 
 
+def test_readme_is_short() -> None:
+    assert len(README.split()) <= 1100
+    (configuration,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert len(configuration.splitlines()) == 10
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without the line below its head."""
+    text = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if row.startswith("|")]
+    return [row for row in rows if not set("".join(row)) <= set("-: ")]
+
+
+def test_the_table_in_readme_is_that_of_the_other_pages() -> None:
+    shown = {row[0]: row[1:] for row in table(README, "Why this one")}
+    verdicts = table((ROOT / "docs" / "conformance.md").read_text(), "The verdicts")
+    servers = list(zip(*verdicts, strict=True))[4:]  # each its name, and its verdicts
+    assert shown[""] == ["fingerd", *(name for name, *_ in servers[1:])]
+    assert shown["clauses of RFC 1288 that fail"] == [str(column.count("**fails**")) for column in servers]
+    (silent,) = (row for row in verdicts if row[3] == "silent clients are closed")
+    assert shown["closes silent clients"] == ["yes" if verdict == "ok" else "no" for verdict in silent[4:]]
+    speeds = {row[0]: row[1].split()[0] for row in table((ROOT / "bench" / "RESULTS.md").read_text(), SPEEDS)}
+    measured = ("ours", "Debian's", "efingerd", "cfingerd", "pyfingerd", "Twisted")
+    assert shown["queries a second, 50 clients"] == [speeds.get(name, "") for name in measured]
+
+
 def test_readme_names_both_commands() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert "make run" in readme
-    assert "make test" in readme
+    assert "\nmake run\n" in README
+    assert "\nmake test\n" in README
 
 
 def test_every_test_and_attack_that_security_names_exists() -> None:

@@ -62,6 +62,11 @@ def test_a_hint_names_packages_that_pip_finds() -> None:
     assert {name: [package] for name, (package, _) in EXTRAS.items()} == {name: extras[name] for name in EXTRAS}
     assert "psycopg2-binary" in extras["postgresql"]
     folders = (ROOT / folder for folder in ("fingerd", "docs", "man", "examples", "etc"))
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".png"}]
+    files = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in {".pyc", ".png"}
+    ]
     for path in (*files, ROOT / "README.md", ROOT / "CHANGES"):
         assert not re.search(r"pip install '?fingerd", path.read_text()), path  # PyPI has no fingerd of ours
