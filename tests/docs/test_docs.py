@@ -48,6 +48,11 @@ def test_the_page_names_every_backend_and_the_architecture_every_module() -> Non
         assert re.search(rf"\b{re.escape(name)}", tree), path
 
 
+def test_the_package_has_all_pages() -> None:
+    listed = (ROOT / "debian" / "docs").read_text().splitlines()
+    assert not {str(page.relative_to(ROOT)) for page in PAGES} - {"ARCHITECTURE.md", *listed}
+
+
 def test_readme_is_short() -> None:
     assert len(README.split()) <= 1100
     (configuration,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
