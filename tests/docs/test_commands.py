@@ -17,10 +17,13 @@ from tests.helpers.pages import PAGES, Block, read_blocks
 from tests.helpers.requirements import needs
 
 # Languages of blocks that are no commands. Other tests load the configurations.
-TEXTS = {"apache", "caddy", "haproxy", "ini", "nginx", "python", "text", "toml", "yaml"}
+TEXTS = {"apache", "caddy", "dockerfile", "haproxy", "ini", "nginx", "python", "text", "toml", "yaml"}
 # Pages whose commands other tests run: the blocks that begin with "$".
 RUN_BY = {"http.md": "tests/docs/test_http_page.py", "privacy.md": "tests/docs/test_examples.py"}
+# Pages whose commands tests in these folders run: they need images, balancers, a Prometheus.
+ELSEWHERE = {"container.md": "tests/container", "fleet.md": "tests/fleet", "metrics.md": "tests/metrics"}
 PROGRAMS = {"fingerd": "fingerd.daemon.cli", "fingerd-plan": "fingerd.plans.cli", "pyfinger": "fingerd.client.cli"}
+KNOWN = re.compile(r"(?:not run|serve|file|before): |run by |background$|log$")
 # What commands may change, on the machine of the test alone.
 OWN_FOLDERS = ("/etc", "/run", "/srv", "/usr/local", "/var/lib", "/var/log")
 # Times in configurations: shorter, or longer where what follows has to be quicker on any machine.
@@ -43,11 +46,15 @@ def is_run(block: Block) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_is_run_or_says_why_it_is_not(page: Path) -> None:
+    if page.name in ELSEWHERE:
+        assert (ROOT / ELSEWHERE[page.name]).is_dir()
+        return
     wrong = []
     for block in read_blocks(page):
         place = f"{page.name}:{block.line}"
         if block.note("not run") == "":
             wrong.append(f"{place}: no reason")
+        wrong += [f"{place}: unknown comment: {note}" for note in block.notes if not KNOWN.match(note)]
         if other := block.note("run by"):
             assert page.name in (ROOT / other).read_text(), place
         if block.language in TEXTS or is_run(block) or block.note("not run") or other:
@@ -205,12 +212,47 @@ class Reader:
 @pytest.mark.root
 @needs("namespaces", "ip", "curl", "finger", "jq", "nc", "openssl", "pkill")
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(map(is_run, read_blocks(page)))], ids=lambda page: page.name
+    "page",
+    [page for page in PAGES if page.name not in ELSEWHERE and any(map(is_run, read_blocks(page)))],
+    ids=lambda page: page.name,
 )
 def test_the_commands_of_a_page_do_what_it_says(page: Path, host: Machine, tmp_path: Path) -> None:
-    reader = Reader(host, tmp_path)
+    follow(page, host, tmp_path)
+
+
+def follow(page: Path, host: Machine, folder: Path) -> None:
+    """Do what a page says; raises AssertionError where it is not true."""
+    reader = Reader(host, folder)
     try:
         for block in read_blocks(page):
             reader.do(block)
     finally:
         reader.close()
+
+
+LIES = {
+    "output": "```console\n$ fingerd -c examples/08-static.yaml --query moshez\nSad and ill\n```\n",
+    "missing output": "```console\n$ fingerd -c examples/08-static.yaml --query moshez\n```\n",
+    "exit code": "```sh\nfingerd -c /etc/no-such-file --check\n```\n",
+    "file": "<!-- file: x.yaml -->\n```yaml\nbackend: {type: nothing}\n```\n\n```sh\nfingerd -c x.yaml --check\n```\n",
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("text", LIES.values(), ids=LIES)
+def test_a_page_that_is_not_true_fails(text: str, host: Machine, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n{text}")
+    with pytest.raises(AssertionError):
+        follow(page, host, tmp_path)
+
+
+def test_a_block_without_a_comment_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page\n\n    make install\n\n<!-- not run: why -->\n```sh\nmake this\n```\n\n```sh\nmake that\n```\n"
+    )
+    first, second, third = read_blocks(page)
+    assert (first.text, first.language, first.commands, first.notes) == ("make install\n", "", (), ())
+    assert (second.note("not run"), is_run(second)) == ("why", False)
+    assert (third.notes, third.commands, is_run(third)) == ((), (("make that", ""),), True)
