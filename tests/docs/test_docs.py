@@ -67,7 +67,7 @@ def table(page: str, heading: str) -> list[list[str]]:
 
 
 def test_the_table_in_readme_is_that_of_the_other_pages() -> None:
-    shown = {row[0]: row[1:] for row in table(README, "Why this one")}
+    shown = {row[0]: row[1:] for row in table(README, "Beside other servers")}
     verdicts = table((ROOT / "docs" / "conformance.md").read_text(), "The verdicts")
     servers = list(zip(*verdicts, strict=True))[4:]  # each its name, and its verdicts
     assert shown[""] == ["fingerd", *(name for name, *_ in servers[1:])]

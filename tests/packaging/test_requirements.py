@@ -22,7 +22,7 @@ def test_the_page_installs_all_that_tests_use() -> None:
 def test_the_minimal_system_has_what_the_page_names() -> None:
     (named,) = re.findall(r"On Debian both `make run` and `make test` need the packages (.*?);", DEVELOP)
     assert sorted(re.findall(r"`([^`]+)`", named)) == sorted(fresh.PACKAGES)
-    assert f"`apt install {' '.join(sorted(fresh.PACKAGES))}`" in (ROOT / "README.md").read_text()
+    assert f"`apt install git {' '.join(sorted(fresh.PACKAGES))}`" in (ROOT / "README.md").read_text()
 
 
 def test_the_continuous_integration_installs_the_same() -> None:
