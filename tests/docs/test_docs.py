@@ -84,6 +84,13 @@ def test_readme_names_both_commands() -> None:
     assert "\nmake test\n" in README
 
 
+def test_the_page_for_developers_names_every_target() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert "test" in targets
+    named = re.findall(r"`make ([a-z-]+)`", (ROOT / "docs" / "develop.md").read_text())
+    assert set(targets) - {"help"} == set(named)
+
+
 def test_every_test_and_attack_that_security_names_exists() -> None:
     """A test is named by its module, or by ``::`` alone where it is in the module before."""
     text = (ROOT / "SECURITY.md").read_text()
