@@ -31,7 +31,10 @@ HEAD = """\
 
 Each server was tested from outside, with
 
-    python3 -m fingerd.conformance HOST[:PORT] --user LOGIN --name "FULL NAME"
+<!-- not run: HOST stands for a server -->
+```sh
+python3 -m fingerd.conformance HOST[:PORT] --user LOGIN --name "FULL NAME"
+```
 
 This command tests any finger server, and needs only fingerd's package. It makes about thirty connections, one after the
 other, reads at most 64 KiB on each, waits at most 5 seconds for an answer (`--timeout`), and at last holds a silent

@@ -1,4 +1,4 @@
-"""Runs ``make test`` in a minimal Debian 12 with only the packages that README.md names for it.
+"""Runs ``make test`` in a minimal Debian 12 with only the packages that docs/develop.md names for it.
 
 It runs as root, as an ordinary user, and as root with the default capabilities
 of a container. A process that is left after the tests is a failure too.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.deb.machine import cached_root, missing_requirements
 
-# The packages that README.md names for `make test`.
+# The packages that docs/develop.md names for `make test`.
 PACKAGES = ("make", "python3", "python3-venv")
 
 # The capabilities of root in Docker and Podman: no namespaces, no mounts, no network configuration.

@@ -66,8 +66,8 @@ def test_readme_has_both_ways_to_ask(make_run: "subprocess.Popen[str]") -> None:
         assert line
     printed = [make_run.stdout.readline() for _ in range(6)]
     for line in filter(lambda line: line.startswith("    "), printed):
-        shown = re.sub(r"\S*/bin/", ".venv/bin/", line)
-        assert shown in readme
+        shown = re.sub(r"\S*/bin/", ".venv/bin/", line.lstrip())
+        assert f"\n{shown}" in readme
     assert sum(line.startswith("    ") for line in printed) == 2
 
 

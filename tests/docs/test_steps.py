@@ -256,11 +256,11 @@ def test_every_step_passes_the_check(tmp_path: Path) -> None:
     numbers = []
     for path in sorted(EXAMPLES.glob("[0-9]*.yaml")):
         copy = tmp_path / path.name
-        copy.write_text(path.read_text())
+        copy.write_text(path.read_text().replace("/srv/fingerd", str(tmp_path)))
         copy.chmod(0o644)
         done = subprocess.run([*FINGERD, "--check", "-c", str(copy)], capture_output=True, text=True, check=False)
         absent = path.name == "10-command.yaml" and not find("finger")
         warning = f"warning: {copy}:8:3: backend: there is no program finger\n" if absent else ""
         assert (done.returncode, done.stderr) == (0, warning), path
         numbers.append(path.name[:2])
-    assert numbers == [f"{number:02}" for number in range(2, 14)]
+    assert numbers == [f"{number:02}" for number in range(2, 19)]

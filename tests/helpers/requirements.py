@@ -36,6 +36,7 @@ PACKAGES = {
     "jq": "jq",
     "lynx": "lynx",
     "man": "man-db",
+    "nc": "netcat-openbsd",
     "nginx": "nginx",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",

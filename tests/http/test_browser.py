@@ -10,6 +10,7 @@ import pytest
 
 from fingerd.http.masking import MAX_LINKS
 from tests.helpers.browser import ENTER, TAB, Browser
+from tests.helpers.daemons import EXAMPLES, ROOT, Daemon
 from tests.helpers.http import HttpDaemon
 from tests.helpers.requirements import need
 
@@ -273,3 +274,25 @@ def test_screenshots_can_be_looked_at(screen: Browser, site: str, tmp_path: Path
             screen.open(site + target)
             screen.screenshot(folder / f"{name}-{scheme}-{width}.png")
             assert (folder / f"{name}-{scheme}-{width}.png").stat().st_size > 4000
+
+
+def test_the_picture_in_readme_is_a_page_of_the_demo(screen: Browser, tmp_path: Path) -> None:
+    """FINGERD_SCREENSHOTS=docs makes it anew."""
+    folder = Path(os.environ.get("FINGERD_SCREENSHOTS", tmp_path))
+    text = (EXAMPLES / "demo.yaml").read_text()
+    for port in ("1079", "8079"):
+        text = text.replace(f'listen: "127.0.0.1:{port}"', 'listen: "127.0.0.1:0"')
+    config = tmp_path / "demo.yaml"
+    config.write_text(text)
+    daemon = Daemon(config)
+    try:
+        port = daemon.listening.rpartition(":")[2]
+        screen.use_screen(720, 480)
+        screen.open(f"http://127.0.0.1:{port}/~brindle")
+        screen.screenshot(folder / "page.png")
+    finally:
+        daemon.stop()
+    made, shown = (path.read_bytes() for path in (folder / "page.png", ROOT / "docs" / "page.png"))
+    assert made[:8] == shown[:8] == b"\x89PNG\r\n\x1a\n"
+    assert made[16:20] == shown[16:20]  # the width
+    assert len(shown) < 60_000

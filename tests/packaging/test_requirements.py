@@ -10,17 +10,19 @@ from tests.deb import fresh
 from tests.helpers.daemons import ROOT
 from tests.helpers.requirements import PACKAGES, RIGHTS, find, lacking, summary
 
-README = (ROOT / "README.md").read_text()
+DEVELOP = (ROOT / "docs" / "develop.md").read_text()
+INSTALL = (ROOT / "docs" / "install.md").read_text()
 
 
-def test_readme_installs_all_that_tests_use() -> None:
-    (command,) = re.findall(r"^    apt install --no-install-recommends (.*)$", README, re.MULTILINE)
+def test_the_page_installs_all_that_tests_use() -> None:
+    (command,) = re.findall(r"^apt install --no-install-recommends (.*)$", DEVELOP, re.MULTILINE)
     assert command.split() == sorted(set(PACKAGES.values()))
 
 
-def test_the_minimal_system_has_what_readme_names() -> None:
-    (named,) = re.findall(r"On Debian both need the packages (.*?);", README)
+def test_the_minimal_system_has_what_the_page_names() -> None:
+    (named,) = re.findall(r"On Debian both `make run` and `make test` need the packages (.*?);", DEVELOP)
     assert sorted(re.findall(r"`([^`]+)`", named)) == sorted(fresh.PACKAGES)
+    assert f"`apt install git {' '.join(sorted(fresh.PACKAGES))}`" in (ROOT / "README.md").read_text()
 
 
 def test_the_continuous_integration_installs_the_same() -> None:
@@ -28,7 +30,7 @@ def test_the_continuous_integration_installs_the_same() -> None:
     for_tests, *others = (names.split() for names in lists)
     assert for_tests == sorted({*PACKAGES.values(), *fresh.PACKAGES})
     for package in (name for names in others for name in names):
-        assert f"`{package}`" in README
+        assert f"`{package}`" in DEVELOP + INSTALL
 
 
 def test_a_reason_names_the_package_of_each_missing_program(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +62,11 @@ def test_a_hint_names_packages_that_pip_finds() -> None:
     assert {name: [package] for name, (package, _) in EXTRAS.items()} == {name: extras[name] for name in EXTRAS}
     assert "psycopg2-binary" in extras["postgresql"]
     folders = (ROOT / folder for folder in ("fingerd", "docs", "man", "examples", "etc"))
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in {".pyc", ".png"}
+    ]
     for path in (*files, ROOT / "README.md", ROOT / "CHANGES"):
         assert not re.search(r"pip install '?fingerd", path.read_text()), path  # PyPI has no fingerd of ours

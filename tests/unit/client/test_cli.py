@@ -693,7 +693,7 @@ def test_the_package_exports_the_library() -> None:
 def test_the_command_in_makefile_and_readme_works(example: Start) -> None:
     lines = dict(re.findall(r"^(ASK|BIN|VENV) := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = lines["ASK"].replace("$(BIN)", lines["BIN"]).replace("$(VENV)", lines["VENV"])
-    assert f"\n    {shown}\n" in (ROOT / "README.md").read_text()
+    assert f"\n{shown}\n" in (ROOT / "README.md").read_text()
     program, target = shown.split(" ")
     assert program == ".venv/bin/pyfinger"
     port = example("08").address[1]
