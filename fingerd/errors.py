@@ -14,6 +14,10 @@ class QueryTooLongError(QueryError):
     """The client sent more bytes than a query may have."""
 
 
+class ProxyHeaderError(ValueError):
+    """A connection that has to begin with a PROXY header begins with something else."""
+
+
 class BackendError(Exception):
     """A backend cannot answer. The operator finds the cause in the log; the client never sees it."""
 

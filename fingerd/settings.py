@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,10 +26,11 @@ from fingerd.config.system_options import (
     read_path,
     read_user,
 )
-from fingerd.config.values import did_you_mean, read_host_name, read_scalar, to_text, unknown_placeholders
+from fingerd.config.values import did_you_mean, read_host_name, read_scalar, unknown_placeholders
 from fingerd.errors import OptionError
 from fingerd.http.loader import missing_for_http
 from fingerd.http.options import Http
+from fingerd.listen_option import read_listen
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.sources import is_loopback
@@ -41,9 +41,10 @@ from fingerd.server.listeners import (
     InheritedSocket,
     ListenAddress,
     TcpAddress,
-    UnixAddress,
     is_local_listener,
-    parse_listen,
+    is_open_to_all,
+    proxies_warning,
+    systemd_names,
 )
 
 
@@ -61,13 +62,6 @@ class Process:
     def __post_init__(self) -> None:
         if not os.path.isdir(rundir := os.path.join(self.chroot or "/", self.rundir.lstrip("/"))):
             raise ValueError(f"there is no directory {rundir} to run in")
-
-
-@dataclass(frozen=True, slots=True)
-class SystemdSocket:
-    """A socket that systemd passes, by its FileDescriptorName=."""
-
-    systemd: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +105,7 @@ def read_config(
 
 def _read_settings(document: Document) -> Any:
     """The settings, or INVALID; the problems and the warnings are in the document."""
-    reader = Reader(document, {Backend: _read_backend, ListenAddress: _read_address, Rule: _read_rule})
+    reader = Reader(document, {Backend: _read_backend, ListenAddress: read_listen, Rule: _read_rule})
     settings: Any = INVALID if document.root is None else reader.read(document.root, Settings, "")
     if settings is not INVALID:
         add_error, add_warning = document.add_error, document.add_warning
@@ -157,17 +151,6 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         return reader.read_fields(node, kind, path, extra_keys=("type",))
 
 
-def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        if path.startswith("http.") and any(key.value == "systemd" for key, _ in node.value):
-            found = reader.read_fields(node, SystemdSocket, path)
-            return found if found is INVALID else InheritedSocket("systemd", found.systemd)
-        return reader.read_fields(node, UnixAddress, path)
-    if (scalar := read_scalar(node)) is None:
-        return reader.fail(node, path, "must be an address")
-    return parse_listen(scalar.text if scalar.text.isdigit() else to_text(scalar))
-
-
 def _read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
     rule = reader.read_fields(node, Rule, path)
     if rule is not INVALID and not rule.from_:
@@ -177,9 +160,13 @@ def _read_rule(reader: Reader, node: yaml.Node, path: str) -> Any:
 
 def _conflicts(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
     """Options that exclude each other: the node and the path of each, and what is wrong."""
-    inherited = next((address for address in settings.listen if isinstance(address, InheritedSocket)), None)
-    if inherited and len(settings.listen) > 1:
+    others = [address for address in settings.listen if not isinstance(address, InheritedSocket) or not address.name]
+    inherited = next((address for address in others if isinstance(address, InheritedSocket)), None)
+    if inherited and (len(others) > 1 or (inherited.by == "inetd" and len(settings.listen) > 1)):
         yield *origins.origin_of(settings, "listen"), f"{inherited} cannot be combined with other addresses"
+    http_listen = settings.http.listen if settings.http else ()
+    if len(names := systemd_names((*settings.listen, *http_listen))) > len(set(names)):
+        yield *origins.origin_of(settings, "listen"), "has a socket from systemd twice"
     if inherited == InheritedSocket("inetd") and settings.process.pidfile:
         yield *origins.origin_of(settings.process, "pidfile"), "inetd starts a process for each client"
     if settings.http and inherited == InheritedSocket("inetd"):
@@ -239,6 +226,9 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
     if settings.http and _makes_all_local(settings.http, settings.policy):
         what = "a reverse proxy on this host would make all its clients local, which a rule names: set http.proxies"
         yield *origins.origin_of(settings.http, "listen"), what
+    for address in settings.listen:
+        if address.proxies and (what := proxies_warning(address)):
+            yield *origins.origin_of(settings, "listen"), f"{address}: {what}"
     if settings.http and _lets_all_name_clients(settings.http):
         what = "every local user can connect, and http.proxies lets all of them name any client: set mode and group"
         yield *origins.origin_of(settings.http, "listen"), what
@@ -259,6 +249,4 @@ def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
 
 def _lets_all_name_clients(http: Http) -> bool:
     """Whether any local user may connect as a proxy does."""
-    return "unix" in http.proxies and any(
-        isinstance(address, UnixAddress) and address.mode & stat.S_IWOTH for address in http.listen
-    )
+    return "unix" in http.proxies and any(map(is_open_to_all, http.listen))

@@ -15,10 +15,9 @@ from fingerd.daemon.pidfile import PidFile
 from fingerd.daemon.privileges import Identity
 from fingerd.daemon.reload import Reloader
 from fingerd.daemon.signals import handle_signals, ignore_signals
-from fingerd.daemon.systemd import Notifier
+from fingerd.daemon.systemd import Notifier, finger_sockets
 from fingerd.errors import StartError
 from fingerd.http.loader import make_door
-from fingerd.http.options import systemd_names
 from fingerd.log.sinks import DescriptorSink, Sink, SyslogSink
 from fingerd.log.writer import STREAMS, Writer, install, open_sink
 from fingerd.server.listeners import describe_listener, open_listeners
@@ -59,10 +58,11 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
         print_error(*(f"fingerd: warning: {warning}" for warning in warnings))
     pidfile = PidFile(settings.process.pidfile) if settings.process.pidfile else None
     try:
-        listeners = _listeners_of_finger(start, settings)
-        with FingerServer(settings, bind_and_activate=not (start.client or listeners)) as server:
-            if listeners:
-                server.use_listeners(listeners)
+        with FingerServer(settings, bind_and_activate=False) as server:
+            if not start.client:
+                server.addresses, server.inherited = finger_sockets(settings, start.listeners)
+                server.server_bind()
+                server.server_activate()
             if settings.http:
                 server.add_front_door(make_door(settings.http), open_listeners(settings.http.listen, start.listeners))
             preserve = [*server.descriptors(), *sink.descriptors(), *start.notifier.descriptors()]
@@ -105,12 +105,6 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
     finally:
         if pidfile:
             pidfile.remove()
-
-
-def _listeners_of_finger(start: StartupContext, settings: Settings) -> list[socket.socket]:
-    """The sockets from systemd that no other section names."""
-    others = systemd_names(settings.http.listen) if settings.http else ()
-    return [listener for name, found in start.listeners.items() if name not in others for listener in found]
 
 
 def _start_thread(start: Callable[[], object]) -> None:

@@ -4,9 +4,11 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import Mapping, Sequence
 
 from fingerd.errors import StartError
-from fingerd.server.listeners import is_supported
+from fingerd.server.listeners import InheritedSocket, ListenAddress, is_supported, systemd_names
+from fingerd.settings import Settings
 from fingerd.text import escape_controls
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
@@ -88,3 +90,27 @@ def listen_fds() -> dict[str, list[socket.socket]]:
         listener.setblocking(False)
         listeners.setdefault(names[number] if number < len(names) else "", []).append(listener)
     return listeners
+
+
+def finger_sockets(
+    settings: Settings, passed: Mapping[str, Sequence[socket.socket]]
+) -> tuple[Sequence[ListenAddress], Mapping[str, Sequence[socket.socket]]]:
+    """Where Finger listens, and the passed sockets for that, by name: all that no other section names.
+
+    Those that ``listen`` does not name replace its addresses. StartError (exit code 78) if that cannot be meant.
+    """
+    others = systemd_names(settings.http.listen) if settings.http else ()
+    sockets = {name: found for name, found in passed.items() if name not in others}
+    named = set(systemd_names(settings.listen))
+    rest = [name for name in sockets if name not in named]
+    if not rest:
+        return settings.listen, sockets
+    kept = tuple(address for address in settings.listen if isinstance(address, InheritedSocket) and address.name)
+    replaced = [address for address in settings.listen if address not in kept]
+    if named and not replaced:
+        raise StartError(f"listen does not name the socket {rest[0]}, which was passed", os.EX_CONFIG)
+    if any(address.proxies for address in replaced):  # their clients would count as the balancer
+        what = "sockets that were passed would replace an address with proxies: name them, {systemd: NAME, proxies: …}"
+        raise StartError(f"listen: {what}", os.EX_CONFIG)
+    all_others = [listener for name in rest for listener in sockets[name]]
+    return (InheritedSocket("systemd"), *kept), {**sockets, "": all_others}

@@ -4,26 +4,17 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from fingerd.http.options import Proxy
 from fingerd.http.request import HttpError
 from fingerd.net.addresses import UNIX, is_this_host, parse_address
-from fingerd.net.sources import SourceTable
+from fingerd.net.sources import ProxyTable
 
 MAX_PROXIES = 20  # in a row, that may have named each other
 
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")  # as some proxies write it
 
 
-class Proxies:
+class Proxies(ProxyTable):
     """Who may name the client. All others' X-Forwarded-For is ignored."""
-
-    def __init__(self, proxies: Iterable[Proxy]) -> None:
-        proxies = tuple(proxies)
-        self._has_unix = UNIX in proxies
-        self._table = SourceTable((0, proxy) for proxy in proxies if not isinstance(proxy, str))
-
-    def __contains__(self, client: str) -> bool:
-        return self._has_unix if client == UNIX else self._table.lowest(client) is not None
 
     def client_of(self, forwarded_for: Iterable[str], proxy: str) -> str:
         """The client: from the right, the first address that is no proxy. HttpError (400) if there is none.

@@ -1,23 +1,14 @@
 """The options of the section ``http``. It needs no library that the extra ``http`` brings."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from fingerd.config.values import Scalar, named, read_host_name, to_text
 from fingerd.errors import OptionError
-from fingerd.net.addresses import UNIX, Network, parse_host, parse_network
-from fingerd.server.listeners import InheritedSocket, ListenAddress
-
-Proxy = Network | Literal["unix"]
-
-
-@named("network")
-def read_proxy(scalar: Scalar) -> Proxy:
-    """One entry of ``proxies``; ValueError if it is not an address, a network or ``unix``."""
-    text = to_text(scalar)
-    return "unix" if text == UNIX else parse_network(text, f"an address, a network or {UNIX}")
+from fingerd.net.addresses import parse_host
+from fingerd.net.sources import Proxy
+from fingerd.server.listeners import InheritedSocket, ListenAddress, read_proxy, systemd_names
 
 
 @named("URL")
@@ -62,8 +53,3 @@ class Http:
     def host(self) -> str:
         """The host of ``base_url``; empty without a ``base_url``."""
         return urlsplit(self.base_url or "").hostname or ""
-
-
-def systemd_names(listen: Sequence[ListenAddress]) -> list[str]:
-    """The names of the sockets that systemd passes for these addresses."""
-    return [address.name for address in listen if isinstance(address, InheritedSocket) and address.name]

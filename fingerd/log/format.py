@@ -33,6 +33,7 @@ class Access(NamedTuple):
     seconds: float
     proto: str = ""  # empty for Finger
     status: int = 0  # of HTTP; 0 where there was no response
+    via: str = ""  # the balancer that named the client; empty for none
 
 
 @lru_cache(2)
@@ -82,20 +83,24 @@ def _client_field(client: str, detail: AddressDetail) -> str:
 
 def access_text(record: Access, detail: AddressDetail, now: float, is_short: bool = False) -> str:
     """The access line as text, its fields in a fixed order; ``now`` is unused, since the sink adds the time."""
-    client, line, outcome, sent, seconds, proto, status = record
+    client, line, outcome, sent, seconds, proto, status, via = record
     if detail != "full":
         client = _client_field(client, detail)
     end = f" proto={proto} status={status}" if proto else ""
+    if via:
+        end = f" via={via if detail == 'full' else _client_field(via, detail)}{end}"
     query = quote_query(line, is_short)
     return f"client={client} query={query} outcome={outcome} bytes={sent} ms={seconds * 1e3:.1f}{end}"
 
 
 def access_json(record: Access, detail: AddressDetail, now: float, is_short: bool = False) -> str:
     """The access line as a JSON object, which includes the time; ``now`` is seconds since the epoch."""
-    client, line, outcome, sent, seconds, proto, status = record
+    client, line, outcome, sent, seconds, proto, status, via = record
     if detail != "full":
         client = _client_field(client, detail)
     end = f', "proto": "{proto}", "status": {status}' if proto else ""
+    if via:
+        end = f', "via": "{via if detail == "full" else _client_field(via, detail)}"{end}'
     return (
         f'{{"time": "{timestamp(int(now))}", "client": "{client}", "query": {quote_query(line, is_short)},'
         f' "outcome": "{outcome}", "bytes": {sent}, "ms": {seconds * 1e3:.1f}{end}}}'

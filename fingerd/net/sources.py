@@ -1,4 +1,4 @@
-"""The sources of policy rules (``from``): parsing one, and finding the first of many that a client matches."""
+"""The sources of policy rules (``from``): parsing one, and finding the first of many that a client matches; proxies."""
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
@@ -16,6 +16,7 @@ from fingerd.net.addresses import (
 )
 
 Source = Network | Literal["any", "local"]
+Proxy = Network | Literal["unix"]
 
 _NETWORKS: dict[str, tuple[Network, ...]] = {
     "any": (IPv4Network("0.0.0.0/0"), IPv6Network("::/0")),
@@ -118,6 +119,18 @@ class SourceTable:
                 if number is not None:
                     return number
         return None
+
+
+class ProxyTable:
+    """Those who may name a client."""
+
+    def __init__(self, proxies: Iterable[Proxy]) -> None:
+        proxies = tuple(proxies)
+        self._has_unix = UNIX in proxies
+        self._table = SourceTable((0, proxy) for proxy in proxies if not isinstance(proxy, str))
+
+    def __contains__(self, client: str) -> bool:
+        return self._has_unix if client == UNIX else self._table.lowest(client) is not None
 
 
 def _min(number: int, other: int | None) -> int:

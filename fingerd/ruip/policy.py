@@ -1,6 +1,6 @@
 """Access rules: the first rule that matches a client's address decides what the client may query and see."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
@@ -63,6 +63,7 @@ DEFAULT_RULE = Rule(from_=("any",))
 DENY_ALL = Rule(from_=(), deny=True)
 
 
+NOT_LOCAL = "not local: "  # before the address of a client whom no rule takes for ``local``
 NO_NUMBER = -1  # of the rule for clients that no rule of the policy matches
 
 
@@ -79,10 +80,16 @@ class Policy:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
         self._sources = _table_of(self.rules)
+        has_local = any("local" in rule.from_ for rule in self.rules)
+        self._sources_without_local = _table_of(self.rules, ("local",)) if has_local else self._sources
 
     def find(self, client: str) -> NumberedRule:
-        """The first rule that matches ``client``, an address or ``unix``; DENY_ALL if no rule does."""
-        number = self._sources.lowest(client)
+        """The first rule that matches ``client``, an address or ``unix``; DENY_ALL if no rule does.
+
+        With NOT_LOCAL before it, it does not match ``local``.
+        """
+        is_local = not client.startswith(NOT_LOCAL)
+        number = (self._sources if is_local else self._sources_without_local).lowest(client.removeprefix(NOT_LOCAL))
         return NumberedRule(NO_NUMBER, DENY_ALL) if number is None else NumberedRule(number, self.rules[number])
 
     def rule_for(self, client: str) -> Rule:
@@ -90,8 +97,9 @@ class Policy:
         return self.find(client).rule
 
 
-def _table_of(rules: Sequence[Rule]) -> SourceTable:
-    return SourceTable((number, source) for number, rule in enumerate(rules) for source in rule.from_)
+def _table_of(rules: Sequence[Rule], without: Container[Source] = ()) -> SourceTable:
+    sources = ((number, source) for number, rule in enumerate(rules) for source in rule.from_)
+    return SourceTable((number, source) for number, source in sources if source not in without)
 
 
 def rule_warnings(rules: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:

@@ -112,11 +112,14 @@ class Ruip:
         texts = (options.header or "", options.footer or "")
         self._fixed_parts = None if any(map(_PLACEHOLDER.search, texts)) else self._parts({})
 
-    def answer_line(self, line: bytes, context: AnswerContext) -> Answer:
-        """The answer to a line as it was received. Neither a malformed line nor a failing backend raises an error."""
+    def answer_line(self, line: bytes, context: AnswerContext, rule: Rule | None = None) -> Answer:
+        """The answer to a line as it was received. Neither a malformed line nor a failing backend raises an error.
+
+        Without a ``rule``, that of the client holds.
+        """
         if self._reads != "query":
             return Answer("dropped", b"")
-        rule = self._policy.rule_for(context.client)
+        rule = rule or self._policy.rule_for(context.client)
         if rule.deny:
             return self.deny(rule, context)
         try:

@@ -183,7 +183,7 @@ class Admission:
         # Counted first: a client with too many connections costs nothing more, whatever the policy.
         request.is_counted = self._connect(request.limit_key, request.site_key, active.limits.per_client)
         if request.is_counted or self._count_again(request):
-            _, rule = active.rules.get(request.client) or active.find_rule(request.client)
+            _, rule = active.rules.get(request.rule_key) or active.find_rule(request.rule_key)
             if rule.deny != "silently":
                 return True
         request.outcome = "denied" if request.is_counted else "limited"
@@ -195,6 +195,7 @@ class Admission:
         if request.is_counted:  # a reload has made a proxy of what was a client
             self.clients.disconnect(request.limit_key, request.site_key)
         request.client, request.limit_key, request.site_key = peer
+        request.rule_key = peer.client
         request.is_counted = self._connect(*peer[1:], request.config.limits.per_client)
         return request.is_counted or self._count_again(request)
 

@@ -66,7 +66,7 @@ class ActiveConfig:
         self.closed = False  # the backend is closed, or the replacement's
 
     def find_rule(self, client: str) -> NumberedRule:
-        """The rule for a client; ``rules`` has it afterwards."""
+        """The rule for a client, as ``Policy.find`` takes it; ``rules`` has it afterwards."""
         if len(self.rules) >= RULES_MAX:
             del self.rules[next(iter(self.rules))]
         self.rules[client] = found = self.policy.find(client)

@@ -48,6 +48,7 @@ class Connection:
     descriptor: int
     address: tuple[str, int]  # the client's and its port; ("unix", 0) for a unix socket
     client: str  # its address in one spelling, or "unix"
+    rule_key: str  # by what its rule is found: the client, or with NOT_LOCAL before it
     limit_key: str  # what the client is counted by
     site_key: str  # of the larger network that it is counted by as well, or empty
     config: ActiveConfig  # by which it is answered: the active one when its request is complete
@@ -76,6 +77,7 @@ class Connection:
     is_working: bool = False  # a worker answers it now, and hands it back by itself
     is_long: bool = False  # to answer it, many people are gone through
     is_leader: bool = False  # others wait for the answer to this one
+    via: str = ""  # the address of the balancer whose PROXY header has named the client; empty for none
     abortive: bool = False  # close without half-close and linger: there is no answer to lose
     watched: bool = False  # the loop has a reader for it
     closing: bool = False  # answered, so only the loop's thread may touch it

@@ -39,7 +39,7 @@ class FingerHandler(socketserver.StreamRequestHandler):
         ruip, query, rule = request.config.ruip, request.query, request.rule
         try:
             if query is None or rule is None or line != request.line:  # not a query, or not the one that was parsed
-                answer = ruip.answer_line(line, context)
+                answer = ruip.answer_line(line, context, rule)
             elif isinstance(query, QueryError):
                 answer = ruip.reject(query, context)
             else:

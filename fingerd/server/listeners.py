@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fingerd.config.system_options import User, read_group, read_mode, read_path, read_user, resolve_path
+from fingerd.config.values import Scalar, named, to_text
 from fingerd.errors import StartError
-from fingerd.net.addresses import is_this_host, parse_address
+from fingerd.net.addresses import UNIX, is_this_host, parse_address, parse_network
+from fingerd.net.sources import Proxy
 
 BACKLOG = 4096  # connections that the kernel holds until they are accepted; it may hold fewer (net.core.somaxconn)
 
@@ -21,12 +23,23 @@ LOOPBACK_NAMES = ("localhost", "localdomain", "ip6-localhost", "ip6-loopback")  
 _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})")
 
 
+@named("network")
+def read_proxy(scalar: Scalar) -> Proxy:
+    """One entry of ``proxies``; ValueError if it is not an address, a network or ``unix``."""
+    text = to_text(scalar)
+    return "unix" if text == UNIX else parse_network(text, f"an address, a network or {UNIX}")
+
+
+Proxies = tuple[Annotated[Proxy, read_proxy], ...]  # whose connections begin with a PROXY header; () for none
+
+
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
     """``host:port``; no host means all addresses, IPv4 and IPv6."""
 
     host: str
     port: int
+    proxies: Proxies = ()
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -40,6 +53,7 @@ class UnixAddress:
     mode: Annotated[int, read_mode] = 0o666
     user: Annotated[User, read_user] | None = None
     group: Annotated[int, read_group] | None = None
+    proxies: Proxies = ()
 
     def __str__(self) -> str:
         return f"unix:{self.unix}"
@@ -51,6 +65,7 @@ class InheritedSocket:
 
     by: str
     name: str = ""  # FileDescriptorName= of systemd.socket(5); empty for those that have no other place
+    proxies: Proxies = ()
 
     def __str__(self) -> str:
         return f"{self.by} {self.name}".rstrip()
@@ -76,6 +91,19 @@ def parse_listen(text: str) -> ListenAddress:
     return TcpAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
 
 
+def read_address(scalar: Scalar) -> TcpAddress | UnixAddress:
+    """The address that an option names; ValueError where it names none, or a socket that is inherited."""
+    address = parse_listen(scalar.text if scalar.text.isdigit() else to_text(scalar))
+    if isinstance(address, InheritedSocket):
+        raise ValueError("must be an address; a socket from systemd has a name: {systemd: NAME}")
+    return address
+
+
+def systemd_names(listen: Iterable[ListenAddress]) -> list[str]:
+    """The names of the sockets that systemd passes for these addresses."""
+    return [address.name for address in listen if isinstance(address, InheritedSocket) and address.name]
+
+
 def is_local_listener(address: ListenAddress) -> bool:
     """Whether only this host reaches it; not known of one that is inherited."""
     if isinstance(address, UnixAddress):
@@ -87,6 +115,22 @@ def is_local_listener(address: ListenAddress) -> bool:
         return is_this_host(str(parse_address(name)))
     except ValueError:
         return name.split(".")[-1] in LOOPBACK_NAMES or name.startswith("127.")  # 127.1 is an address, too
+
+
+def is_open_to_all(address: ListenAddress) -> bool:
+    """Whether it is a unix socket to which any local user may connect."""
+    return isinstance(address, UnixAddress) and bool(address.mode & stat.S_IWOTH)
+
+
+def proxies_warning(address: ListenAddress) -> str:
+    """What may not be meant by the ``proxies`` of an address; empty for nothing."""
+    if isinstance(address, UnixAddress) and UNIX not in address.proxies:
+        return f"all clients of a unix socket are denied unless proxies names {UNIX}"
+    if isinstance(address, TcpAddress) and set(address.proxies) == {UNIX}:
+        return f"all clients are denied: none of them is {UNIX}, which proxies names"
+    if is_open_to_all(address):
+        return "every local user can connect, and proxies lets all of them name any client: set mode and group"
+    return ""
 
 
 def open_listeners(

@@ -1,12 +1,11 @@
 """FingerServer: a Finger server in the steps of ``socketserver``.
 
-It keeps the standard library's hooks and the order in which they are called:
-``get_request``, ``verify_request``, ``process_request``, ``finish_request``,
-``shutdown_request``, ``close_request``, ``handle_error``. A request is a
-:class:`~fingerd.server.connection.Connection`. What differs is when:
-``process_request`` is not called before the request is complete, so that no
-thread is spent on a silent client, and ``shutdown_request`` leaves the answer
-to the transport, which sends it and calls ``close_request`` in the end.
+It keeps the standard library's hooks and the order in which they are called: ``get_request``, ``verify_request``,
+``process_request``, ``finish_request``, ``shutdown_request``, ``close_request``, ``handle_error``. A request is a
+:class:`~fingerd.server.connection.Connection`. What differs is when: ``process_request`` is not called before the
+request is complete, so that no thread is spent on a silent client, and ``shutdown_request`` leaves the answer to the
+transport, which sends it and calls ``close_request`` in the end. ``verify_request`` is called again once a balancer has
+named its client.
 """
 
 import logging
@@ -14,7 +13,9 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from fingerd.log.format import Access
@@ -30,6 +31,7 @@ from fingerd.server.handler import FingerHandler
 from fingerd.server.limits import ClientCounter, identify, identify_user
 from fingerd.server.listeners import BACKLOG, close_listener, open_listeners
 from fingerd.server.loop import EventLoop
+from fingerd.server.proxied.transport import ProxiedTransport
 from fingerd.server.socket_options import peer_uid
 from fingerd.server.steps import FrontDoor
 from fingerd.server.transport import Transport
@@ -43,15 +45,15 @@ FINAL_ANSWER_SECONDS = 1.0  # at the end, for answers that workers have just com
 class FingerServer(socketserver.ThreadingTCPServer):
     """A Finger server for the given settings, bound and listening once it is made; ``serve_forever`` answers.
 
-    StartError where an address cannot be bound. ``access_log`` is called for
-    every connection that was closed, ``on_draining`` when no more clients are
-    accepted, ``on_long_work`` when threads begin to take much CPU time (true),
+    StartError where an address cannot be bound. ``access_log`` is called for every connection that was closed,
+    ``on_draining`` when no more clients are accepted, ``on_long_work`` when threads begin to take much CPU time (true),
     and when they end (false).
     """
 
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = BACKLOG
+    inherited: Mapping[str, Sequence[socket.socket]] = {}  # listening sockets that were passed, by name
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.access_log: Callable[[Access], None] = log_access
         self.on_draining: Callable[[], None] = lambda: None
         self.on_long_work: Callable[[bool], None] = lambda begins: None
+        self.addresses = config.listen
         self.listeners: list[socket.socket] = []
         self.connected = 0
         self.loop = EventLoop()
@@ -77,8 +80,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.context_of: Callable[[Connection], AnswerContext] = self._dispatcher.context_of
         self._retired: list[ActiveConfig] = []  # some of whose queries may still run
         self._thread = 0  # the one that serves
-        self.is_stopping = False  # by a signal
-        self._closing = False
+        self.is_stopping = self._closing = False  # is_stopping: by a signal
         self._stopped = threading.Event()
         if bind_and_activate:
             try:
@@ -90,7 +92,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def server_bind(self) -> None:
         """Bind every address; ``server_address`` is the first one's."""
-        self.listeners = open_listeners(self.active.config.listen)
+        for proxies, addresses in groupby(self.addresses, attrgetter("proxies")):
+            listeners = open_listeners(addresses, self.inherited)
+            self.listeners += listeners
+            if proxies:
+                transport = ProxiedTransport(self, self.loop, proxies, self._delivery)
+                self._transport_of |= dict.fromkeys(listeners, transport)
         if self.listeners:
             self.socket = self.listeners[0]
             self.server_address = self.socket.getsockname()
@@ -99,12 +106,6 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Accept clients; the sockets listen since they were bound, which is when a busy address is found."""
         for listener in self.listeners:
             self._acceptor.add_listener(listener)
-
-    def use_listeners(self, listeners: Sequence[socket.socket]) -> None:
-        """Listen on sockets that were inherited; they live on when this server has closed its own descriptors."""
-        self.listeners = list(listeners)
-        self.socket = self.listeners[0]
-        self.server_activate()
 
     def add_front_door(self, door: FrontDoor, listeners: Sequence[socket.socket]) -> None:
         """Let clients of these listening sockets ask by another protocol. Call it before ``serve_forever``."""
@@ -204,8 +205,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         active, adopted, is_late = ActiveConfig(config), threading.Event(), threading.Event()
         _replaced = self.active  # freed by this thread: with many people that takes long, and clients would wait
         if self._thread in (0, threading.get_ident()):  # no other thread is at work
-            self._swap_config(active)
-            return
+            return self._swap_config(active)
 
         def adopt() -> None:
             if not is_late.is_set():
@@ -240,11 +240,11 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def _make_request(self, transport: Transport, sock: socket.socket, raw: Any) -> tuple[Connection, tuple[str, int]]:
         # Internet addresses are tuples. What a unix socket's client is bound to is text or bytes, of its own choice.
-        client, limit_key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
+        client, key, site_key = identify(raw[0]) if isinstance(raw, tuple) else identify_user(peer_uid(sock))
         address = client, raw[1] if isinstance(raw, tuple) else 0
         self.connected += 1
         door, active = transport.door, self.active
-        return Connection(sock, sock.fileno(), address, client, limit_key, site_key, active, door, transport), address
+        return Connection(sock, sock.fileno(), address, client, client, key, site_key, active, door, transport), address
 
     def _admit(self, request: Connection) -> None:
         if self.verify_request(request, request.address):
@@ -291,7 +291,8 @@ class FingerServer(socketserver.ThreadingTCPServer):
             self._acceptor.resume()
         line = request.line or request.door.logged(request.received)
         outcome, sent, seconds = request.outcome or "answered", request.sent, request.elapsed  # "" by another handler
-        self.access_log(Access(request.client, line, outcome, sent, seconds, request.door.proto, request.status))
+        proto, status = request.door.proto, request.status
+        self.access_log(Access(request.client, line, outcome, sent, seconds, proto, status, request.via))
 
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """A handler raised an error: logged once; the client learns nothing of it."""

@@ -16,7 +16,7 @@ from fingerd.server.steps import FrontDoor, ServerSteps
 
 READ_EVENTS = select.EPOLLIN | select.EPOLLONESHOT  # one-shot: not watched while the request is answered
 
-_RECEIVE = int(MSG_DONTWAIT)  # as a plain number: a flag of an enumeration takes longer
+RECEIVE = int(MSG_DONTWAIT)  # as a plain number: a flag of an enumeration takes longer
 
 
 class Transport:
@@ -64,7 +64,7 @@ class Transport:
     def _receive(self, request: Connection) -> bool:
         """Read what is there; true when there is nothing to wait for: a whole request, the end, or a reset."""
         try:
-            data = request.socket.recv(max(self._request_bytes - len(request.received), 1), _RECEIVE)
+            data = request.socket.recv(max(self._request_bytes - len(request.received), 1), RECEIVE)
         except BlockingIOError:
             return False
         except OSError:

@@ -20,13 +20,14 @@ from fingerd.config.schema import Reader
 from fingerd.config.values import Integer, Seconds, Size, describe
 from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
 from fingerd.http.routes import ROUTES
+from fingerd.listen_option import AddressOptions, SystemdSocket
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
 from fingerd.protocol import reply
 from fingerd.ruip.report import EMPTY_LIST_TEXT
 from fingerd.server.listeners import ListenAddress as Address
 from fingerd.server.listeners import UnixAddress, parse_listen
-from fingerd.settings import Process, Settings, SystemdSocket, load_config
+from fingerd.settings import Process, Settings, load_config
 from tests.helpers.daemons import ROOT
 from tests.helpers.requirements import needs
 
@@ -159,10 +160,14 @@ def keys_of(kind: Any, path: str = "") -> Iterator[tuple[str, Key]]:
 
 KEYS: dict[tuple[str, str], Key] = {
     **{("", name): key for name, key in keys_of(Settings)},
+    **{("", name): key for name, key in keys_of(AddressOptions, "listen.")},
+    **{("", name): key for name, key in keys_of(SystemdSocket, "listen.")},
     **{("", name): key for name, key in keys_of(SystemdSocket, "http.listen.")},
     ("", "backend.type"): Key(str, dataclasses.MISSING),
     **{(kind, name): key for kind in OUR_BACKENDS for name, key in keys_of(load_type(kind), "backend.")},
 }
+# A section beside Finger's has its proxies for all of its addresses.
+KEYS = {key: value for key, value in KEYS.items() if not key[1].endswith(".listen.proxies")}
 
 
 def described() -> dict[tuple[str, str], str]:

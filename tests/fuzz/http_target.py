@@ -29,6 +29,7 @@ T = TypeVar("T")
 STATUSES = {200, 303, 304, 400, 403, 404, 405, 414, 431, 505}
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
 _FIELD = re.compile(r"[A-Za-z-]+: [ -~]*")
+CLIENT = "192.0.2.7", "192.0.2.7", "192.0.2.7"
 _CONTEXT = AnswerContext("192.0.2.7", 1e12, 1_700_000_000.0)
 
 
@@ -148,7 +149,7 @@ def _door() -> tuple[HttpDoor, ActiveConfig]:
 def _response(head: bytes) -> bytes:
     door, active = _door()
     connection: Any = socket  # nothing is sent
-    request = Connection(connection, 0, ("192.0.2.7", 1), "192.0.2.7", "192.0.2.7", "", active, door, None)
+    request = Connection(connection, 0, ("192.0.2.7", 1), *CLIENT, "", active, door, None)
     request.line, request.is_counted = head, True
     assert door.prepare(request, _Services()) is None
     answer: Answer = reply_to(request.asked.request, request.asked.answer(_CONTEXT))

@@ -59,7 +59,20 @@ def connect_from(address: str, server: FingerServer, clients: contextlib.ExitSta
 def make_connection(state: State, deadline: float = 0.0) -> Connection:
     """A connection in this state, of a client that is gone."""
     with socket.socket() as closed:
-        fields = closed, -1, ("127.0.0.1", 0), "127.0.0.1", "127.0.0.1", "", ACTIVE, None, None, state, deadline
+        fields = (
+            closed,
+            -1,
+            ("127.0.0.1", 0),
+            "127.0.0.1",
+            "127.0.0.1",
+            "127.0.0.1",
+            "",
+            ACTIVE,
+            None,
+            None,
+            state,
+            deadline,
+        )
         return Connection(*fields)
 
 

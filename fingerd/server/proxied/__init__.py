@@ -1,0 +1,1 @@
+"""Finger behind a balancer: each connection begins with a PROXY header, which names the client."""

@@ -1,0 +1,117 @@
+"""The transport behind a balancer: reads the PROXY header of each connection, then the line as any other does.
+
+"The receiver MUST be configured to only receive the protocol described in this specification and MUST not try to guess
+whether the protocol header is present or not" (HAProxy's specification, 2): which listeners expect it is configured.
+"""
+
+import select
+from collections.abc import Sequence
+
+from fingerd.errors import ProxyHeaderError
+from fingerd.net.sources import Proxy
+from fingerd.protocol.proxy_header import MAX_HEADER_BYTES, ProxyHeader, parse_proxy_header
+from fingerd.server.active_config import ActiveConfig
+from fingerd.server.connection import Connection, State
+from fingerd.server.delivery import Delivery
+from fingerd.server.loop import EventLoop
+from fingerd.server.proxied.door import ProxiedDoor, client_of, own_rule_key
+from fingerd.server.steps import ServerSteps
+from fingerd.server.transport import RECEIVE, Transport
+
+
+class ProxiedTransport(Transport):
+    """The connections that balancers have made. ``read_seconds`` is for the header and the line together.
+
+    Until the header is complete only that and ``limits.connections`` bound a connection. Then it is like one that the
+    named client has just made: ``verify_request`` is called for it again, with that client.
+    """
+
+    door: ProxiedDoor
+
+    def __init__(self, server: ServerSteps, loop: EventLoop, proxies: Sequence[Proxy], delivery: Delivery) -> None:
+        super().__init__(server, loop, ProxiedDoor(proxies), delivery)
+
+    def use_config(self, active: ActiveConfig) -> None:
+        """As of every transport; but the header is read, whatever the backend reads."""
+        super().use_config(active)
+        self._reads_after, self._reads = self._reads, "query"
+
+    def on_accepted(self, request: Connection) -> None:
+        """Take over a connection, if it is one of a balancer's.
+
+        "The receiver SHOULD ensure proper access filtering so that only trusted proxies are allowed to use this
+        protocol" (2).
+        """
+        if not self.door.is_balancer(request.client):
+            request.outcome, request.abortive = "denied", True
+            return self._server.shutdown_request(request)
+        super().on_accepted(request)
+
+    def _receive(self, request: Connection) -> bool:
+        """Read what is there; true when there is nothing to wait for."""
+        if request.via:
+            return super()._receive(request)
+        try:
+            data = request.socket.recv(MAX_HEADER_BYTES + self._request_bytes - len(request.received), RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            request.outcome = "hung-up"
+            return True
+        request.received += data
+        try:
+            header = parse_proxy_header(request.received)
+        except ProxyHeaderError:
+            return self._refuse(request, "proxy-error")
+        if header:
+            return self._admit(request, header)
+        if data or not request.received:
+            return not data
+        # "The receiver must also reject incoming connections containing partial protocol headers" (2.2).
+        return self._refuse(request, "proxy-error")
+
+    @staticmethod
+    def _refuse(request: Connection, outcome: str) -> bool:
+        """Have it closed without a word."""
+        request.outcome, request.abortive = outcome, True
+        return True
+
+    def _admit(self, request: Connection, header: ProxyHeader) -> bool:
+        """Let the client be whom the header names; true when there is nothing to wait for.
+
+        "The receiver MUST NOT start processing the connection before it receives a complete and valid PROXY protocol
+        header" (2).
+        """
+        balancer = request.via = request.client
+        rest = request.received = request.received[header.size :][: self._request_bytes]
+        if peer := client_of(header.client, balancer):
+            request.client, request.limit_key, request.site_key = peer
+            request.rule_key, request.address = peer.client, (peer.client, header.port)
+        else:  # "use the real connection's parameters" (2.1)
+            request.rule_key = own_rule_key(balancer)
+        request.config = self._server.active
+        if not self._server.verify_request(request, request.address):
+            request.outcome = request.outcome or "denied"
+            return True
+        if self._reads_after in ("nothing", "anything"):
+            return True
+        end = self._find_end(rest)
+        if end < 0:
+            end = self._framing.find_other_end(rest)
+        if end >= 0:
+            request.line = rest[: end + 1]
+        elif len(rest) >= self._request_bytes:
+            request.line = rest
+        return bool(request.line)
+
+    def _dispatch(self, request: Connection) -> None:
+        """The request is complete, or there will be none."""
+        reads = "query" if request.outcome or request.line else self._reads_after
+        if reads == "nothing":
+            request.outcome = "dropped"
+        if request.outcome and request.outcome != "hung-up":
+            return self._server.shutdown_request(request)
+        if reads == "anything":
+            self.delivery.enter(request, State.HELD, self._limits.read_seconds)
+            return self.delivery.watch(request, select.EPOLLIN)
+        super()._dispatch(request)
