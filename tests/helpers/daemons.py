@@ -99,6 +99,13 @@ class Daemon:
             if text in line:
                 return line
 
+    def logged_so_far(self) -> list[str]:
+        """All lines that have been read until now."""
+        with contextlib.suppress(Empty):
+            while True:
+                self.log.append(self._lines.get_nowait())
+        return self.log
+
     @property
     def address(self) -> tuple[str, int]:
         """The address on which it listens."""
@@ -122,9 +129,7 @@ class Daemon:
         self._reader.join(TIMEOUT)
         if self.process.stderr:
             self.process.stderr.close()
-        with contextlib.suppress(Empty):
-            while True:
-                self.log.append(self._lines.get_nowait())
+        self.logged_so_far()
         return code
 
 
