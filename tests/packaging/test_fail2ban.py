@@ -1,5 +1,6 @@
 """The fail2ban filter that ships, over a log that a real daemon wrote."""
 
+import contextlib
 import logging
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from fingerd.log.format import Access, access_json, access_text, record_text, timestamp
 from tests.conftest import Start
+from tests.helpers import proxy
 from tests.helpers.daemons import ROOT, ask, wait_until
 from tests.helpers.http import get, head, parse, send
 from tests.helpers.requirements import needs
@@ -138,6 +140,31 @@ def test_requests_by_http_are_found_too_and_a_proxy_never_is(start: Start, tmp_p
     clients = [match[1] for line in matched(log) if (match := re.search(pattern, line))]
     expected = ["127.0.0.2", "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7", "127.0.0.9", "192.0.2.7"]
     assert sorted(clients) == expected
+
+
+@pytest.mark.parametrize("style", FIELDS)
+def test_clients_of_a_balancer_are_found_and_the_balancer_never_is(start: Start, tmp_path: Path, style: str) -> None:
+    log = tmp_path / "fingerd.log"
+    listen = 'listen: {address: "127.0.0.1:0", proxies: [127.0.0.1]}\n'
+    config = f"{listen}backend: {{type: static, users: {{alice: fine}}}}\nlimits: {{rate: 8}}\n"
+    daemon = start(config)
+    (tmp_path / "fingerd-0.yaml").write_text(config + f"log: {{to: {log}, format: {style}}}\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: log.exists() and "configuration reloaded" in log.read_text())
+    forged = b'x" outcome=malformed bytes=1 ms=1.0 via=192.0.2.7'
+    own = (b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")
+    for header in (proxy.line("192.0.2.7"), proxy.packed("2001:db8::7"), *own):
+        for query in (b"alice", b"bob", b"\0", b"a" * 2000, *[b"alice"] * 9, forged, forged + b"\0"):
+            ask(daemon.address, header + query + b"\r\n")
+    for sent in (b"\0\r\n", b"PROXY TCP4\r\n"):
+        with contextlib.suppress(ConnectionResetError):
+            ask(daemon.address, sent)
+    with contextlib.suppress(ConnectionResetError):
+        ask(daemon.address, proxy.line("192.0.2.8") + b"alice\r\n", source="127.0.0.9")  # who is no balancer
+    assert daemon.stop() == 0
+    pattern = r"client=(\S+)" if style == "text" else r'"client": "([^"]*)"'
+    clients = [match[1] for line in matched(log) if (match := re.search(pattern, line))]
+    assert set(clients) == {"192.0.2.7", "2001:db8::7", "127.0.0.9"}
 
 
 def test_a_line_that_only_quotes_an_access_line_is_not_found(tmp_path: Path) -> None:

@@ -115,3 +115,7 @@ class ProxiedTransport(Transport):
             self.delivery.enter(request, State.HELD, self._limits.read_seconds)
             return self.delivery.watch(request, select.EPOLLIN)
         super()._dispatch(request)
+
+    def late_outcome(self, request: Connection) -> str:
+        """As of every transport; but what has begun, and is no header by now, is none."""
+        return "timeout" if request.via or not request.received else "proxy-error"

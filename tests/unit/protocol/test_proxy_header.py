@@ -1,6 +1,5 @@
 """PROXY headers: each is read from the specification, whole and in pieces."""
 
-import struct
 from ipaddress import ip_address
 
 import pytest
@@ -10,26 +9,14 @@ from hypothesis import strategies as st
 from fingerd.errors import ProxyHeaderError
 from fingerd.net.addresses import UNIX
 from fingerd.protocol.proxy_header import MAX_HEADER_BYTES, MAX_LINE_BYTES, ProxyHeader, parse_proxy_header
+from tests.helpers.proxy import SIGNATURE, addresses, binary
 
-SIGNATURE = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"
 LINE = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 79\r\n"
 LONGEST = b"PROXY TCP6 %s %s 65535 65535\r\n" % ((b"ffff:" * 8)[:-1], (b"FFFF:" * 8)[:-1])
 REST = b"bob\r\n"
 
 
-def binary(command: int, kind: int, body: bytes = b"", length: int | None = None) -> bytes:
-    """A header of version 2."""
-    size = len(body) if length is None else length
-    return SIGNATURE + bytes((0x20 | command, kind)) + struct.pack("!H", size) + body
-
-
-def addresses(source: str, destination: str, source_port: int = 56324) -> bytes:
-    """The addresses of version 2 over IPv4 or IPv6."""
-    packed = ip_address(source).packed + ip_address(destination).packed
-    return packed + struct.pack("!HH", source_port, 79)
-
-
-IPV4, IPV6 = addresses("192.0.2.7", "198.51.100.1"), addresses("2001:db8::7", "2001:db8::1")
+IPV4, IPV6 = addresses("192.0.2.7"), addresses("2001:db8::7")
 TLV = b"\x02\x00\x03a.b" + b"\x04\xff\xff"  # whose last length is beyond the header: TLVs are not looked at
 
 HEADERS = {
@@ -159,7 +146,7 @@ def test_both_versions_name_the_same_client(client: object, port: int) -> None:
     text = str(client)
     version = ip_address(text).version
     line = f"PROXY TCP{version} {text} {text} {port} 79\r\n".encode()
-    packed = binary(1, 0x11 if version == 4 else 0x21, addresses(text, text, port))
+    packed = binary(1, 0x11 if version == 4 else 0x21, addresses(text, port))
     first, second = parse_proxy_header(line), parse_proxy_header(packed)
     assert first
     assert second
