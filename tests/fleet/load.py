@@ -1,15 +1,17 @@
-"""A load of queries for brindle, of whom each right answer tells "Kiln house"."""
+"""Clients of HAProxy and stunnel: those that ask all the time, and those that say nothing."""
 
+import contextlib
 import itertools
+import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tests.helpers.daemons import TIMEOUT, wait_until
 
 
 class Load:
-    """Clients of many addresses, each of which asks some times; a few ask at the same time."""
+    """Clients of many addresses ask for brindle, a few at a time; each right answer has "Kiln house" in it."""
 
     CLIENTS = 6
 
@@ -50,3 +52,26 @@ class Load:
     def lost(self) -> int:
         """How many did not get the answer."""
         return sum(number for answer, number in self.answers.items() if b"Kiln house" not in answer)
+
+
+@contextlib.contextmanager
+def silent(port: int, source: str, number: int) -> Iterator[list[socket.socket]]:
+    """So many connections of a client that does not ask."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0)))
+            for _ in range(number)
+        ]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side has closed it without a word."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    finally:
+        connection.settimeout(TIMEOUT)

@@ -4,13 +4,11 @@ import contextlib
 import itertools
 import re
 import signal
-import socket
 from collections import Counter
-from collections.abc import Iterator
 
 from tests.fleet.conftest import BANNED, MEMBER, NAMES, STRANGER, Fleet
-from tests.fleet.load import Load
-from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, ask, hear, wait_until
+from tests.fleet.load import Load, is_closed, silent
+from tests.helpers.daemons import ROOT, Daemon, ask, hear, wait_until
 from tests.helpers.fronts import free_port, recipe, told
 from tests.unit.client.test_cli import outcome as outcome_of
 from tests.unit.client.test_cli import pyfinger
@@ -99,29 +97,6 @@ def test_the_rate_is_the_client_s_and_who_goes_on_is_cut_off(fleet: Fleet) -> No
     lines = fleet.lines(client, 120)
     assert len(lines) == 120
     assert {outcome(line) for line in lines} == {"answered", "limited"}
-
-
-@contextlib.contextmanager
-def silent(port: int, source: str, number: int) -> Iterator[list[socket.socket]]:
-    """So many connections of a client that does not ask."""
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0)))
-            for _ in range(number)
-        ]
-
-
-def is_closed(connection: socket.socket) -> bool:
-    """Whether the other side has closed it without a word."""
-    connection.setblocking(False)
-    try:
-        return connection.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionResetError:
-        return True
-    finally:
-        connection.settimeout(TIMEOUT)
 
 
 def test_a_client_has_so_many_connections_to_the_fleet(fleet: Fleet) -> None:

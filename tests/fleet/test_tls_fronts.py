@@ -2,19 +2,23 @@
 
 import grp
 import os
+import re
 import shutil
 import socket
 import ssl
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fleet.load import is_closed, silent
 from tests.helpers.certificates import Authority
-from tests.helpers.daemons import EXAMPLES, TIMEOUT, Daemon, let_everybody_in, wait_until
-from tests.helpers.fronts import Front, free_port, haproxy, recipe, stunnel
-from tests.helpers.requirements import need
+from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, TIMEOUT, Daemon, ask, let_everybody_in, wait_until
+from tests.helpers.fronts import RECIPES, Front, free_port, haproxy, recipe, stunnel
+from tests.helpers.proxy import line
+from tests.helpers.requirements import need, needs
 from tests.unit.client.test_cli import outcome, pyfinger
 
 GROUPS = {"haproxy": "haproxy", "stunnel": "stunnel4"}
@@ -126,6 +130,39 @@ def test_a_client_without_tls_gets_nothing(site: Site) -> None:
     code, printed, _ = outcome(pyfinger("-t", "20", f"zoe@127.0.0.1:{site.tls_port}"))
     assert code == 1
     assert "zoe" not in printed.lower()
+
+
+@pytest.mark.parametrize("site", ["haproxy"], indirect=True)
+def test_a_client_of_haproxy_has_so_many_connections_before_the_handshake(site: Site) -> None:
+    with silent(site.tls_port, "127.9.5.1", 53) as connections:
+        wait_until(lambda: sum(is_closed(connection) for connection in connections) == 3)
+        other = pyfinger("--tls", "--ca", str(site.authority.ca), f"zoe@127.0.0.1:{site.tls_port}")
+        assert other.returncode == 0
+
+
+@needs("systemd-socket-activate")
+def test_the_socket_unit_and_its_name_in_the_configuration(tmp_path: Path) -> None:
+    """systemd itself is asked in the checks of the Debian package."""
+    unit = dict(re.findall(r"^(\w+)=(.*)$", (RECIPES / "fingerd-tls.socket").read_text(), re.MULTILINE))
+    text = (RECIPES / "tls.yaml").read_text()
+    assert f"unix: {unit['ListenStream']}" in text
+    (shown,) = re.findall(r"^# {7}(- \{systemd: .*)$", text, re.MULTILINE)
+    config, path = tmp_path / "fingerd.yaml", tmp_path / "tls.sock"
+    config.write_text(f"listen:\n  - '127.0.0.1:0'\n  {shown}\nbackend: {{type: empty}}\n")
+    activate = ["systemd-socket-activate", f"--fdname={unit['FileDescriptorName']}", f"--listen={path}"]
+    with subprocess.Popen(
+        [*activate, "--setenv=PYTHONPATH", *FINGERD, "-n", "-c", str(config)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(path.is_socket)
+            assert ask(str(path), line("192.0.2.7") + b"zoe\r\n") == b"No such user\r\n"
+            assert process.stderr
+            assert any("client=192.0.2.7 " in logged for logged in process.stderr)
+        finally:
+            process.terminate()
 
 
 def test_while_fingerd_is_down_pyfinger_says_that_there_is_no_answer(site: Site) -> None:
