@@ -15,7 +15,7 @@ import pytest
 
 from tests.fleet.load import is_closed, silent
 from tests.helpers.certificates import Authority
-from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, TIMEOUT, Daemon, ask, let_everybody_in, wait_until
+from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, TIMEOUT, Daemon, ask, is_open, let_everybody_in, wait_until
 from tests.helpers.fronts import RECIPES, Front, free_port, haproxy, recipe, stunnel
 from tests.helpers.proxy import line
 from tests.helpers.requirements import need, needs
@@ -157,7 +157,7 @@ def test_the_socket_unit_and_its_name_in_the_configuration(tmp_path: Path) -> No
         text=True,
     ) as process:
         try:
-            wait_until(path.is_socket)
+            wait_until(lambda: is_open(str(path)))
             assert ask(str(path), line("192.0.2.7") + b"zoe\r\n") == b"No such user\r\n"
             assert process.stderr
             assert any("client=192.0.2.7 " in logged for logged in process.stderr)

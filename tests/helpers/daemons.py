@@ -53,6 +53,13 @@ def hear(client: socket.socket) -> bytes:
     return bytes(heard)
 
 
+def is_open(address: tuple[str, int] | str) -> bool:
+    """Whether something accepts connections at this address, or at the path of a unix socket."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        return client.connect_ex(address) == 0
+
+
 def let_everybody_in(folder: Path) -> None:
     """Make the folder and its parents searchable for all users: pytest's are not, and a daemon drops root."""
     for parent in (folder, *folder.parents):

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.helpers.daemons import EXAMPLES, TIMEOUT, hear, wait_until
+from tests.helpers.daemons import EXAMPLES, TIMEOUT, hear, is_open, wait_until
 from tests.helpers.requirements import find, need
 
 RECIPES = EXAMPLES / "fleet"
@@ -74,12 +74,6 @@ def haproxy(folder: Path, config: str, port: int, *options: str) -> Front:
 def stunnel(folder: Path, config: str, port: int) -> Front:
     """A stunnel that answers at this port of 127.0.0.1."""
     return Front(folder, "stunnel", config, (), lambda: is_open(("127.0.0.1", port)))
-
-
-def is_open(address: tuple[str, int]) -> bool:
-    """Whether something accepts connections there."""
-    with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as client:
-        return client.connect_ex(address) == 0
 
 
 def told(path: Path, command: str) -> str:
