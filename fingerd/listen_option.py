@@ -48,6 +48,8 @@ def _read_mapping(reader: Reader, node: yaml.MappingNode, path: str) -> Any:
             return reader.fail(key, join(path, "proxies"), "is an option of the section, for all of its addresses")
         if isinstance(value, yaml.SequenceNode) and not value.value:
             return reader.fail(value, join(path, "proxies"), "is empty: name the balancers, or remove the option")
+        if not keys.keys() & {"address", "systemd", "unix"}:
+            return reader.fail(node, path, "is no address: it needs address, unix or systemd")
     if "systemd" in keys:
         found = reader.read_fields(node, SystemdSocket, path)
         if found is not INVALID and not found.systemd and _FINGER.fullmatch(path):

@@ -38,6 +38,15 @@ _HTTP = (
     b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n", b"0\r\n\r\n",
 )  # fmt: skip
 
+# Tokens of PROXY headers.
+_PROXY = (
+    b"PROXY ", b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"192.0.2.7 ", b"::1 ", b"ffff:" * 7 + b"ffff ", b"::ffff:127.0.0.1 ",
+    b"fe80::1%lo ", b"0 ", b"79\r\n", b"65535", b"65536", b"00", b"\r\n", b"\r", b"\n", b" ", b"bob\r\n", b"\0",
+    b"\xff", b"\r\n\r\n\0\r\nQUIT\n", b"\x20", b"\x21", b"\x11", b"\x12", b"\x31", b"\x41", b"\0\x0c", b"\0\x24",
+    b"\0\xd8", b"\xff\xff", b"\x07\xf0", b"\x07\xf1", b"\xc0\0\x02\x07", b"\x7f\0\0\x01", b"\0" * 10 + b"\xff\xff",
+    b"\0" * 100, b"\x03\0\x04", b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 79\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+)  # fmt: skip
+
 # Tokens of YAML, with all tags of PyYAML.
 _YAML = (
     "\n", "\n  ", "\n  - ", "- ", "? ", ": ", ", ", "{", "}", "[", "]", "[]", "{}", "'", '"', "#", "|\n  ", ">-\n  ",
@@ -52,6 +61,7 @@ _TEXTS = (
     "any", "local", "127.0.0.1", "::1", "::ffff:", "/24", "10.0.0.0/8", "localhost:79", "[::1]:79", ":79", "unix:/",
     "systemd", "inetd", "http://a/", "https://[::1]:8000/{user}", "{user}", "/", "/bin/sh", "/proc/none", "syslog",
     "stderr", "KiB", "1GiB", "10s", "5m", "2h", "0.1", '"027"', "root", "nobody", "65534",
+    "systemd: ", "address: ",
 )  # fmt: skip
 
 
@@ -71,7 +81,7 @@ def words(name: str) -> list[bytes]:
     """The tokens of a target."""
     if name == "config":
         return sorted({text.encode() for text in (*_words(Settings), *_YAML, *_TEXTS)})
-    return sorted(_HTTP if name == "http" else _WIRE)
+    return sorted({"http": _HTTP, "proxy": _PROXY}.get(name, _WIRE))
 
 
 def _words(kind: Any, inside: bool = False) -> Iterator[str]:

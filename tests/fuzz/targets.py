@@ -39,6 +39,7 @@ from fingerd.server.listeners import ListenAddress as Address
 from fingerd.settings import Settings, read_config
 from fingerd.text import ANSWER_CUT, decode_line, escape_controls, first_line, mark_cut, read_cut, read_text, to_nfc
 from tests.fuzz.http_target import http
+from tests.fuzz.proxy_target import proxy
 
 # All backends, loaded here: importing a backend's module would be a file access by the configuration reader.
 _BACKENDS = [load_type(name) for name in backend_names()]
@@ -276,7 +277,7 @@ def config(raw: bytes) -> None:
     _check_type(settings, Settings, "")
     for address in settings.listen:
         if isinstance(address, TcpAddress):
-            assert parse_listen(str(address)) == address
+            assert parse_listen(str(address)) == dataclasses.replace(address, proxies=())
             with contextlib.suppress(OSError, UnicodeError):  # reported at start; the flag prevents a DNS query
                 socket.getaddrinfo(address.host or None, address.port, flags=socket.AI_NUMERICHOST)
 
@@ -487,6 +488,7 @@ TARGETS = {
     "log": Target(log, 2048),
     "decode": Target(decode, 256),
     "terminal": Target(terminal, 256),
+    "proxy": Target(proxy, 2300),
     "http": Target(http, 1024, share=2),
     "config": Target(config, 2048, share=5),
 }

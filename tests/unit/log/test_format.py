@@ -140,6 +140,20 @@ def test_the_client_is_logged_in_the_configured_detail(client: str, detail: Addr
     assert json.loads(access_json(record, detail, 0.0))["client"] == logged
 
 
+@pytest.mark.parametrize(("via", "detail", "logged"), DETAILS.values(), ids=DETAILS.keys())
+def test_the_balancer_is_logged_in_the_same_detail_after_the_milliseconds(
+    via: str, detail: AddressDetail, logged: str
+) -> None:
+    record = ACCESS._replace(via=via)
+    assert access_text(record, detail, 0.0).endswith(f" ms=0.4 via={logged}")
+    found = json.loads(access_json(record, detail, 0.0))
+    assert list(found)[-2:] == ["ms", "via"]
+    assert found["via"] == logged
+    by_http = record._replace(proto="http", status=200)
+    assert access_text(by_http, detail, 0.0).endswith(f" ms=0.4 via={logged} proto=http status=200")
+    assert list(json.loads(access_json(by_http, detail, 0.0)))[-4:] == ["ms", "via", "proto", "status"]
+
+
 @pytest.mark.parametrize("line", [*(line for line, _ in QUOTED.values()), *LONG.values()])
 def test_both_formats_have_the_same_query(line: bytes) -> None:
     record = ACCESS._replace(line=line)

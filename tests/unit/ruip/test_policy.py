@@ -14,7 +14,7 @@ from fingerd.errors import ConfigError
 from fingerd.net.sources import parse_source
 from fingerd.people import ATOMS, LastLogin, Mail, Person, Record, Session
 from fingerd.protocol.reply import AMBIGUOUS_NAME
-from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, Policy, Rule, read_source, rule_warnings
+from fingerd.ruip.policy import DEFAULT_RULE, DENY_ALL, NO_NUMBER, NOT_LOCAL, Policy, Rule, read_source, rule_warnings
 from fingerd.ruip.ruip import Answer, AnswerContext, ReplyOptions, Ruip
 from fingerd.settings import load_config, read_config
 from tests.unit.ruip.conftest import at
@@ -62,6 +62,29 @@ def test_a_client_that_no_rule_matches_is_denied() -> None:
 def test_the_default_rule_allows_users_but_neither_the_list_nor_forwarding() -> None:
     rule = Policy((DEFAULT_RULE,)).rule_for("198.51.100.1")
     assert (rule.deny, rule.list, rule.forward) == (False, False, False)
+
+
+@pytest.mark.parametrize(
+    ("sources", "client", "number"),
+    [
+        (("local", "any"), "127.0.0.1", 1),
+        (("local", "any"), "::1", 1),
+        (("local", "any"), "unix", 1),
+        (("local", "any"), "192.0.2.7", 1),
+        (("any", "local"), "127.0.0.1", 0),
+        (("local", "127.0.0.1"), "127.0.0.1", 1),  # it is named by its address
+        (("local", "127.0.0.0/8", "::/0"), "::1", 2),
+        (("local",), "127.0.0.1", NO_NUMBER),
+        (("local",), "unix", NO_NUMBER),
+        (("192.0.2.0/24", "local"), "unix", NO_NUMBER),
+        (("127.0.0.1",), "127.0.0.1", 0),
+    ],
+)
+def test_a_client_that_is_not_local_matches_all_sources_but_that_one(
+    sources: tuple[str, ...], client: str, number: int
+) -> None:
+    policy = Policy([Rule(from_=(parse_source(source),)) for source in sources])
+    assert policy.find(NOT_LOCAL + client).number == number
 
 
 @pytest.mark.parametrize("client", ["192.0.2.7", "10.7.200.9", "2001:db8::7", "2001:db8:8::7", "unix"])
