@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fingerd.client.target import read_target
 from fingerd.client.tls import Tls
 from tests.conftest import Start
 from tests.helpers.certificates import Authority, self_signed
@@ -140,9 +141,12 @@ def test_ipv6_addresses_are_verified(serve: Serve, authority: Authority) -> None
 def test_the_zone_of_an_address_and_the_dot_of_the_root_are_not_in_certificates(
     serve: Serve, authority: Authority
 ) -> None:
-    server = serve(authority.issue("DNS:people.example", "DNS:*.finger.example", "IP:fe80::1"))
+    server = serve(
+        authority.issue("DNS:people.example", "DNS:*.finger.example", "DNS:xn--bcher-kva.example", "IP:fe80::1")
+    )
     tls = Tls(str(authority.ca))
-    for host in ("people.example.", "people.example", "a.finger.example", "PEOPLE.example", "fe80::1%eth0"):
+    idna = read_target("bob@bücher.example").host
+    for host in ("people.example.", "people.example", "a.finger.example", "PEOPLE.example", idna, "fe80::1%eth0"):
         with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as connection:
             tls.start(connection, host).close()
     for host in ("people.example..", "finger.example", "a.b.finger.example", "fe80::2%eth0", f"{'x' * 64}.example"):
