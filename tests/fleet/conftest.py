@@ -1,5 +1,6 @@
 """Two daemons behind HAProxy, with the people of a PostgreSQL server, by the recipes of examples/fleet/."""
 
+import contextlib
 import csv
 import shutil
 import signal
@@ -10,7 +11,7 @@ import pytest
 
 from tests.helpers.certificates import Authority
 from tests.helpers.daemons import EXAMPLES, Daemon, ask, let_everybody_in, wait_until
-from tests.helpers.fronts import Front, free_port, haproxy, recipe, told
+from tests.helpers.fronts import free_port, haproxy, recipe, told
 from tests.helpers.postgresql import MISSING, Postgresql, is_installed
 from tests.helpers.requirements import need
 
@@ -30,12 +31,12 @@ class Fleet:
         self.ports = {name: free_port() for name in NAMES}
         self.daemons: dict[str, Daemon] = {}
         self.ended: list[Daemon] = []
-        self.balancers: list[Front] = []
+        self._stack = contextlib.ExitStack()
         try:
             self._create_people()
             for name in NAMES:
                 self.start(name)
-            self.port, self.stats = self.start_balancer("balancer")
+            self.port, self.stats = self._stack.enter_context(self.balancer("balancer"))
         except BaseException:
             self.close()
             raise
@@ -70,8 +71,14 @@ class Fleet:
         self.daemons[name] = Daemon(path)
         return self.daemons[name]
 
-    def start_balancer(self, name: str, replaced: Mapping[str, str] | None = None, *options: str) -> tuple[int, Path]:
-        """Start a HAProxy in front of both: its port, and the path of its ``stats socket``."""
+    @contextlib.contextmanager
+    def balancer(
+        self, name: str, replaced: Mapping[str, str] | None = None, *options: str
+    ) -> Iterator[tuple[int, Path]]:
+        """A HAProxy in front of both: its port, and the path of its ``stats socket``.
+
+        Its checks count as queries of 127.0.0.1, so it is ended with the test that wants it.
+        """
         port, stats = free_port(), self.folder / name / "admin.sock"
         given = {
             "bind :79": f"bind 127.0.0.1:{port}",
@@ -80,18 +87,28 @@ class Fleet:
             "192.0.2.12:79": f"127.0.0.1:{self.ports['two']}",
             "/run/haproxy/admin.sock": str(stats),
         }
-        self.balancers.append(
-            haproxy(self.folder / name, recipe("haproxy.cfg", {**given, **(replaced or {})}), port, *options)
-        )
-        wait_until(stats.exists)
-        wait_until(lambda: all(self.is_up(each, stats) for each in NAMES))
-        return port, stats
+        config = recipe("haproxy.cfg", {**given, **(replaced or {})})
+        front = haproxy(self.folder / name, config, port, *options)
+        try:
+            wait_until(stats.exists)
+            wait_until(lambda: all(self.is_up(each, stats) for each in NAMES))
+            yield port, stats
+        finally:
+            front.close()
 
     def is_up(self, name: str, stats: Path | None = None) -> bool:
-        """Whether the balancer has had a good answer of this daemon since it was last down."""
-        table = csv.DictReader(told(stats or self.stats, "show stat").removeprefix("# ").splitlines())
+        """Whether a balancer, by default the first, has had a good answer of this daemon since it was last down."""
+        row = self._row(name, stats or self.stats)
+        return row["status"] == "UP" and row["check_status"].removeprefix("* ") == "L7OK"
+
+    def is_down(self, name: str) -> bool:
+        """Whether the balancer lets it have no clients; between the two, a check has failed."""
+        return self._row(name, self.stats)["status"].startswith("DOWN")
+
+    def _row(self, name: str, stats: Path) -> dict[str, str]:
+        table = csv.DictReader(told(stats, "show stat").removeprefix("# ").splitlines())
         (row,) = (row for row in table if (row["pxname"], row["svname"]) == ("fingerd", name))
-        return row["status"] == "UP" and row["check_status"] == "L7OK"
+        return row
 
     def ask(self, query: bytes, source: str, port: int = 0) -> bytes:
         """The answer that a client at this address gets through the balancer."""
@@ -121,8 +138,7 @@ class Fleet:
 
     def close(self) -> None:
         """End all of it; no daemon has logged a bug."""
-        for balancer in self.balancers:
-            balancer.close()
+        self._stack.close()
         for name in list(self.daemons):
             self.stop(name)
         self.database.close()

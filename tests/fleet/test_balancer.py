@@ -112,9 +112,11 @@ def test_a_client_has_so_many_connections_to_the_fleet(fleet: Fleet) -> None:
 
 def test_per_client_is_the_client_s_too(fleet: Fleet) -> None:
     """Behind a balancer that does not count connections."""
-    port, _ = fleet.start_balancer("uncounted", {"gt 50": "gt 5000", "gt 120": "gt 5000"})
     client, other = next(FRESH), next(FRESH)
-    with silent(port, client, 53) as connections:
+    with (
+        fleet.balancer("uncounted", {"gt 50": "gt 5000", "gt 120": "gt 5000"}) as (port, _),
+        silent(port, client, 53) as connections,
+    ):
         wait_until(lambda: sum(is_closed(connection) for connection in connections) >= 3)
         assert b"Kiln house" in fleet.ask(b"brindle\r\n", other, port)
         assert sum(outcome(line) == "limited" for line in fleet.lines(client, 3)) == 3
@@ -122,20 +124,23 @@ def test_per_client_is_the_client_s_too(fleet: Fleet) -> None:
 
 def test_the_other_balancer_knows_what_a_client_has_had(fleet: Fleet) -> None:
     peers = {"192.0.2.1:10000": f"127.0.0.1:{free_port()}", "192.0.2.2:10000": f"127.0.0.1:{free_port()}"}
-    (port, _), (other, stats) = (fleet.start_balancer(name, peers, "-L", name) for name in ("lb1", "lb2"))
     client = next(FRESH)
-    for _ in range(130):
+    with (
+        fleet.balancer("lb1", peers, "-L", "lb1") as (port, _),
+        fleet.balancer("lb2", peers, "-L", "lb2") as (other, stats),
+    ):
+        for _ in range(130):
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                fleet.ask(b"brindle\r\n", client, port)
+
+        def is_known() -> bool:
+            rates = re.findall(rf"{client} .*conn_rate\(60000\)=(\d+)", told(stats, "show table clients"))
+            return bool(rates) and int(rates[0]) > 120
+
+        wait_until(is_known)
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            fleet.ask(b"brindle\r\n", client, port)
-
-    def is_known() -> bool:
-        rates = re.findall(rf"{client} .*conn_rate\(60000\)=(\d+)", told(stats, "show table clients"))
-        return bool(rates) and int(rates[0]) > 120
-
-    wait_until(is_known)
-    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        assert fleet.ask(b"brindle\r\n", client, other) == b""
-    assert b"Kiln house" in fleet.ask(b"brindle\r\n", next(FRESH), other)
+            assert fleet.ask(b"brindle\r\n", client, other) == b""
+        assert b"Kiln house" in fleet.ask(b"brindle\r\n", next(FRESH), other)
 
 
 # TLS
@@ -149,10 +154,10 @@ def test_the_balancer_can_have_tls_as_well(fleet: Fleet) -> None:
     added = "".join(lines).replace(":::8179", f"::1:{encrypted}").replace("bind :8179", f"bind 127.0.0.1:{encrypted}")
     added = added.replace("/etc/haproxy/finger.pem", str(certificate))
     before = "    tcp-request connection track-sc0"
-    port, _ = fleet.start_balancer("with-tls", {before: added + before})
-    asked = pyfinger("--tls", "--ca", str(fleet.authority.ca), f"zoe@127.0.0.1:{encrypted}")
-    assert outcome_of(asked) == outcome_of(pyfinger(f"zoe@127.0.0.1:{port}"))
-    assert "Boat shed" in outcome_of(asked)[1]
+    with fleet.balancer("with-tls", {before: added + before}) as (port, _):
+        asked = pyfinger("--tls", "--ca", str(fleet.authority.ca), f"zoe@127.0.0.1:{encrypted}")
+        assert outcome_of(asked) == outcome_of(pyfinger(f"zoe@127.0.0.1:{port}"))
+        assert "Boat shed" in outcome_of(asked)[1]
 
 
 # One of them goes
@@ -163,7 +168,7 @@ def test_a_killed_daemon_loses_what_was_in_flight_there_and_nothing_else(fleet: 
         load.wait_for(100)
         killed = fleet.stop("one", signal.SIGKILL)
         load.wait_for(150)
-        assert not fleet.is_up("one")
+        assert fleet.is_down("one")
         lost = load.lost()
         fleet.restart("one")
         load.wait_for(150)
@@ -177,6 +182,18 @@ def test_a_killed_daemon_loses_what_was_in_flight_there_and_nothing_else(fleet: 
 def clients_of(daemon: Daemon) -> set[str]:
     """Who has asked it for brindle, by its log so far."""
     return set(re.findall(r'client=(\S+) query="brindle"', "\n".join(daemon.logged_so_far())))
+
+
+def test_a_daemon_that_hangs_gets_no_more_clients(fleet: Fleet) -> None:
+    hanging = fleet.daemons["one"].process
+    hanging.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: fleet.is_down("one"))
+        for _ in range(8):
+            assert b"Kiln house" in fleet.ask(b"brindle\r\n", next(FRESH))
+    finally:
+        hanging.send_signal(signal.SIGCONT)
+    wait_until(lambda: fleet.is_up("one"))
 
 
 def test_a_daemon_that_the_balancer_leaves_out_is_restarted_without_loss(fleet: Fleet) -> None:
