@@ -135,7 +135,7 @@ def test_a_client_without_tls_gets_nothing(site: Site) -> None:
 @pytest.mark.parametrize("site", ["haproxy"], indirect=True)
 def test_a_client_of_haproxy_has_so_many_connections_before_the_handshake(site: Site) -> None:
     with silent(site.tls_port, "127.9.5.1", 53) as connections:
-        wait_until(lambda: sum(is_closed(connection) for connection in connections) == 3)
+        wait_until(lambda: sum(is_closed(connection) for connection in connections) >= 3)
         other = pyfinger("--tls", "--ca", str(site.authority.ca), f"zoe@127.0.0.1:{site.tls_port}")
         assert other.returncode == 0
 
