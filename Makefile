@@ -55,6 +55,7 @@ bench: $(VENV)/test  ## Measure fingerd beside other servers, and backends besid
 	$(BIN)/python -m bench --accounts --write
 	$(BIN)/python -m bench --backends --write
 	$(BIN)/python -m bench --http --write
+	$(BIN)/python -m bench --proxy --write
 	$(BIN)/python -m bench --reload --write
 
 conformance: $(VENV)/run  ## Judge fingerd and other servers by RFC 1288 (root; two minutes), and write docs/conformance.md

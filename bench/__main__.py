@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import accounts, backends, compare, http_pages, people, reloading
+from bench import accounts, backends, compare, http_pages, people, proxied, reloading
 from bench.contenders import Contender, all_contenders
 from bench.load import IdleRun, Run, forget_closed_connections, measure, measure_with_idle, planned_queries
 from bench.peers import SOURCE, UnavailableError
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--accounts", action="store_true", help="measure the host's accounts only (needs root)")
     result.add_argument("--backends", action="store_true", help="measure backends with external sources only")
     result.add_argument("--http", action="store_true", help="measure pages by HTTP only")
+    result.add_argument("--proxy", action="store_true", help="measure PROXY headers only")
     result.add_argument("--reload", action="store_true", help="measure a large configuration only")
     result.add_argument("--against", type=Path, metavar="DIR", help="compare with the checkout of fingerd in DIR only")
     return result
@@ -56,6 +57,8 @@ def main() -> int:
         return backends.main(rounds, scale, options.write)
     if options.http:
         return http_pages.main(rounds, scale, options.write)
+    if options.proxy:
+        return proxied.main(rounds, scale, options.write)
     if options.reload:
         return reloading.main(rounds, options.write)
     report, new_people, wrong = "", "", 0

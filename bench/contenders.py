@@ -86,8 +86,9 @@ def ours(
         base = run_directory() / name.replace(" ", "-")
         base.with_suffix(".log").unlink(missing_ok=True)
         address = listen.format(port=port) if processes == 1 else "systemd"
+        quoted = address if address.startswith("{") else f'"{address}"'
         base.with_suffix(".yaml").write_text(
-            f'listen: "{address}"\nbackend: {backend}\n' + more.format(log=base.with_suffix(".log"), port=port)
+            f"listen: {quoted}\nbackend: {backend}\n" + more.format(log=base.with_suffix(".log"), port=port)
         )
         return sys.executable, "-m", "fingerd", "-n", "-c", str(base.with_suffix(".yaml"))
 

@@ -106,7 +106,7 @@ def ask(port: int, query: str) -> bytes:
     """The whole answer to a query, which is sent with a line end; empty if there is none."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
-            client.sendall(f"{query}\r\n".encode())
+            client.sendall(os.fsencode(f"{query}\r\n").replace(b"\1", b"\0"))  # as fingerload does
             return b"".join(iter(lambda: client.recv(65536), b""))
     except OSError:
         return b""

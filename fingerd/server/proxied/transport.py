@@ -16,7 +16,7 @@ from fingerd.server.delivery import Delivery
 from fingerd.server.loop import EventLoop
 from fingerd.server.proxied.door import ProxiedDoor, client_of, own_rule_key
 from fingerd.server.steps import ServerSteps
-from fingerd.server.transport import RECEIVE, Transport
+from fingerd.server.transport import READ_EVENTS, RECEIVE, Transport
 
 
 class ProxiedTransport(Transport):
@@ -34,7 +34,7 @@ class ProxiedTransport(Transport):
     def use_config(self, active: ActiveConfig) -> None:
         """As of every transport; but the header is read, whatever the backend reads."""
         super().use_config(active)
-        self._reads_after, self._reads = self._reads, "query"
+        self._asks = self._reads not in ("nothing", "anything")
 
     def on_accepted(self, request: Connection) -> None:
         """Take over a connection, if it is one of a balancer's.
@@ -45,12 +45,20 @@ class ProxiedTransport(Transport):
         if not self.door.is_balancer(request.client):
             request.outcome, request.abortive = "denied", True
             return self._server.shutdown_request(request)
-        super().on_accepted(request)
+        try:
+            if self._receive(request):
+                self._dispatch(request)
+            else:
+                self.delivery.enter(request, State.READING, self._limits.read_seconds)
+                self._queues.by_last_read[request] = None
+                self.delivery.watch(request, READ_EVENTS, self._on_ready)
+        except BaseException:
+            self.delivery.fail(request)
 
     def _receive(self, request: Connection) -> bool:
         """Read what is there; true when there is nothing to wait for."""
         if request.via:
-            return super()._receive(request)
+            return Transport._receive(self, request)
         try:
             data = request.socket.recv(MAX_HEADER_BYTES + self._request_bytes - len(request.received), RECEIVE)
         except BlockingIOError:
@@ -83,17 +91,19 @@ class ProxiedTransport(Transport):
         header" (2).
         """
         balancer = request.via = request.client
-        rest = request.received = request.received[header.size :][: self._request_bytes]
-        if peer := client_of(header.client, balancer):
-            request.client, request.limit_key, request.site_key = peer
-            request.rule_key, request.address = peer.client, (peer.client, header.port)
+        size, client, port = header
+        rest = request.received = request.received[size : size + self._request_bytes]
+        if peer := client_of(client, balancer):
+            client, request.limit_key, request.site_key = peer
+            request.client = request.rule_key = client
+            request.address = client, port
         else:  # "use the real connection's parameters" (2.1)
             request.rule_key = own_rule_key(balancer)
         request.config = self._server.active
         if not self._server.verify_request(request, request.address):
             request.outcome = request.outcome or "denied"
             return True
-        if self._reads_after in ("nothing", "anything"):
+        if not self._asks:
             return True
         end = self._find_end(rest)
         if end < 0:
@@ -106,15 +116,16 @@ class ProxiedTransport(Transport):
 
     def _dispatch(self, request: Connection) -> None:
         """The request is complete, or there will be none."""
-        reads = "query" if request.outcome or request.line else self._reads_after
-        if reads == "nothing":
+        if request.line or request.outcome == "hung-up":
+            return Transport._dispatch(self, request)
+        if not request.outcome and self._reads == "nothing":
             request.outcome = "dropped"
-        if request.outcome and request.outcome != "hung-up":
+        if request.outcome:
             return self._server.shutdown_request(request)
-        if reads == "anything":
+        if self._reads == "anything":
             self.delivery.enter(request, State.HELD, self._limits.read_seconds)
             return self.delivery.watch(request, select.EPOLLIN)
-        super()._dispatch(request)
+        Transport._dispatch(self, request)
 
     def late_outcome(self, request: Connection) -> str:
         """As of every transport; but what has begun, and is no header by now, is none."""
