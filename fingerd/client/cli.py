@@ -2,22 +2,23 @@
 
 It imports nothing of the server but ``protocol`` and ``net``, so that it starts fast. :mod:`fingerd.client.target`
 parses targets, :mod:`fingerd.client.ask` queries a server, :mod:`fingerd.client.terminal` filters the answer, and
-:mod:`fingerd.client.output` writes it.
+:mod:`fingerd.client.output` writes it. :mod:`fingerd.client.tls` is loaded for ``--tls`` only.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import locale
 import os
 import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fingerd import __version__
-from fingerd.client.ask import NoAnswerError, fetch
+from fingerd.client.ask import Encryption, NoAnswerError, fetch
 from fingerd.client.output import check_output, write_error, write_output
 from fingerd.client.target import LOCALHOST, FingerTarget, TargetError, read_target
 from fingerd.client.terminal import TerminalFilter, mask
@@ -89,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
     family = result.add_mutually_exclusive_group()
     family.add_argument("-4", "--ipv4", action="store_true", help="use IPv4 only")
     family.add_argument("-6", "--ipv6", action="store_true", help="use IPv6 only")
+    result.add_argument("--tls", action="store_true", help="query through TLS, and verify the server's certificate")
+    result.add_argument("--ca", metavar="FILE", help="with --tls, trust the authorities in this file only")
     result.add_argument(
         *("-t", "--timeout"),
         metavar="SECONDS",
@@ -114,6 +117,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     end = words.index("--") if "--" in words else len(words)
     arguments = parser().parse_intermixed_args(words[:end])
     arguments.targets += words[end + 1 :]
+    if arguments.ca is not None and not arguments.tls:
+        parser().error("argument --ca: only with --tls")
     return arguments
 
 
@@ -122,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         check_output()
-        return _query_all(arguments, [_read(text) for text in arguments.targets or (f"@{LOCALHOST}",)])
+        targets = [_read(text) for text in arguments.targets or (f"@{LOCALHOST}",)]
+        return _query_all(arguments, targets, _load_tls(arguments.ca) if arguments.tls else None)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -139,7 +145,18 @@ def _read(text: str) -> FingerTarget:
         parser().error(f"{text}: {error}")
 
 
-def _query_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -> int:
+def _load_tls(ca_file: str | None) -> Encryption:
+    """TLS that trusts the authorities in the file, or the system's. Ends pyfinger if the file cannot be used."""
+    module: Any = importlib.import_module("fingerd.client.tls")
+    try:
+        tls: Encryption = module.Tls(ca_file)
+    except ValueError as error:
+        _print_error(f"--ca: {error}")
+        sys.exit(os.EX_USAGE)
+    return tls
+
+
+def _query_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget], tls: Encryption | None) -> int:
     """Query the targets one after another. Returns the exit code; raises OSError if the output cannot be written."""
     international = arguments.international or os.environ.get("PYFINGER_INTERNATIONAL", "0") not in ("", "0")
     charset = _charset()
@@ -152,14 +169,16 @@ def _query_all(arguments: argparse.Namespace, targets: Sequence[FingerTarget]) -
             heading = mask(target.asked, True, False) if hosts[target.label] > 1 else label
             write_output((f"\n[{heading}]\n" if number else f"[{heading}]\n").encode(terminal.charset, "replace"))
         try:
-            _query(target, arguments, terminal)
+            _query(target, arguments, terminal, tls)
         except NoAnswerError as error:
             _print_error(f"{label}: {error}")
             code = NO_ANSWER
     return code
 
 
-def _query(target: FingerTarget, arguments: argparse.Namespace, terminal: TerminalFilter) -> None:
+def _query(
+    target: FingerTarget, arguments: argparse.Namespace, terminal: TerminalFilter, tls: Encryption | None
+) -> None:
     """Query one target, and write the answer as it arrives. Raises NoAnswerError if it is missing or incomplete."""
     query = dataclasses.replace(target.query, verbose=target.query.verbose or arguments.long)
     chunks = fetch(
@@ -169,6 +188,7 @@ def _query(target: FingerTarget, arguments: argparse.Namespace, terminal: Termin
         family=socket.AF_INET if arguments.ipv4 else socket.AF_INET6 if arguments.ipv6 else socket.AF_UNSPEC,
         seconds=arguments.timeout,
         max_bytes=arguments.max_bytes,
+        tls=tls,
     )
     try:
         for chunk in chunks:

@@ -53,6 +53,13 @@ def hear(client: socket.socket) -> bytes:
     return bytes(heard)
 
 
+def is_open(address: tuple[str, int] | str) -> bool:
+    """Whether something accepts connections at this address, or at the path of a unix socket."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        return client.connect_ex(address) == 0
+
+
 def let_everybody_in(folder: Path) -> None:
     """Make the folder and its parents searchable for all users: pytest's are not, and a daemon drops root."""
     for parent in (folder, *folder.parents):
@@ -99,6 +106,13 @@ class Daemon:
             if text in line:
                 return line
 
+    def logged_so_far(self) -> list[str]:
+        """All lines that have been read until now."""
+        with contextlib.suppress(Empty):
+            while True:
+                self.log.append(self._lines.get_nowait())
+        return self.log
+
     @property
     def address(self) -> tuple[str, int]:
         """The address on which it listens."""
@@ -122,9 +136,7 @@ class Daemon:
         self._reader.join(TIMEOUT)
         if self.process.stderr:
             self.process.stderr.close()
-        with contextlib.suppress(Empty):
-            while True:
-                self.log.append(self._lines.get_nowait())
+        self.logged_so_far()
         return code
 
 

@@ -50,6 +50,7 @@ PACKAGES = {
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "strace": "strace",
+    "stunnel": "stunnel4",
     "systemd-socket-activate": "systemd",
     "w3m": "w3m",
     "zsh": "zsh",

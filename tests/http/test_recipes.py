@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, TIMEOUT, Daemon, Machine, wait_until
+from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, TIMEOUT, Daemon, Machine, is_open, wait_until
 from tests.helpers.http import Response, head, parse, send
 from tests.helpers.requirements import need, needs
 from tests.helpers.slapd import run
@@ -280,7 +280,7 @@ def test_the_socket_unit_and_the_configuration_in_it(tmp_path: Path) -> None:
     command = [*activate, "--setenv=PYTHONPATH", *FINGERD, "-n", "-c", str(config)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: Path(path).is_socket())
+            wait_until(lambda: is_open(path))
             answer = parse(send(path, head("/~nobody", X_Forwarded_For=STRANGER)))
             assert (answer.status, "No such user" in answer.text) == (404, True)
             assert parse(send(path, head("/~nobody"))).status == 400

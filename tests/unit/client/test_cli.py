@@ -675,6 +675,7 @@ def test_it_imports_nothing_of_the_server_but_what_it_shares() -> None:
         "wcwidth",
         "logging",
         "ipaddress",
+        "ssl",
         "email",
         "urllib.parse",
         "asyncio",
