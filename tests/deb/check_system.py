@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deb.machine import Machine, Report, machine_on_disk
-from tests.deb.roots import ROOT
+from tests.deb.roots import MORE_TOOLS, ROOT
 from tests.helpers.finger_facts import compare
 
 CONFIG = """\
@@ -89,6 +89,8 @@ def check_last_logins_are_read_from_each_database(service: Machine, report: Repo
     service.wait_for_answer("ann@localhost", LAST_LOGIN)
     assert "ann" not in service.finger("@localhost")
     databases = LAST_LOGINS[service.suite]
+    for package in MORE_TOOLS.get(service.suite, {}).get("sessions", ()):
+        assert f"`{package}`" in (ROOT / "docs/system.md").read_text(), package
     for database in databases:
         assert service.exists(database), database
         for other in set(databases) - {database}:
