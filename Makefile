@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE ?= 0
+# The releases of Debian that `make test-deb` boots.
+DIST ?= bookworm trixie
 # Tests wait more than they compute: two workers for each processor, each with one file at a time, whose tests share servers.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n * 2 : 16)))
 PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
@@ -90,11 +92,11 @@ deb:  ## Build the Debian package with the system's Python, in a copy of the tre
 	@cd build/deb/fingerd && $(SYSTEM) dpkg-buildpackage --no-sign >../log 2>&1 || { cat ../log; exit 1; }
 	@mv build/deb/fingerd_* dist/ && ls dist/fingerd_*
 
-test-deb: deb  ## Check the package: with lintian, and in a machine that is booted for it (root; about two minutes)
+test-deb: deb  ## Check the package: with lintian, and in a machine of each Debian that is booted for it (root; some four minutes; DIST="bookworm trixie")
 	@echo "lintian, which must say nothing:"; \
 	said=$$($(SYSTEM) lintian --pedantic -I -E --profile debian --allow-root dist/fingerd_*.changes 2>&1) && [ -z "$$said" ] || { \
 	    echo "$$said"; exit 1; }
-	@$(SYSTEM) python3 -m pytest -c tests/deb/pytest.ini tests/deb
+	@$(SYSTEM) python3 -m tests.deb $(DIST)
 
 test-piuparts: deb  ## Have piuparts install, upgrade, remove and purge the package (root; needs the network)
 	@$(SYSTEM) python3 -m tests.deb.piuparts

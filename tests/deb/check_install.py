@@ -3,14 +3,42 @@
 import json
 import re
 import textwrap
+from collections.abc import Iterator
 
 import pytest
 
-from tests.deb.machine import ROOT, Machine, Report
+from tests.deb.machine import Machine, Report
+from tests.deb.roots import ROOT
 
 EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
 
 OWN = ["/run/fingerd", "/tmp", "/var/log/fingerd", "/var/tmp"]  # directories; /tmp and /var/tmp are private
+
+
+# What nothing of the package may need, and a file of each.
+OPTIONAL = {
+    "dbus": "/usr/bin/dbus-daemon",
+    "finger": "/usr/bin/finger",
+    "procps": "/usr/bin/kill",
+    "python3-pytest": "/usr/lib/python3/dist-packages/pytest",
+    "rsyslog": "/usr/sbin/rsyslogd",
+}
+
+
+def check_the_machine_has_what_boots_and_the_dependencies_and_nothing_else(service: Machine, report: Report) -> None:
+    assert service.read("/etc/os-release").count(f"VERSION_CODENAME={service.suite}\n") == 1
+    for path in OPTIONAL.values():
+        assert not service.exists(path), path
+    options = ("-o", "APT::AutoRemove::RecommendsImportant=false", "-o", "APT::AutoRemove::SuggestsImportant=false")
+    unneeded = re.findall(r"^Remv (\S+)", service.run("apt-get", "--simulate", *options, "autoremove"), re.MULTILINE)
+    assert unneeded == []
+    because = set(
+        re.findall(r"^Remv (\S+)", service.run("apt-get", "-s", *options, "autoremove", "fingerd-"), re.MULTILINE)
+    )
+    assert {"python3", "python3-yaml"} < because
+    others = service.packages() - because
+    report(service.suite, "with", len(others), "packages;", len(because), "for fingerd:", *sorted(because))
+    report("none of:", *OPTIONAL)
 
 
 def check_the_service_answers_debians_finger(service: Machine, report: Report) -> None:
@@ -18,13 +46,41 @@ def check_the_service_answers_debians_finger(service: Machine, report: Report) -
     assert service.run("systemctl", "is-active", "fingerd.service") == "active\n"
     assert service.status("systemctl", "is-enabled", "fingerd.socket") != 0
     assert service.run("systemctl", "is-system-running") == "running\n"
-    assert not service.exists("/bin/kill")  # the service needs no procps
     for host in ("127.0.0.1", "localhost"):
-        assert EXAMPLE in service.run("finger", f"example@{host}")
-    assert "No such user" in service.run("finger", "stranger@localhost")
+        assert EXAMPLE in service.finger(f"example@{host}")
+    assert "No such user" in service.finger("stranger@localhost")
     over_ipv6 = "import socket; c = socket.create_connection(('::1', 79)); c.send(b'example\\n'); print(c.recv(99))"
     assert EXAMPLE in service.run("python3", "-c", over_ipv6)
     report("active, enabled, no failed unit; finger example@localhost:", EXAMPLE)
+
+
+# Backends, whose libraries are loaded with them.
+CONFIGS = {
+    "static": "",
+    "system": "backend: {type: system}\n",
+    "web": 'backend: {type: web, prefix: "http://127.0.0.1:1/"}\n',
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def check_nothing_warns_on_this_version_of_python(service: Machine, report: Report, config: str) -> None:
+    strict = "/usr/bin/python3 -I -W error"
+    command = f"{strict} /usr/sbin/fingerd --config /etc/fingerd.yaml"
+    service.drop_in(
+        "fingerd.service",
+        f"[Service]\nExecStart=\nExecStart={command} --nodaemon\nExecReload=\nExecReload={command} --reload $MAINPID\n",
+    )
+    if config:
+        service.configure(config, restart=False)
+    cursor = service.cursor()
+    service.run("systemctl", "restart", "fingerd.service")
+    service.run("systemctl", "reload", "fingerd.service")
+    asked = service.run(*strict.split(), "/usr/bin/pyfinger", "example@localhost")
+    assert ("Internal error" if "web" in config else "No such user" if config else EXAMPLE) in asked
+    service.wait_for_lines(cursor, 'query="example"')
+    logged = service.run("journalctl", "--quiet", "--no-pager", "--output=cat", f"--after-cursor={cursor}")
+    assert "Warning" not in logged
+    report("python3 -W error, which is", service.run("python3", "--version").strip(), "answers:", asked.strip())
 
 
 def check_pyfinger_works_for_any_user(service: Machine, report: Report) -> None:
@@ -55,7 +111,7 @@ def check_root_cannot_be_regained_and_only_its_own_files_be_written(service: Mac
     service.run("sh", "-c", "chmod 755 /usr/local/bin/probe; install -m 4755 /usr/bin/id /usr/local/bin/set-user-id")
     service.drop_in("fingerd.service", ROOT / "examples/systemd/command.conf")
     service.configure("backend: {type: command, argv: [/usr/local/bin/probe, '{user}']}\n")
-    found = json.loads(service.run("finger", "x@localhost").strip())
+    found = json.loads(service.finger("x@localhost").strip())
     uid = int(service.run("id", "--user", "fingerd"))
     assert found["uid"] == [uid] * 3
     assert found["set-user-ID"] == f"{uid}\n"
@@ -87,6 +143,13 @@ def check_the_units_are_sound(service: Machine, report: Report) -> None:
     report("systemd-analyze verify says nothing of", *units)
 
 
+@pytest.fixture
+def apparmor(service: Machine) -> Iterator[None]:
+    with service.tools("apparmor"):
+        yield
+
+
+@pytest.mark.usefixtures("apparmor")
 def check_the_apparmor_profile_can_be_parsed(service: Machine, report: Report) -> None:
     addition = (ROOT / "examples/apparmor/command").read_text()
     profile = "/etc/apparmor.d/usr.sbin.fingerd"

@@ -2,8 +2,12 @@
 
 import re
 import time
+from collections.abc import Iterator
 
-from tests.deb.machine import ROOT, Machine, Report
+import pytest
+
+from tests.deb.machine import Machine, Report
+from tests.deb.roots import ROOT
 
 DEFAULT = (ROOT / "etc/fingerd.yaml").read_text()
 LOG = "/var/log/fingerd/fingerd.log"
@@ -11,7 +15,7 @@ LOG = "/var/log/fingerd/fingerd.log"
 
 def check_the_journal_has_one_line_for_each_connection(service: Machine, report: Report) -> None:
     cursor = service.cursor()
-    service.run("finger", "example@localhost")
+    service.finger("example@localhost")
     lines = service.wait_for_lines(cursor, "client=")
     assert len(lines) == 1
     unit, line = lines[0]
@@ -20,6 +24,13 @@ def check_the_journal_has_one_line_for_each_connection(service: Machine, report:
     report(line)
 
 
+@pytest.fixture
+def logrotate(service: Machine) -> Iterator[None]:
+    with service.tools("logrotate"):
+        yield
+
+
+@pytest.mark.usefixtures("logrotate")
 def check_a_log_file_is_rotated_and_no_line_is_lost(service: Machine, report: Report) -> None:
     rotate = ("logrotate", "--force", "/etc/logrotate.d/fingerd")
     service.run(*rotate)

@@ -1,12 +1,22 @@
 """fingerd-plan, as docs/plans.md has it: a member changes a plan by shell and by ssh, and the service tells it."""
 
 import re
+from collections.abc import Iterator
 
-from tests.deb.machine import ROOT, Machine, Report
+import pytest
+
+from tests.deb.machine import Machine, Report
+from tests.deb.roots import ROOT
 
 GUIDE = (ROOT / "docs/plans.md").read_text()
 PLANS = "/var/lib/fingerd/plans"
 PEOPLE = "/srv/fingerd"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def accounts(machine: Machine) -> Iterator[None]:
+    with machine.tools("accounts"):
+        yield
 
 
 def check_a_member_changes_a_plan_in_the_shell(service: Machine, report: Report) -> None:
@@ -17,15 +27,15 @@ def check_a_member_changes_a_plan_in_the_shell(service: Machine, report: Report)
         service.run("sh", "-c", f"echo '{line}' >> /etc/pam.d/common-session")
         service.configure(f"backend: {{type: system, plans: {PLANS}}}\n")
         service.run("useradd", "--create-home", "--key", "HOME_MODE=0700", "zoe")
-        assert "No such user" in service.run("finger", "zoe@localhost")
+        assert "No such user" in service.finger("zoe@localhost")
         service.run("install", "-d", "/var/lib/fingerd")
         service.run("install", "-d", PLANS)
         service.run("su", "zoe", "-c", "umask 077; echo 'Back on Monday.' | fingerd-plan set")
-        service.wait("sh", "-c", "finger zoe@localhost | grep -q 'Back on Monday.'", seconds=3)
+        service.wait_for_answer("zoe@localhost", "Back on Monday.", seconds=3)
         preview = service.run("su", "zoe", "-c", "fingerd-plan preview")
         assert preview.endswith("Plan:\nBack on Monday.\n")
         service.run("su", "zoe", "-c", "fingerd-plan hide")
-        service.wait("sh", "-c", "finger zoe@localhost | grep -q 'No such user'", seconds=3)
+        service.wait_for_answer("zoe@localhost", "No such user", seconds=3)
         assert service.status("su", "zoe", "-c", "echo x | fingerd-plan --as root set") == 77
         report("by shell:", preview.splitlines()[-1])
     finally:
@@ -34,9 +44,15 @@ def check_a_member_changes_a_plan_in_the_shell(service: Machine, report: Report)
         service.run("rm", "-rf", PLANS, "/usr/local/sbin/make-plan-folders")
 
 
+@pytest.fixture
+def ssh(service: Machine) -> Iterator[None]:
+    with service.tools("ssh"):
+        yield
+
+
+@pytest.mark.usefixtures("ssh")
 def check_a_person_without_an_account_changes_a_plan_by_ssh(service: Machine, report: Report) -> None:
     """The account, the directory and the key are made by the lines of the page."""
-    service.run("sh", "-c", "dpkg --install /root/ssh/*.deb")
     try:
         for command in re.findall(r"^    ((?:useradd|install) .*fingerd-plan.*)$", GUIDE, re.MULTILINE):
             service.run("sh", "-ec", command)
@@ -49,15 +65,13 @@ def check_a_person_without_an_account_changes_a_plan_by_ssh(service: Machine, re
         service.wait("systemctl", "is-active", "ssh.service")
         ssh = "ssh -i /root/zoe -o BatchMode=yes -o StrictHostKeyChecking=no -o LogLevel=ERROR fingerd-plan@localhost"
         service.run("sh", "-c", f"echo 'From my laptop.' | {ssh} set")
-        service.wait("sh", "-c", "finger zoe@localhost | grep -q 'From my laptop.'", seconds=3)
+        service.wait_for_answer("zoe@localhost", "From my laptop.", seconds=3)
         assert service.status("sh", "-c", f"{ssh} id") == 64
         assert service.status("sh", "-c", ssh) == 64
         assert service.run("stat", "-c", "%U %a", f"{PEOPLE}/zoe/plan") == "fingerd-plan 644\n"
         service.run("sh", "-c", f"{ssh} hide")
-        service.wait("sh", "-c", "finger zoe@localhost | grep -q 'No such user'", seconds=3)
+        service.wait_for_answer("zoe@localhost", "No such user", seconds=3)
         report("by ssh:", service.run("sh", "-c", f"{ssh} show").strip())
     finally:
         service.run("userdel", "--remove", "--force", "fingerd-plan", check=False)
         service.run("rm", "-rf", PEOPLE, "/root/zoe", "/root/zoe.pub")
-        service.run("dpkg", "--purge", "openssh-server", "procps")
-        service.run("systemctl", "daemon-reload")

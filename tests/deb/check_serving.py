@@ -1,8 +1,10 @@
 """Reloads, crashes, hangs, and a busy port."""
 
+import subprocess
 import time
 
-from tests.deb.machine import ROOT, Machine, Report
+from tests.deb.machine import Machine, Report
+from tests.deb.roots import ROOT
 
 DEFAULT = (ROOT / "etc/fingerd.yaml").read_text()
 EXAMPLE = "This is fingerd. Edit /etc/fingerd.yaml to tell of real people."
@@ -56,7 +58,7 @@ def check_a_reload_ends_no_other_process_of_the_user(service: Machine, report: R
 def check_a_killed_daemon_is_restarted_within_3_seconds(service: Machine, report: Report) -> None:
     service.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "fingerd.service")
     start = time.monotonic()
-    service.wait("sh", "-c", f"finger example@localhost | grep -q '{EXAMPLE}'", seconds=3)
+    service.wait_for_answer("example@localhost", EXAMPLE, seconds=3)
     report(f"back after {time.monotonic() - start:.1f} s")
     assert service.show("fingerd.service", "NRestarts") == "1"
 
@@ -70,7 +72,7 @@ def check_the_watchdog_restarts_a_daemon_that_hangs(service: Machine, report: Re
     service.run("systemctl", "kill", "--signal=STOP", "--kill-who=main", "fingerd.service")
     start = time.monotonic()
     service.wait_until(lambda: service.show("fingerd.service", "NRestarts") == "1", "a restart")
-    service.wait("sh", "-c", f"finger example@localhost | grep -q '{EXAMPLE}'")
+    service.wait_for_answer("example@localhost", EXAMPLE)
     report(f"with WatchdogSec=1: alive for 1.5 s, stopped, answers again after {time.monotonic() - start:.1f} s")
 
 
@@ -86,7 +88,7 @@ time.sleep(60)
 def check_a_busy_port_is_logged_and_the_package_is_configured(bare: Machine, report: Report) -> None:
     bare.write("/root/holder.py", HOLDER)
     bare.run("systemd-run", "--quiet", "--unit=holder", "python3", "/root/holder.py")
-    bare.wait("sh", "-c", "ss --listening --tcp --numeric | grep -q ':79 '")
+    bare.wait_for_port(79)
     try:
         cursor = bare.cursor()
         bare.install()
@@ -99,7 +101,7 @@ def check_a_busy_port_is_logged_and_the_package_is_configured(bare: Machine, rep
     finally:
         bare.run("systemctl", "stop", "holder")
     took = bare.wait("systemctl", "is-active", "--quiet", "fingerd.service", seconds=5)
-    assert EXAMPLE in bare.run("finger", "example@localhost")
+    assert EXAMPLE in bare.finger("example@localhost")
     report(f"the port released, the service answers after {took:.1f} s")
 
 
@@ -107,8 +109,10 @@ def check_the_service_stops_and_the_running_answer_is_given(service: Machine, re
     service.write("/usr/local/bin/slow", "#!/bin/sh\nsleep 1\necho slowly\n", 0o755)
     service.drop_in("fingerd.service", ROOT / "examples/systemd/command.conf")
     service.configure("backend: {type: command, argv: [/usr/local/bin/slow, '{user}']}\n")
-    output = service.run("sh", "-c", "finger x@localhost & sleep 0.4; systemctl stop fingerd; wait; echo stopped")
-    assert "slowly" in output
+    client = subprocess.Popen(service.network("finger", "x@localhost"), stdout=subprocess.PIPE, text=True)
+    service.wait_until(lambda: service.processes("slow"), "a running program")
+    service.run("systemctl", "stop", "fingerd.service")
+    assert "slowly" in client.communicate(timeout=60)[0]
     assert service.show("fingerd.service", "Result") == "success"
     report("stopped while a program ran: the client got its answer, the service ended with success")
 

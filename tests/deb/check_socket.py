@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deb.machine import DIST, ENVIRONMENT, ROOT, Machine, Report
+from tests.deb.machine import Machine, Report
+from tests.deb.roots import DIST, ENVIRONMENT, ROOT
 
 EXAMPLES = ROOT / "examples/systemd"
 DEFAULT = (ROOT / "etc/fingerd.yaml").read_text()
@@ -41,7 +42,7 @@ def check_the_first_client_starts_the_unchanged_service(service: Machine, report
     service.run("systemctl", "stop", "fingerd.service")
     service.run("systemctl", "start", "fingerd.socket")
     assert service.status("systemctl", "is-active", "fingerd.service") != 0
-    assert "This is fingerd" in service.run("finger", "example@localhost")
+    assert "This is fingerd" in service.finger("example@localhost")
     assert service.status("systemctl", "is-active", "fingerd.service") == 0
     with service.load() as load:
         service.run("systemctl", "restart", "fingerd.service")
@@ -105,7 +106,7 @@ def check_an_upgrade_keeps_an_edited_conffile_and_loses_no_query(
     with socket.load() as load:
         socket.install("/root/new/fingerd_1.0.1_all.deb")
         assert "moshez" in socket.read("/etc/fingerd.yaml")
-        assert "Happy and well" in socket.run("finger", "moshez@localhost")
+        assert "Happy and well" in socket.finger("moshez@localhost")
         assert socket.run("fingerd", "--version") == "fingerd 1.0.1\n"
         pids |= {socket.show("fingerd.service", "MainPID"), socket.show("fingerd@2.service", "MainPID")}
         assert len(pids) == 4

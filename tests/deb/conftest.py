@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deb.machine import DIST, ROOT, Machine, Report, missing_requirements
-
-_booted: list[Machine] = []
+from tests.deb.machine import Machine, Report
+from tests.deb.roots import DIST, ROOT, SUITES, missing_requirements
 
 PURGE = """
 apt-get purge -q -y fingerd
@@ -22,18 +21,27 @@ systemctl reset-failed
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--suite", choices=SUITES, default=SUITES[0], help="the Debian to boot")
+
+
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def suite(request: pytest.FixtureRequest) -> str:
+    """The Debian to boot."""
+    return str(request.config.getoption("--suite"))
+
+
+@pytest.fixture(scope="session")
+def machine(suite: str) -> Iterator[Machine]:
     """A booted machine, with or without the package."""
-    if missing := missing_requirements("mmdebstrap", "systemd-nspawn", "nsenter"):
+    if missing := missing_requirements("mmdebstrap", "systemd-nspawn", "nsenter", "finger", "ss"):
         pytest.exit(f"booting a machine {missing}", 1)
     if not list(DIST.glob("fingerd_*_all.deb")):
         pytest.exit("no package in dist/: run make deb", 1)
     try:
-        machine = Machine()
+        machine = Machine(suite)
     except AssertionError as error:
         pytest.exit(str(error), 1)
-    _booted.append(machine)
     yield machine
     machine.close()
 
@@ -77,5 +85,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.when == "call":
         print("\n   ", end="")
-    if report.failed and _booted:
-        report.sections.append(("the journal of the machine", _booted[0].journal()))
+    machine = item.funcargs.get("to_upgrade") or item.funcargs.get("machine")  # type: ignore[attr-defined]
+    if report.failed and machine:
+        report.sections.append(("the journal of the machine", machine.journal()))

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.deb.machine import cached_root, missing_requirements
+from tests.deb.roots import cached_root, missing_requirements
 
 # The packages that docs/develop.md names for `make test`.
 PACKAGES = ("make", "python3", "python3-venv")
@@ -138,7 +138,7 @@ def main(source: Path, ways: list[str]) -> int:
     if missing := missing_requirements("mmdebstrap", "unshare", "setpriv"):
         print(f"a fresh Debian {missing}", file=sys.stderr)
         return 1
-    archive = cached_root("fresh.tar", PACKAGES, variant="minbase")
+    archive = cached_root("bookworm", "fresh.tar", PACKAGES, variant="minbase")
     passed = {}
     for way in ways or list(WAYS):
         print(f"make test in a fresh Debian: {way}", flush=True)

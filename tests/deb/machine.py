@@ -1,140 +1,87 @@
-"""A machine to install the package on: Debian 12 with systemd as its first process, booted in a container.
+"""A machine to install the package on: Debian with systemd as its first process, booted in a container.
 
-The root file system is made once, and cached outside of the source tree. A
-booted machine writes to memory only, so each start begins with the same state.
+It writes to memory only, unless a root of its own is given, so each start
+begins with the same state.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fingerd"
-SUITE = "bookworm"
-# The first of these that is for this suite gives the mirrors.
-SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
-DIST = ROOT / "dist"  # the directory of the package
+from tests.deb.roots import CACHE, DIST, ENVIRONMENT, machine_root
 
-# The machine has no network, so the dependencies of the package are installed beforehand.
-PACKAGES = (
-    *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "init"),
-    *("python3", "python3-cachetools", "python3-daemon", "python3-jeepney", "python3-requests"),
-    *("python3-h11", "python3-jinja2"),  # which the package suggests
-    *("python3-urllib3", "python3-wcwidth", "python3-webencodings", "python3-yaml"),
-    *("ca-certificates", "finger", "iproute2", "netbase"),
-    *("apparmor", "dpkg-dev", "logrotate"),
-    *("apt-utils", "python3-debian"),  # for autopkgtest
-)
-# procps, which has kill(1) and ps(1), is not essential, so the package must work without it. autopkgtest depends on
-# procps but does not use it here, so it is unpacked without its dependencies.
-UNPACKED = "autopkgtest"
-OLD = ("fingerd", "openbsd-inetd")  # Debian's fingerd, which ours replaces; in /root/old, with their dependencies
-SSH = ("openssh-client", "openssh-server")  # in /root/ssh, as above, for one check: they bring procps
-
-ENVIRONMENT = {
-    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-    "DEBIAN_FRONTEND": "noninteractive",
-    "LC_ALL": "C.UTF-8",
-    "HOME": "/root",
-}
-
-
-def root_file_system() -> Path:
-    """The directory of the machine's root file system; making it the first time takes a minute."""
-    fetch = "apt-get -q -y -o APT::Sandbox::User=root --download-only install -o Dir::Cache::archives=/root"
-    unpack = f"cd /tmp; apt-get -q download {UNPACKED}; dpkg-deb --extract {UNPACKED}_*.deb /; rm {UNPACKED}_*"
-    hooks = (
-        "echo finger-machine > $1/etc/hostname",
-        f"mkdir -p $1/root/old/partial && chroot $1 {fetch}/old {' '.join(OLD)}",
-        f"mkdir -p $1/root/ssh/partial && chroot $1 {fetch}/ssh --no-install-recommends {' '.join(SSH)}",
-        f"chroot $1 sh -ec '{unpack}'",
-    )
-    return cached_root("machine", PACKAGES, hooks)
-
-
-def cached_root(name: str, packages: Sequence[str], hooks: Sequence[str] = (), variant: str = "apt") -> Path:
-    """A root file system with these packages, made by mmdebstrap: a directory, or an archive by the name's suffix."""
-    sources = next((path for path in map(Path, SOURCES) if path.exists() and SUITE in path.read_text()), None)
-    recipe = repr((SUITE, variant, packages, hooks, sources and sources.read_text()))
-    stem, dot, suffix = name.partition(".")
-    path = CACHE / f"{stem}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}{dot}{suffix}"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob(f"{stem}-*"):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
-            new = Path(directory, f"root{dot}{suffix}")
-            print(f"making {path}", flush=True)
-            command = [
-                *("mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}"),
-                f"--include={','.join(packages)}",
-                '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may be a snapshot
-                '--aptopt=Acquire::Languages "none"',
-                *(f"--customize-hook={hook}" for hook in hooks),
-                *(SUITE, str(new), *([str(sources)] if sources else [])),
-            ]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT})
-            new.rename(path)
-    return path
+CLIENTS = Path(__file__).parent / "clients.py"
 
 
 class Machine:
     """A booted machine; its commands run as root."""
 
-    def __init__(self, packages: Path = DIST) -> None:
-        """Boot; the directory of the package is mounted at /root/deb."""
+    def __init__(self, suite: str, disk: Path | None = None) -> None:
+        """Boot a suite, or the root file system ``disk``; the directory of the package is mounted at /root/deb."""
+        self.suite = suite
+        root = [f"--directory={disk}"] if disk else [f"--directory={machine_root(suite)}", "--volatile=overlay"]
+        self._command = [
+            *("systemd-nspawn", "--quiet", *root, "--boot", "--private-network", "--console=pipe"),
+            f"--machine=fingerd-{os.getpid()}-{'disk' if disk else 'memory'}",
+            *("--register=no", "--keep-unit"),  # the host may have no systemd
+            *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),  # nothing is shared with the host
+            f"--bind-ro={DIST}:/root/deb",
+        ]
+        self._boot()
+
+    def _boot(self) -> None:
         self._log = tempfile.TemporaryFile("w+")
         self._nspawn = subprocess.Popen(
-            [
-                *("systemd-nspawn", "--quiet", f"--directory={root_file_system()}", "--volatile=overlay"),
-                *("--boot", f"--machine=fingerd-{os.getpid()}", "--private-network", "--console=pipe"),
-                *("--register=no", "--keep-unit"),  # the host may have no systemd
-                *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),  # nothing is shared with the host
-                f"--bind-ro={packages}:/root/deb",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
         )
         try:
             self._init = self._wait_for_init()
+            self.root = Path(f"/proc/{self._init}/root")  # its file system, seen from outside
             self.wait("test", "-S", "/run/systemd/private")
             self.state = self.run("systemctl", "is-system-running", "--wait", check=False).strip()
         except BaseException:
             self._nspawn.kill()
             self._nspawn.wait()
             raise
-        self.root = Path(f"/proc/{self._init}/root")  # its file system, seen from outside
 
     def _wait_for_init(self) -> int:
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while time.monotonic() < end and self._nspawn.poll() is None:
-            if found := children.read_text().split():
-                return int(found[0])
+            for pid in children.read_text().split():
+                # Before init there is a child that prepares the root, and ends.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
+                        return int(pid)
             time.sleep(0.05)
         self._log.seek(0)
         raise AssertionError(f"systemd-nspawn boots no machine here:\n{self._log.read()}")
 
     def close(self) -> None:
-        """Power off."""
+        """End it at once, for it is not needed any more; an orderly shutdown takes up to 20 seconds."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, signal_: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._init, signal.SIGRTMIN + 4)
+            os.kill(self._init, signal_)
         try:
-            self._nspawn.wait(20)
+            self._nspawn.wait(60)
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait()
         self._log.close()
+
+    def reboot(self) -> None:
+        """Power off, and boot again; only what is on the disk is kept."""
+        self._end(signal.SIGRTMIN + 4)
+        self._boot()
 
     def command(self, *command: str) -> list[str]:
         """The command line that runs a command in the machine."""
@@ -143,8 +90,20 @@ class Machine:
 
     def run(self, *command: str, check: bool = True, seconds: float = 60) -> str:
         """The standard output and error of a command; raises AssertionError if it fails."""
+        return self._run(self.command(*command), check, seconds)
+
+    def network(self, *command: str) -> list[str]:
+        """The command line that runs a program of this host, which the machine may lack, in the machine's network."""
+        return ["nsenter", f"--target={self._init}", "--net", "--", *command]
+
+    def finger(self, *arguments: str) -> str:
+        """The output of Debian's finger(1), asking over the machine's network."""
+        return self._run(self.network("finger", *arguments), check=False, seconds=60)
+
+    def _run(self, command: list[str], check: bool, seconds: float) -> str:
         done = subprocess.run(
-            self.command(*command),
+            command,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -162,6 +121,19 @@ class Machine:
     def wait(self, *command: str, seconds: float = 20) -> float:
         """Run a command until it succeeds; returns the seconds that it took."""
         return self.wait_until(lambda: self.status(*command) == 0, " ".join(command), seconds)
+
+    def wait_for_answer(self, query: str, text: str, seconds: float = 20) -> float:
+        """Ask until the answer has the text; returns the seconds that it took."""
+        return self.wait_until(lambda: text in self.finger(query), f"{text!r} of {query}", seconds)
+
+    def wait_for_port(self, port: int) -> None:
+        """Wait until something listens on a TCP port."""
+        self.wait_until(lambda: self.listeners(port), f"a listener on port {port}")
+
+    def listeners(self, port: int) -> str:
+        """The sockets that listen on a TCP port, and the names of their processes."""
+        command = self.network("ss", "--no-header", "--listening", "--tcp", "--processes", f"sport = :{port}")
+        return self._run(command, check=True, seconds=60)
 
     def wait_until(self, condition: Callable[[], object], what: str, seconds: float = 20) -> float:
         """Wait for a condition; returns the seconds that it took."""
@@ -202,6 +174,24 @@ class Machine:
     def install(self, package: str = "/root/deb/fingerd_*_all.deb", *options: str) -> None:
         """Install a package with apt."""
         self.run("sh", "-c", f"exec apt-get install -q -y {' '.join(options)} {package}")
+
+    def packages(self) -> set[str]:
+        """The packages that are installed, with architectures and versions left out."""
+        output = self.run("dpkg-query", "--show", "--showformat=${db:Status-Abbrev}${Package}\n")
+        return {line[3:] for line in output.splitlines() if line.startswith("ii ")}
+
+    @contextlib.contextmanager
+    def tools(self, name: str) -> Iterator[None]:
+        """Further packages for the block (``roots.TOOLS``), which are purged after it."""
+        before = self.packages()
+        if list(self.root.glob(f"root/tools/{name}/*.deb")):  # else each is there
+            self.install(f"/root/tools/{name}/*.deb", "--no-install-recommends")
+        try:
+            yield
+        finally:
+            if new := self.packages() - before:
+                self.run("dpkg", "--purge", "--force-remove-protected", *sorted(new))
+                self.run("systemctl", "daemon-reload")
 
     def drop_in(self, unit: str, source: str | Path) -> None:
         """Add a drop-in to a unit: an example file, or a text."""
@@ -265,6 +255,20 @@ class Machine:
 Report = Callable[..., None]  # prints what a check has observed
 
 
+@contextlib.contextmanager
+def machine_on_disk(suite: str) -> Iterator[Machine]:
+    """A machine of its own, which can be rebooted: its root file system is a copy on the disk."""
+    original = machine_root(suite)
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        disk = Path(directory, "root")
+        subprocess.run(["cp", "--archive", "--reflink=auto", original, disk], check=True)
+        machine = Machine(suite, disk)
+        try:
+            yield machine
+        finally:
+            machine.close()
+
+
 @dataclass
 class Load:
     """The results of the clients."""
@@ -276,11 +280,3 @@ class Load:
 
     def __str__(self) -> str:
         return f"{self.queries} queries, {len(self.lost or ())} lost, the slowest took {self.slowest:.2f} s"
-
-
-def missing_requirements(*tools: str) -> str:
-    """The requirements that are missing here; empty if none is."""
-    if os.geteuid() != 0:
-        return "needs root"
-    missing = [tool for tool in tools if not shutil.which(tool)]
-    return f"needs {', '.join(missing)} (docs/develop.md names the packages)" if missing else ""

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-from tests.deb.machine import DIST, SUITE, cached_root, missing_requirements
+from tests.deb.roots import DIST, cached_root, missing_requirements
+
+SUITE = "bookworm"
 
 
 def main() -> int:
@@ -12,7 +14,7 @@ def main() -> int:
         print(f"piuparts {missing}", file=sys.stderr)
         return 1
     # systemd is installed beforehand, so that its own leftovers are not attributed to the package.
-    base = cached_root("piuparts.tar.gz", ("systemd", "systemd-sysv"))
+    base = cached_root(SUITE, "piuparts.tar.gz", ("systemd", "systemd-sysv"))
     packages = map(str, DIST.glob("fingerd_*_all.deb"))
     # The disk is temporary, so nothing needs fsync; the mirrors are those of this machine.
     options = ("--no-eatmydata", "--keep-sources-list", f"--distribution={SUITE}", "--log-level=info")

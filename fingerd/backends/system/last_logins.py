@@ -1,7 +1,7 @@
 """Last logins: from lastlog(8) and from its successors, the SQLite databases of wtmpdb and lastlog2.
 
-Debian 12 writes lastlog. Debian 13 writes none of them, unless libpam-wtmpdb or libpam-lastlog2 is installed. All
-sources are read, and the newest login counts, since a file may be left over from before an upgrade.
+Debian 12 writes lastlog. Debian 13 writes none of them, unless libpam-wtmpdb, or libpam-lastlog2 and lastlog2, are
+installed. All sources are read, and the newest login counts, since a file may be left over from before an upgrade.
 """
 
 import os
