@@ -34,7 +34,7 @@ class Expiry:
             if not connections.write_on(request):
                 connections.reset(request)
         elif not request.transport.read_on(request):
-            request.outcome = request.transport.late_outcome(request)
+            request.outcome = "timeout"
             connections.close(request)
 
     def evict(self) -> bool:

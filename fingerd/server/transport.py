@@ -115,7 +115,3 @@ class Transport:
         self.delivery.leave(request)
         self._dispatch(request)
         return True
-
-    def late_outcome(self, request: Connection) -> str:
-        """The log's word for a client whose request was not complete in time."""
-        return "timeout"

@@ -5,6 +5,7 @@ whether the protocol header is present or not" (HAProxy's specification, 2): whi
 """
 
 import select
+import time
 from collections.abc import Sequence
 
 from fingerd.errors import ProxyHeaderError
@@ -127,6 +128,13 @@ class ProxiedTransport(Transport):
             return self.delivery.watch(request, select.EPOLLIN)
         Transport._dispatch(self, request)
 
-    def late_outcome(self, request: Connection) -> str:
-        """As of every transport; but what has begun, and is no header by now, is none."""
-        return "timeout" if request.via or not request.received else "proxy-error"
+    def read_on(self, request: Connection) -> bool:
+        """As of every transport; but what has begun, and is no header when its time is over, is none."""
+        if super().read_on(request):
+            return True
+        if request.via or not request.received or time.monotonic() < request.deadline:
+            return False
+        self.delivery.leave(request)
+        self._refuse(request, "proxy-error")
+        self._dispatch(request)
+        return True
