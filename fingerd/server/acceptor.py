@@ -8,7 +8,7 @@ import logging
 import select
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from fingerd.bugs import report_bug
 from fingerd.server.connection import Connection
@@ -63,9 +63,9 @@ class Acceptor:
         self._at_limit = self._accept_failing = False  # as the log was told
         self._last_at_limit = 0.0
 
-    def add_listener(self, listener: socket.socket) -> None:
-        """Accept clients of this listening socket, too."""
-        self._listeners[listener.fileno()] = listener
+    def add_listeners(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept clients of these listening sockets, too."""
+        self._listeners |= {listener.fileno(): listener for listener in listeners}
         self.use_limits(self._server.active.limits)
 
     def use_limits(self, limits: Limits) -> None:

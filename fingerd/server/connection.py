@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fingerd.errors import QueryError
-from fingerd.log.format import Access
 from fingerd.protocol.query import Query
 from fingerd.ruip.policy import Rule
 from fingerd.ruip.ruip import Answer
@@ -104,11 +103,6 @@ class Connection:
     def buffered(self) -> int:
         """How many bytes of the answer wait here for the kernel."""
         return sum(map(len, self.chunks or ())) + len(self.out_buffer)
-
-    def access(self) -> Access:
-        """What the access log says of it."""
-        line, outcome = self.line or self.door.logged(self.received), self.outcome or "answered"  # "" by other handlers
-        return Access(self.client, line, outcome, self.sent, self.elapsed, self.door.proto, self.status, self.via)
 
     def drop_chunks(self) -> None:
         """Forget what is left of the chunks."""

@@ -104,17 +104,15 @@ class FingerServer(socketserver.ThreadingTCPServer):
 
     def server_activate(self) -> None:
         """Accept clients; the sockets listen since they were bound, which is when a busy address is found."""
-        for listener in self.listeners:
-            self._acceptor.add_listener(listener)
+        self._acceptor.add_listeners(self.listeners)
 
     def add_front_door(self, door: FrontDoor, listeners: Sequence[socket.socket]) -> None:
         """Let clients of these listening sockets ask by another protocol. Call it before ``serve_forever``."""
         transport = Transport(self, self.loop, door, self._delivery)
         self.listeners += listeners
         self._monitored += listeners if door.is_monitoring else ()
-        for listener in listeners:
-            self._transport_of[listener] = transport
-            self._acceptor.add_listener(listener)
+        self._transport_of |= dict.fromkeys(listeners, transport)
+        self._acceptor.add_listeners(listeners)
 
     def server_close(self) -> None:
         """Close every listening socket and the loop; nothing can be served any more."""
@@ -292,7 +290,9 @@ class FingerServer(socketserver.ThreadingTCPServer):
         self.closed += 1
         if self.connected < self._acceptor.resume_below:
             self._acceptor.resume()
-        self.access_log(request.access())
+        line, outcome = request.line or request.door.logged(request.received), request.outcome or "answered"
+        sent, seconds, proto, status = request.sent, request.elapsed, request.door.proto, request.status
+        self.access_log(Access(request.client, line, outcome, sent, seconds, proto, status, request.via))
 
     def handle_error(self, request: Connection, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         """A handler raised an error: logged once; the client learns nothing of it."""

@@ -159,4 +159,4 @@ def missing_requirements(*tools: str) -> str:
     if os.geteuid() != 0:
         return "needs root"
     missing = [tool for tool in tools if not shutil.which(tool)]
-    return f"needs {', '.join(missing)} (docs/install.md names the packages)" if missing else ""
+    return f"needs {', '.join(missing)} (docs/develop.md names the packages)" if missing else ""
