@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import yaml
 
 from fingerd.backends import Backend, UnknownTypeError, backend_names, distribution_of, load_type
+from fingerd.backends.files import Files
 from fingerd.bugs import bugs_in
 from fingerd.config.document import Document, join, override_options, read_documents, remove_options
 from fingerd.config.garbage import collection_paused
@@ -30,12 +31,13 @@ from fingerd.config.system_options import (
 from fingerd.config.values import did_you_mean, read_host_name, read_scalar, to_text, unknown_placeholders
 from fingerd.errors import OptionError
 from fingerd.http.loader import missing_for_http
-from fingerd.http.options import Http
+from fingerd.http.options import Http, Plan
 from fingerd.log.writer import Log
 from fingerd.net.resolver import missing_for_names
 from fingerd.net.sources import is_loopback
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
 from fingerd.ruip.ruip import PLACEHOLDERS, ReplyOptions
+from fingerd.safe_files import writable_by_others
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import (
     InheritedSocket,
@@ -83,6 +85,7 @@ class Settings:
     reply: ReplyOptions = field(default_factory=ReplyOptions)
     hosts: tuple[Annotated[str, read_host_name], ...] = ()  # more names of this host
     http: Http | None = None
+    plan: Plan | None = None  # of fingerd-plan serve; the daemon checks it only
 
 
 def load_config(path: str) -> Settings:
@@ -111,7 +114,7 @@ def read_config(
 
 def _read_settings(document: Document) -> Any:
     """The settings, or INVALID; the problems and the warnings are in the document."""
-    reader = Reader(document, {Backend: _read_backend, ListenAddress: _read_address, Rule: _read_rule})
+    reader = Reader(document, {Backend: _read_backend, ListenAddress: read_address, Rule: _read_rule})
     settings: Any = INVALID if document.root is None else reader.read(document.root, Settings, "")
     if settings is not INVALID:
         add_error, add_warning = document.add_error, document.add_warning
@@ -157,9 +160,10 @@ def _read_backend(reader: Reader, node: yaml.Node, path: str) -> Any:
         return reader.read_fields(node, kind, path, extra_keys=("type",))
 
 
-def _read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
+def read_address(reader: Reader, node: yaml.Node, path: str) -> Any:
+    """An address to listen on, or INVALID; ValueError if a text is none."""
     if isinstance(node, yaml.MappingNode):
-        if path.startswith("http.") and any(key.value == "systemd" for key, _ in node.value):
+        if path.startswith(("http.", "plan.")) and any(key.value == "systemd" for key, _ in node.value):
             found = reader.read_fields(node, SystemdSocket, path)
             return found if found is INVALID else InheritedSocket("systemd", found.systemd)
         return reader.read_fields(node, UnixAddress, path)
@@ -242,6 +246,9 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
     if settings.http and _lets_all_name_clients(settings.http):
         what = "every local user can connect, and http.proxies lets all of them name any client: set mode and group"
         yield *origins.origin_of(settings.http, "listen"), what
+    if settings.plan:
+        for option, what in _plan_warnings(settings.plan, origins):
+            yield *origins.origin_of(settings.plan, *option), what
     for number, option, what in rule_warnings(settings.policy):
         node, path = origins.origin_of(settings.policy[number])
         yield node, join(path, option), what
@@ -257,8 +264,21 @@ def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
     return any(source == "local" or is_loopback(source) for rule in policy for source in rule.from_)
 
 
-def _lets_all_name_clients(http: Http) -> bool:
+def _lets_all_name_clients(served: Http | Plan) -> bool:
     """Whether any local user may connect as a proxy does."""
-    return "unix" in http.proxies and any(
-        isinstance(address, UnixAddress) and address.mode & stat.S_IWOTH for address in http.listen
+    return "unix" in served.proxies and any(
+        isinstance(address, UnixAddress) and address.mode & stat.S_IWOTH for address in served.listen
     )
+
+
+def _plan_warnings(plan: Plan, origins: Reader) -> Iterator[tuple[Sequence[str], str]]:
+    """What may let others than a person change the plan, or keeps fingerd-plan from serving: options, and why."""
+    if not any(isinstance(backend, Files) for backend in origins.values_of(Backend)):
+        yield (), "fingerd-plan serve needs a backend of type files"
+    is_proxy_here = any(not isinstance(proxy, str) and is_loopback(proxy) for proxy in plan.proxies)
+    if _lets_all_name_clients(plan) or (plan.remote_user and is_proxy_here):
+        whom = "be any person" if plan.remote_user else "name any client"
+        what = f"every local user can connect as one of plan.proxies does, and {whom}: use a unix socket with a mode"
+        yield ("listen",), f"{what} and a group"
+    for what in writable_by_others(plan.tokens) if plan.tokens else ():
+        yield ("tokens",), what

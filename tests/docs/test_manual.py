@@ -22,6 +22,7 @@ from fingerd.daemon.cli import DEFAULT_CONFIG, EPILOG, main, parser
 from fingerd.http.routes import ROUTES
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
+from fingerd.plans.web.routes import ROUTES as PLAN_ROUTES
 from fingerd.protocol import reply
 from fingerd.ruip.report import EMPTY_LIST_TEXT
 from fingerd.server.listeners import ListenAddress as Address
@@ -159,7 +160,7 @@ def keys_of(kind: Any, path: str = "") -> Iterator[tuple[str, Key]]:
 
 KEYS: dict[tuple[str, str], Key] = {
     **{("", name): key for name, key in keys_of(Settings)},
-    **{("", name): key for name, key in keys_of(SystemdSocket, "http.listen.")},
+    **{("", f"{name}.listen.{key}"): value for name in ("http", "plan") for key, value in keys_of(SystemdSocket)},
     ("", "backend.type"): Key(str, dataclasses.MISSING),
     **{(kind, name): key for kind in OUR_BACKENDS for name, key in keys_of(load_type(kind), "backend.")},
 }
@@ -196,6 +197,12 @@ def test_the_pages_mention_no_unknown_key(page: str) -> None:
 def test_the_page_has_every_address_of_http_and_no_other() -> None:
     rows = re.findall(r"^\|  (/.*)$", section(FILE, "HTTP"), re.MULTILINE)
     assert [path for row in rows for path in row.split(", ")] == [route.path for route in ROUTES]
+
+
+def test_the_page_has_every_address_at_which_plans_change_and_no_other() -> None:
+    rows = re.findall(r"^\|  ([A-Z, ]+) (/.*)$", section(FILE, "PLAN"), re.MULTILINE)
+    found = [(path, method) for methods, path in rows for method in methods.split(", ")]
+    assert found == [(route.path, method) for route in PLAN_ROUTES for method in route.methods]
 
 
 def read(kind: Any, text: str, directory: Path) -> Any:
