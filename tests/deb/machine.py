@@ -38,7 +38,7 @@ PACKAGES = (
 # procps but does not use it here, so it is unpacked without its dependencies.
 UNPACKED = "autopkgtest"
 OLD = ("fingerd", "openbsd-inetd")  # Debian's fingerd, which ours replaces; in /root/old, with their dependencies
-SSH = ("openssh-client", "openssh-server")  # in /root/ssh, as above, for one check: they bring procps
+SSH = ("openssh-client", "openssh-server", "curl")  # in /root/ssh, as above, for some checks: they bring procps
 
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
