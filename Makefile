@@ -10,7 +10,7 @@ DIST ?= bookworm trixie
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n * 2 : 16)))
 PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
 WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
-    backends/system/test_sessions.py unit/ruip/test_report.py fuzz unit/metrics \
+    backends/system/test_sessions.py plans/web/test_changes.py plans/web/test_requests.py unit/ruip/test_report.py fuzz unit/metrics \
     $(addprefix metrics/test_,counts.py health.py start.py) \
     $(addprefix http/test_,feeds.py json.py pages.py requests.py routes.py start.py webfinger.py))
 # Debian's own tools, whatever is first on the PATH here; and what a package is not made of.

@@ -24,9 +24,10 @@ _fingerd_plan() {
         /--as) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
         /*)
             mapfile -t COMPREPLY < <(compgen -W "-h --help -c --config --as --version edit set clear show put remove
-                hide unhide preview ssh" -- "$current")
+                hide unhide preview ssh serve token" -- "$current")
             ;;
         show/show | put/put | remove/remove) mapfile -t COMPREPLY < <(compgen -W "$fields" -- "$current") ;;
+        token/token) mapfile -t COMPREPLY < <(compgen -W "-h --help add list revoke" -- "$current") ;;
         preview/--from) mapfile -t COMPREPLY < <(compgen -W "127.0.0.1 192.0.2.1 unix" -- "$current") ;;
         preview/*) mapfile -t COMPREPLY < <(compgen -W "-h --help --from" -- "$current") ;;
     esac

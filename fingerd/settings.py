@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import yaml
 
 from fingerd.backends import Backend, UnknownTypeError, backend_names, distribution_of, load_type
+from fingerd.backends.files import Files
 from fingerd.bugs import bugs_in
 from fingerd.config.document import Document, join, override_options, read_documents, remove_options
 from fingerd.config.garbage import collection_paused
@@ -29,7 +30,7 @@ from fingerd.config.system_options import (
 from fingerd.config.values import did_you_mean, read_host_name, read_scalar, unknown_placeholders
 from fingerd.errors import OptionError
 from fingerd.http.loader import missing_for_http
-from fingerd.http.options import Http
+from fingerd.http.options import Http, Plan
 from fingerd.listen_option import read_listen
 from fingerd.log.writer import Log
 from fingerd.metrics.loader import missing_for_metrics
@@ -38,6 +39,7 @@ from fingerd.net.resolver import missing_for_names
 from fingerd.net.sources import is_loopback
 from fingerd.ruip.policy import DEFAULT_RULE, Rule, rule_warnings
 from fingerd.ruip.ruip import PLACEHOLDERS, ReplyOptions
+from fingerd.safe_files import writable_by_others
 from fingerd.server.limits import Limits
 from fingerd.server.listeners import (
     InheritedSocket,
@@ -80,6 +82,7 @@ class Settings:
     hosts: tuple[Annotated[str, read_host_name], ...] = ()  # more names of this host
     http: Http | None = None
     metrics: Metrics | None = None
+    plan: Plan | None = None  # of fingerd-plan serve; the daemon checks it only
 
 
 def load_config(path: str) -> Settings:
@@ -230,6 +233,17 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
             yield *origins.origin_of(secret), secret.exposure
     if not settings.policy:
         yield *origins.origin_of(settings, "policy"), "there is no rule: every client is denied"
+    yield from _listen_warnings(settings, origins)
+    for number, option, what in rule_warnings(settings.policy):
+        node, path = origins.origin_of(settings.policy[number])
+        yield node, join(path, option), what
+    for option in ("header", "footer"):
+        for what in unknown_placeholders(getattr(settings.reply, option) or "", PLACEHOLDERS):
+            yield *origins.origin_of(settings.reply, option), what
+
+
+def _listen_warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, str, str]]:
+    """Addresses, and those who are believed there, that may not do what is intended."""
     if settings.http and _makes_all_local(settings.http, settings.policy):
         what = "a reverse proxy on this host would make all its clients local, which a rule names: set http.proxies"
         yield *origins.origin_of(settings.http, "listen"), what
@@ -239,12 +253,9 @@ def _warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml.Node, 
     if settings.http and _lets_all_name_clients(settings.http):
         what = "every local user can connect, and http.proxies lets all of them name any client: set mode and group"
         yield *origins.origin_of(settings.http, "listen"), what
-    for number, option, what in rule_warnings(settings.policy):
-        node, path = origins.origin_of(settings.policy[number])
-        yield node, join(path, option), what
-    for option in ("header", "footer"):
-        for what in unknown_placeholders(getattr(settings.reply, option) or "", PLACEHOLDERS):
-            yield *origins.origin_of(settings.reply, option), what
+    if settings.plan:
+        for option, what in _plan_warnings(settings.plan, origins):
+            yield *origins.origin_of(settings.plan, *option), what
 
 
 def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
@@ -254,6 +265,19 @@ def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
     return any(source == "local" or is_loopback(source) for rule in policy for source in rule.from_)
 
 
-def _lets_all_name_clients(http: Http) -> bool:
+def _lets_all_name_clients(served: Http | Plan) -> bool:
     """Whether any local user may connect as a proxy does."""
-    return "unix" in http.proxies and any(map(is_open_to_all, http.listen))
+    return "unix" in served.proxies and any(map(is_open_to_all, served.listen))
+
+
+def _plan_warnings(plan: Plan, origins: Reader) -> Iterator[tuple[Sequence[str], str]]:
+    """What may let others than a person change the plan, or keeps fingerd-plan from serving: options, and why."""
+    if not any(isinstance(backend, Files) for backend in origins.values_of(Backend)):
+        yield (), "fingerd-plan serve needs a backend of type files"
+    is_proxy_here = any(not isinstance(proxy, str) and is_loopback(proxy) for proxy in plan.proxies)
+    if _lets_all_name_clients(plan) or (plan.remote_user and is_proxy_here):
+        whom = "be any person" if plan.remote_user else "name any client"
+        what = f"every local user can connect as one of plan.proxies does, and {whom}: use a unix socket with a mode"
+        yield ("listen",), f"{what} and a group"
+    for what in writable_by_others(plan.tokens) if plan.tokens else ():
+        yield ("tokens",), what

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LOCAL_TIME = "/etc/localtime"  # read when the process starts, and again by tzset(3)
 
 # A reload in a chroot keeps these sections: they refer to accounts, directories, log files, which the chroot hides.
-FIXED_IN_CHROOT = ("http", "listen", "log", "metrics", "process")
+FIXED_IN_CHROOT = ("http", "listen", "log", "metrics", "plan", "process")
 
 
 def send_reload(pid: int) -> None:

@@ -1,7 +1,6 @@
 """The front door of HTTP: requests of browsers and programs, on the server's own loop and under its limits."""
 
 import hashlib
-import logging
 import re
 import socket
 import socketserver
@@ -13,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from fingerd.errors import QueryError, QueryTooLongError
 from fingerd.http import webfinger
 from fingerd.http.feeds import FirstSeen
-from fingerd.http.forwarded import Proxies
+from fingerd.http.forwarded import ForwardedClients
 from fingerd.http.framing import HeadFraming
 from fingerd.http.handler import HttpHandler
 from fingerd.http.negotiation import preferred_form
@@ -29,11 +28,8 @@ from fingerd.ruip.policy import NumberedRule
 from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection
-from fingerd.server.limits import Peer, identify
 from fingerd.server.steps import Framing, Services
 from fingerd.server.workers import WorkerPool
-
-log = logging.getLogger(__name__)
 
 _PATH = re.compile(rb"[^ ]* (?:https?://[^/?#]*)?(/[^?# ]*)", re.IGNORECASE)  # of a request line
 # By form: how many times as long a person takes as a row of Finger's list.
@@ -53,7 +49,8 @@ class HttpDoor:
         self._options = options  # replaced by each configuration that has the section
         self._host_name = socket.gethostname()
         self._first_seen = FirstSeen()
-        self._has_warned = False
+        self._clients = ForwardedClients("http.proxies")
+        self.names_client: Callable[[Connection], bool] | None = self._clients.names_client
 
     def logged(self, received: bytes) -> bytes:
         """The method and the target, as of a complete request."""
@@ -62,12 +59,8 @@ class HttpDoor:
     def use_config(self, active: ActiveConfig) -> None:
         """Answer by this configuration; where it has no HTTP any more, by the options of the one before."""
         self._options = getattr(active.config, "http", None) or self._options
-        self._proxies = Proxies(self._options.proxies)
+        self._clients.use(self._options.proxies)
         self._site = Site(active, self._options, self._host_name, self._first_seen)
-
-    def names_client(self, request: Connection) -> bool:
-        """Whether it comes from one of ``proxies``."""
-        return bool(self._options.proxies) and request.client in self._proxies
 
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
         """Parse the head and find out what is asked; the pool that has to answer it, None for this thread."""
@@ -75,7 +68,7 @@ class HttpDoor:
         parsed = _parsed(head)
         form = "page" if isinstance(parsed, HttpError) else _form_of(parsed)
         try:
-            self._settle_client(request, parsed, services)
+            self._clients.settle(request, parsed, services)
             numbered = request.config.rules.get(request.rule_key) or request.config.find_rule(request.rule_key)
             request.rule = rule = numbered.rule
             if rule.deny == "silently":
@@ -93,26 +86,6 @@ class HttpDoor:
                 form = _form_of_line(request.line)
             request.asked = Refused(self._site, form, known, error)
             return None
-
-    def _settle_client(self, request: Connection, parsed: Request | HttpError, services: Services) -> None:
-        """Find out who asks: the client of the connection, or whom its proxy names. HttpError if that is refused.
-
-        A reload after the connection was accepted may have made a proxy of a client, or a client of a proxy.
-        """
-        is_proxy = self.names_client(request)
-        if is_proxy and isinstance(parsed, HttpError):  # whoever sent it must not have the proxy banned
-            raise HttpError(parsed.status, parsed.text, "proxy-error")
-        forwarded_for = () if isinstance(parsed, HttpError) else parsed.forwarded_for
-        if is_proxy or not request.is_counted:
-            peer = Peer(request.client, request.limit_key, request.site_key)
-            if is_proxy:
-                peer = identify(self._proxies.client_of(forwarded_for, request.client))
-            if not services.settle_client(request, peer):
-                # A proxy takes a connection that is closed for a failing server.
-                raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections, try again later", "limited")
-        if forwarded_for and not is_proxy and not self._has_warned:
-            self._has_warned = True
-            log.warning("X-Forwarded-For from a client that http.proxies does not name is ignored")
 
     def _route(
         self, request: Connection, parsed: Request, form: str, numbered: NumberedRule, services: Services

@@ -31,7 +31,7 @@ _ENVIRONMENT = jinja2.Environment(
     cache_size=-1,
     keep_trailing_newline=True,  # an included template ends its last line
 )
-_ENVIRONMENT.globals |= {"link_rel": LINK_REL, "empty_list": EMPTY_LIST_TEXT}
+_ENVIRONMENT.globals |= {"home": "/", "link_rel": LINK_REL, "empty_list": EMPTY_LIST_TEXT}
 _TEMPLATES = {name: _ENVIRONMENT.get_template(name) for name in _SOURCES}
 
 _TITLE_CHARACTERS = 80

@@ -59,10 +59,20 @@ def parse_request(head: bytes) -> Request:
 
     What a proxy passes on, so that the client can be named, is left to ``check_request``.
     """
-    event = _parse(head)
+    event = parse_head(head)
+    return request_of(event, fields_of(event))
+
+
+def fields_of(event: h11.Request) -> dict[bytes, list[bytes]]:
+    """The fields of a header: the values of each, by lower-case names."""
     fields: dict[bytes, list[bytes]] = {}
     for name, value in event.headers.raw_items():  # to iterate over h11's headers takes longer
         fields.setdefault(name.lower(), []).append(value)
+    return fields
+
+
+def request_of(event: h11.Request, fields: dict[bytes, list[bytes]]) -> Request:
+    """The request of a head with these fields. HttpError (400) for a Host that is none."""
     if not all(map(_HOST.fullmatch, fields.get(b"host", ()))):  # RFC 9112 3.2; h11 refuses none and several
         raise malformed(MALFORMED)
     # h11 takes Content-Length beside Transfer-Encoding, which is how requests are smuggled past a proxy.
@@ -131,7 +141,8 @@ def check_request(request: Request) -> None:
         raise malformed(MALFORMED)
 
 
-def _parse(head: bytes) -> h11.Request:
+def parse_head(head: bytes) -> h11.Request:
+    """What h11 reads of a whole head. HttpError as in ``parse_request``."""
     if len(head) > MAX_HEAD_BYTES:
         if b"\n" not in head:
             raise HttpError(HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long", "too-long")

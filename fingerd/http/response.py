@@ -37,17 +37,31 @@ class Details(NamedTuple):
 
 
 def respond(
-    status: HTTPStatus, outcome: str, content_type: str, body: bytes, *headers: Header, is_indexed: bool = False
+    status: HTTPStatus,
+    outcome: str,
+    content_type: str,
+    body: bytes,
+    *headers: Header,
+    is_indexed: bool = False,
+    etag: str | None = None,
 ) -> Answer:
-    """A whole response, as an answer that may be remembered. ``headers`` come beside those that every one has."""
-    common = _COMMON if is_indexed else (*_COMMON, _NOT_INDEXED)
+    """A whole response, as an answer that may be remembered.
+
+    ``headers`` come beside those that every one has, or in place of one of the same name. ``etag`` is the tag if it is
+    not that of the body; empty for none.
+    """
+    given = {name for name, _ in headers}
+    common = [header for header in (*_COMMON, *(() if is_indexed else (_NOT_INDEXED,))) if header[0] not in given]
     if status in RETRY_SECONDS:
         headers = (*headers, ("Retry-After", str(RETRY_SECONDS[status])))
-    digest = hashlib.sha256(b"\0".join((content_type.encode(), body))).hexdigest()
-    etag = f'"{digest[:32]}"' if body else ""
+    if etag is None:
+        digest = hashlib.sha256(b"\0".join((content_type.encode(), body))).hexdigest()
+        etag = f'"{digest[:32]}"' if body else ""
     if etag:
         headers = (*headers, ("ETag", etag))
-    typed = (("Content-Type", content_type), ("Content-Length", str(len(body))))
+    typed: tuple[Header, ...] = (("Content-Type", content_type), ("Content-Length", str(len(body))))
+    if status == HTTPStatus.NO_CONTENT:
+        typed = ()  # RFC 9110 8.6
     head = _head(status, (*(typed if body else typed[1:]), *common, *headers))
     unchanged = _head(HTTPStatus.NOT_MODIFIED, (*common, *headers)) if etag and status == HTTPStatus.OK else b""
     return Answer(outcome, head + body, status.value, Details(etag, len(head), unchanged))

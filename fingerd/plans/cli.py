@@ -18,6 +18,8 @@ from fingerd.plans.configuration import read_plan_config
 from fingerd.plans.editing import edit
 from fingerd.plans.errors import PlanError, UsageError
 from fingerd.plans.forced import read_input, run_forced
+from fingerd.plans.web import token_commands
+from fingerd.plans.web.loader import serve
 from fingerd.text import escape_controls
 
 DEFAULT_CONFIG = "/etc/fingerd.yaml"
@@ -25,7 +27,8 @@ DEFAULT_CONFIG = "/etc/fingerd.yaml"
 EPILOG = """\
 exit codes:
   0 success; 64 usage, or a name that cannot be a file's;
-  65 the text is too long, not UTF-8, or has control characters; 70 internal error;
+  65 the text is too long, not UTF-8, or has control characters;
+  69 serve: an address cannot be bound; 70 internal error;
   74 output, or a file, cannot be written, or the editor failed;
   77 permission denied, no such person, or a link in the place of a file; 78 configuration
 
@@ -79,7 +82,22 @@ def parser() -> argparse.ArgumentParser:
         help="the client: an IP address, or unix (default: a stranger, %(default)s)",
     )
     add("ssh", help="for a forced command of sshd: do what SSH_ORIGINAL_COMMAND says")
+    add("serve", help="let people with a token change their plans by HTTP")
+    _add_token_commands(add("token", help="give people tokens for serve, list them, or revoke one"))
     return result
+
+
+def _add_token_commands(token: argparse.ArgumentParser) -> None:
+    add = partial(token.add_subparsers(metavar="ACTION", dest="action", required=True).add_parser, allow_abbrev=False)
+    adding = add("add", help="print a new token for a person")
+    adding.add_argument("person", metavar="NAME")
+    adding.add_argument("label", metavar="LABEL", help="what it is for, as laptop")
+    add("list", help="print person, label and date of all tokens, or of one person's").add_argument(
+        "person", metavar="NAME", nargs="?"
+    )
+    revoking = add("revoke", help="make a token worthless")
+    revoking.add_argument("person", metavar="NAME")
+    revoking.add_argument("label", metavar="LABEL")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,8 +111,7 @@ def _exit_code(argv: Sequence[str] | None) -> int:
         ensure_standard_fds()
         arguments = parser().parse_args(argv)
         remember_cwd()
-        _run(arguments)
-        return os.EX_OK
+        return _run(arguments)
     except ConfigError as error:
         print_error(*error.problems)
         return error.exit_code
@@ -107,7 +124,27 @@ def _exit_code(argv: Sequence[str] | None) -> int:
         return os.EX_IOERR
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    if arguments.command == "serve":
+        return serve(arguments.config)
+    if arguments.command == "token":
+        _run_token(arguments)
+    else:
+        _run_for_person(arguments)
+    return os.EX_OK
+
+
+def _run_token(arguments: argparse.Namespace) -> None:
+    config, person = arguments.config, arguments.person
+    if arguments.action == "list":
+        token_commands.list_all(config, person)
+    else:
+        change = {"add": token_commands.add, "revoke": token_commands.revoke}[arguments.action]
+        change(config, person, arguments.label)
+
+
+def _run_for_person(arguments: argparse.Namespace) -> None:
     name = _own_login() if arguments.name is None else arguments.name
     person = Person(read_plan_config(arguments.config), name)
     run: dict[str, Callable[[], None]] = {

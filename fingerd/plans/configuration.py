@@ -7,6 +7,7 @@ the order of the file, be it in a chain, a cache or aliases.
 import contextlib
 import dataclasses
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
@@ -18,6 +19,8 @@ from fingerd.backends.system import System
 from fingerd.config.document import Document, join, read_documents
 from fingerd.config.schema import INVALID, REQUIRED, Reader
 from fingerd.config.system_options import read_path
+from fingerd.listen_option import read_listen
+from fingerd.server.listeners import ListenAddress
 from fingerd.settings import Settings
 
 SOURCES: dict[str, type[Files | System]] = {"files": Files, "system": System}
@@ -26,6 +29,9 @@ SHOWN = ("hosts", "limits", "policy", "reply")  # the sections that decide what 
 
 _KINDS = get_type_hints(Settings, include_extras=True)
 _CHROOT = Annotated[str, read_path] | None
+_NOT_SERVED = (
+    "accounts change their plans with their own rights: serving needs people of type files, and no system before"
+)
 _CANNOT_WRITE = "none that fingerd-plan can write: it needs one of type files or system"
 
 
@@ -38,29 +44,42 @@ class PlanConfig:
     root: str = ""
 
 
-def read_plan_config(path: str) -> PlanConfig:
-    """Read the file at ``path``; raises ConfigError with all problems of what is read of it."""
+def read_plan_config(path: str, more: Collection[str] = ()) -> PlanConfig:
+    """Read the file at ``path``; raises ConfigError with all problems of what is read of it.
+
+    ``more`` are further sections. With ``plan`` among them, it has to be there, and people in a directory of people.
+    """
     with contextlib.closing(read_documents(path)) as documents:
         for document in documents:
-            config: PlanConfig = _read(document)
+            config: PlanConfig = _read(document, more)
             if not document.error_count:
                 break
         document.raise_problems()
         return config
 
 
-def _read(document: Document) -> Any:
+def plan_config_of(settings: Any) -> PlanConfig:
+    """Where people are kept, of settings that ``read_plan_config`` has read, and whose people are in a directory."""
+    return PlanConfig(settings.backend, settings)
+
+
+def _read(document: Document, more: Collection[str]) -> Any:
     """The PlanConfig, or INVALID; the problems are in the document."""
     if document.root is None:
         return INVALID
-    reader = Reader(document, {Backend: _read_first_source})
+    reader = Reader(document, {Backend: _read_first_source, ListenAddress: read_listen})
     sections = {key: node for key, (_, node) in reader.entries(document.root, "").items()}
     if "backend" not in sections:
         return reader.fail(document.root, "backend", REQUIRED)
     backend = reader.read(sections["backend"], Backend, "backend")
     if backend is None:
         return reader.fail(sections["backend"], "backend", _CANNOT_WRITE)
-    names = (*SHOWN, "process") if os.geteuid() == 0 else SHOWN  # only root can become the daemon's user
+    if "plan" in more:
+        if "plan" not in sections:
+            return reader.fail(document.root, "plan", REQUIRED)
+        if isinstance(backend, System):
+            return reader.fail(sections["backend"], "backend", _NOT_SERVED)
+    names = (*SHOWN, *more, "process") if os.geteuid() == 0 else (*SHOWN, *more)  # only root can become another user
     values = {name: reader.read(sections[name], _KINDS[name], name) for name in names if name in sections}
     root = _read_chroot(reader, sections.get("process"))
     if document.error_count:

@@ -21,10 +21,15 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXAMINE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-def replace_file(name: str, data: bytes, directory: int) -> None:
-    """Make ``data`` the content of the file. Written by root, it belongs to the owner of the directory. OSError."""
+def replace_file(
+    name: str, data: bytes, directory: int, *, mode: int = FILE_MODE, owner: tuple[int, int] | None = None
+) -> None:
+    """Make ``data`` the content of the file. Written by root, it belongs to the owner of the directory. OSError.
+
+    ``owner`` (uid, gid) is another one that root gives it to.
+    """
     for _ in range(ATTEMPTS):
-        if _try_to_replace(name, data, directory):
+        if _try_to_replace(name, data, directory, mode, owner):
             return os.fsync(directory)
     raise OSError(errno.EAGAIN, "temporary files are removed by another process")
 
@@ -100,17 +105,20 @@ def remove_left_behind(directory: int, files: Collection[str]) -> None:
                     _remove_unlocked(name, files, directory)
 
 
-def _try_to_replace(name: str, data: bytes, directory: int) -> bool:
+def _try_to_replace(name: str, data: bytes, directory: int, mode: int, owner: tuple[int, int] | None) -> bool:
     """As ``replace_file``; False if another process took the temporary file for one that was left behind."""
     temporary = PREFIX + secrets.token_hex(8)
     descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=directory)  # nobody else can lock it
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _give_to_owner(descriptor, directory)
+        if owner:
+            os.fchown(descriptor, *owner)
+        else:
+            _give_to_owner(descriptor, directory)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fchmod(descriptor, FILE_MODE)
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
         os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except (BlockingIOError, FileNotFoundError):

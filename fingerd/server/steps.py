@@ -54,6 +54,8 @@ class Connections(Protocol):
 class Services(Protocol):
     """What a front door asks of the dispatcher."""
 
+    @property
+    def waiting(self) -> WorkerPool[Connection]: ...
     def context_of(self, request: Connection) -> AnswerContext: ...
     def take_token(self, request: Connection) -> bool: ...
     def settle_client(self, request: Connection, peer: Peer) -> bool: ...
@@ -73,6 +75,11 @@ class Framing(Protocol):
     @property
     def find_other_end(self) -> Callable[[bytes], int]:
         """The same for an end that is rare, and looked for where ``find_end`` finds none."""
+        ...
+
+    @property
+    def interim(self) -> Callable[[bytes], bytes] | None:
+        """What a client is told that waits with the rest of its request; None where none does."""
         ...
 
     def max_bytes(self, limits: Limits) -> int:

@@ -4,6 +4,7 @@ A connection here costs a descriptor and a small object, no thread. What
 follows on the request, up to the close, is :mod:`fingerd.server.delivery`.
 """
 
+import contextlib
 import select
 import time
 from socket import MSG_DONTWAIT
@@ -34,15 +35,16 @@ class Transport:
         self._framing = framing = door.framing
         self._queues = delivery.queues
         self._find_end = framing.find_end
+        self._interim = framing.interim
         self.use_config(server.active)
         self._on_ready = self._on_readable  # one bound method for all descriptors
 
     def use_config(self, active: ActiveConfig) -> None:
         """Let its limits hold, also for the connections that are here."""
+        self.door.use_config(active)
         self._limits = active.limits
         self._reads = "query" if self.door.is_monitoring else active.reads
         self._request_bytes = self._framing.max_bytes(active.limits)
-        self.door.use_config(active)
 
     def on_accepted(self, request: Connection) -> None:
         """Take over a connection that was accepted and may stay."""
@@ -80,8 +82,17 @@ class Transport:
         elif not data or len(received) >= self._request_bytes:
             request.line = received
         else:
+            if self._interim and not request.sent:
+                self._tell_waiting(request, self._interim(received))
             return False
         return True
+
+    @staticmethod
+    def _tell_waiting(request: Connection, interim: bytes) -> None:
+        """Send what the client waits for before it sends the rest; where that fails, the rest does not come."""
+        if interim:
+            with contextlib.suppress(OSError):
+                request.sent = request.socket.send(interim, RECEIVE)
 
     def _dispatch(self, request: Connection) -> None:
         """The request is complete, or the client is gone."""

@@ -133,12 +133,13 @@ def check_nothing_writable_is_executable(service: Machine, report: Report) -> No
 
 
 def check_the_exposure_is_at_most_1_5(service: Machine, report: Report) -> None:
-    output = service.run("systemd-analyze", "security", "--no-pager", "--threshold=15", "fingerd.service")
-    report(output.splitlines()[-1].strip())
+    for unit in ("fingerd.service", "fingerd-plan.service"):
+        output = service.run("systemd-analyze", "security", "--no-pager", "--threshold=15", unit)
+        report(output.splitlines()[-1].strip())
 
 
 def check_the_units_are_sound(service: Machine, report: Report) -> None:
-    units = ["fingerd.service", "fingerd.socket", "fingerd@.service"]
+    units = ["fingerd.service", "fingerd.socket", "fingerd@.service", "fingerd-plan.service"]
     assert service.run("systemd-analyze", "verify", "--man=no", *units) == ""
     report("systemd-analyze verify says nothing of", *units)
 
@@ -159,7 +160,8 @@ def check_the_apparmor_profile_can_be_parsed(service: Machine, report: Report) -
         service.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
     finally:
         service.write("/etc/apparmor.d/local/usr.sbin.fingerd", "")
-    report("apparmor_parser accepts the profile, with and without the addition for `command`")
+    service.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", "/etc/apparmor.d/fingerd-plan")
+    report("apparmor_parser accepts the profiles, with and without the addition for `command`")
 
 
 def check_the_documentation_is_installed(service: Machine, report: Report) -> None:

@@ -31,6 +31,7 @@ TOOLS = {
     "accounts": ("login", "passwd"),
     "apparmor": ("apparmor",),
     "autopkgtest": ("autopkgtest", "finger", "netbase"),
+    "curl": ("curl", "python3-h11", "python3-jinja2"),
     "http": ("python3-h11", "python3-jinja2"),  # which the package suggests
     "logrotate": ("logrotate",),
     "old": ("finger", "fingerd", "openbsd-inetd"),  # Debian's fingerd, which ours replaces

@@ -23,6 +23,7 @@ from fingerd.http.routes import ROUTES
 from fingerd.listen_option import AddressOptions, SystemdSocket
 from fingerd.log.format import Access, access_text
 from fingerd.log.writer import Log
+from fingerd.plans.web.routes import ROUTES as PLAN_ROUTES
 from fingerd.protocol import reply
 from fingerd.ruip.report import EMPTY_LIST_TEXT
 from fingerd.server.listeners import ListenAddress as Address
@@ -162,7 +163,7 @@ KEYS: dict[tuple[str, str], Key] = {
     **{("", name): key for name, key in keys_of(Settings)},
     **{("", name): key for name, key in keys_of(AddressOptions, "listen.")},
     **{("", name): key for name, key in keys_of(SystemdSocket, "listen.")},
-    **{("", name): key for name, key in keys_of(SystemdSocket, "http.listen.")},
+    **{("", name): key for section in ("http", "plan") for name, key in keys_of(SystemdSocket, f"{section}.listen.")},
     ("", "backend.type"): Key(str, dataclasses.MISSING),
     **{(kind, name): key for kind in OUR_BACKENDS for name, key in keys_of(load_type(kind), "backend.")},
 }
@@ -201,6 +202,12 @@ def test_the_pages_mention_no_unknown_key(page: str) -> None:
 def test_the_page_has_every_address_of_http_and_no_other() -> None:
     rows = re.findall(r"^\|  (/.*)$", section(FILE, "HTTP"), re.MULTILINE)
     assert [path for row in rows for path in row.split(", ")] == [route.path for route in ROUTES]
+
+
+def test_the_page_has_every_address_at_which_plans_change_and_no_other() -> None:
+    rows = re.findall(r"^\|  ([A-Z, ]+) (/.*)$", section(FILE, "PLAN"), re.MULTILINE)
+    found = [(path, method) for methods, path in rows for method in methods.split(", ")]
+    assert found == [(route.path, method) for route in PLAN_ROUTES for method in route.methods]
 
 
 def read(kind: Any, text: str, directory: Path) -> Any:

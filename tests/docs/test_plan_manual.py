@@ -23,12 +23,17 @@ ACTIONS = [action for action in parser()._actions if action.option_strings]
 OPTIONS = {option: action for action in ACTIONS for option in action.option_strings}
 (_CHOICES,) = (action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS: dict[str, argparse.ArgumentParser] = dict(_CHOICES or {})
+(_ACTIONS,) = (
+    action.choices for action in COMMANDS["token"]._actions if isinstance(action, argparse._SubParsersAction)
+)
+WHOLE = {name: command for name, command in COMMANDS.items() if name != "token"}
+WHOLE |= {f"token {name}": action for name, action in dict(_ACTIONS or {}).items()}
 
 
 def words(command: str) -> list[str]:
     """The words after a command, as the page has them."""
     found = []
-    for action in COMMANDS[command]._actions:
+    for action in WHOLE[command]._actions:
         if action.option_strings and action.dest != "help":
             found.append(f"[*{action.option_strings[0]}* _{action.metavar}_]")
         elif not action.option_strings:
@@ -38,8 +43,8 @@ def words(command: str) -> list[str]:
 
 
 def test_the_page_describes_every_command_and_no_other() -> None:
-    described = re.findall(r"^(\*\w+\*.*)\n\t", section(PAGE, "COMMANDS"), re.MULTILINE)
-    assert described == [" ".join((f"*{command}*", *words(command))) for command in COMMANDS]
+    described = re.findall(r"^(\*\w+(?: \w+)?\*.*)\n\t", section(PAGE, "COMMANDS"), re.MULTILINE)
+    assert described == [" ".join((f"*{command}*", *words(command))) for command in WHOLE]
 
 
 def test_the_page_describes_every_option_and_no_other() -> None:
@@ -109,6 +114,7 @@ def test_bash_completes_every_command_and_option_and_no_other() -> None:
     for command in ("show", "put", "remove"):
         assert completions(command, "") == {*TEXT_ATOMS, *FILE_ATOMS}
     assert completions("--as", "show", "clear", "") == set()
+    assert completions("token", "") == {"-h", "--help", *(name.partition(" ")[2] for name in WHOLE if " " in name)}
     assert completions("preview", "") == {"-h", "--help", "--from"}
     assert STRANGER in completions("preview", "--from", "")
     assert "README.md" in completions("set", "READ")

@@ -22,6 +22,7 @@ from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.server.active_config import ActiveConfig
 from fingerd.server.connection import Connection
 from fingerd.server.listeners import TcpAddress
+from fingerd.server.workers import WorkerPool
 from fingerd.settings import Settings
 
 T = TypeVar("T")
@@ -115,6 +116,8 @@ def _check_client(request: Request) -> None:
 
 class _Services:
     """A dispatcher that leaves every answer to this thread, and remembers none."""
+
+    waiting: WorkerPool[Connection] = WorkerPool(1, print)
 
     def context_of(self, request: Connection) -> AnswerContext:
         return _CONTEXT

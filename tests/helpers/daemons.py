@@ -70,10 +70,12 @@ def let_everybody_in(folder: Path) -> None:
 class Daemon:
     """A fingerd process in the foreground, which logs to its standard error."""
 
+    command: tuple[str, ...] = (*FINGERD, "-n")
+
     def __init__(self, config: Path, *options: str, inside: Sequence[str] = ()) -> None:
         self.config = config
         self.process = subprocess.Popen(
-            [*inside, *FINGERD, "-n", "-c", str(config), *options],
+            [*inside, *self.command, "-c", str(config), *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

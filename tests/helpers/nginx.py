@@ -29,6 +29,7 @@ http {{
             proxy_pass {target};
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             proxy_set_header Host $host;
+            {more}
         }}
     }}
 }}
@@ -36,14 +37,17 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, port: int, target: str, user: str = "root") -> Iterator[None]:
-    """Serve at this port of 127.0.0.1 what the target, ``http://HOST:PORT`` or ``http://unix:PATH``, answers."""
+def nginx(folder: Path, port: int, target: str, user: str = "root", more: str = "") -> Iterator[None]:
+    """Serve at this port of 127.0.0.1 what the target, ``http://HOST:PORT`` or ``http://unix:PATH``, answers.
+
+    ``more`` are further directives of its location.
+    """
     need("nginx")
     folder.mkdir()
     program = find("nginx")
     assert program
     config = folder / "nginx.conf"
-    config.write_text(_CONFIG.format(folder=folder, port=port, target=target))
+    config.write_text(_CONFIG.format(folder=folder, port=port, target=target, more=more))
     options = ["-g", f"user {user};"] if user else []
     with subprocess.Popen([program, "-p", str(folder), "-c", str(config), *options]) as process:
         try:

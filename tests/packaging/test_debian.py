@@ -76,3 +76,42 @@ def test_the_apparmor_profile_lets_the_daemon_read_the_package_s_own_data() -> N
     assert folders
     for folder in folders:
         assert f"  /usr/lib/python3/dist-packages/{folder}/* r,\n" in profile
+
+
+def test_the_service_that_writes_is_as_confined_as_the_daemon() -> None:
+    """What it has in place of the daemon's: its own user and directories, and the one of people; no capability."""
+    daemon, plans = (settings(DEBIAN / f"{name}.service", "Service") for name in ("fingerd", "fingerd-plan"))
+    assert sorted(set(plans) - set(daemon)) == [
+        "AppArmorProfile=-fingerd-plan",
+        "CapabilityBoundingSet=",
+        "ExecPaths=/usr/bin/fingerd-plan /usr/bin/python3 /usr/lib",
+        "ExecStart=/usr/bin/fingerd-plan --config /etc/fingerd.yaml serve",
+        "Group=fingerd-plan",
+        "NoExecPaths=/ /run /run/fingerd-plan -/srv/fingerd /tmp /var/tmp",
+        "ReadWritePaths=-/srv/fingerd",
+        "RuntimeDirectory=fingerd-plan",
+        "User=fingerd-plan",
+    ]
+    assert {line.partition("=")[0] for line in set(daemon) - set(plans)} == {
+        *("AmbientCapabilities", "CapabilityBoundingSet", "ExecPaths", "ExecReload", "ExecStart", "Group"),
+        *("LogsDirectory", "LogsDirectoryMode", "NoExecPaths", "RuntimeDirectory", "User"),
+    }
+
+
+def test_the_daemon_s_units_can_write_to_no_directory_of_people() -> None:
+    for name in UNITS:
+        written = ("ReadWritePaths=", "StateDirectory=", "CacheDirectory=", "BindPaths=")
+        assert not [line for line in settings(DEBIAN / name, "Service") if line.startswith(written)]
+
+
+def test_the_profile_of_the_service_that_writes_is_attached_to_no_path() -> None:
+    """Else it would hold for everybody who runs fingerd-plan, and for their editors."""
+    profile = (DEBIAN / "apparmor-profile-plan").read_text()
+    assert "\nprofile fingerd-plan flags=" in profile
+    assert "  /usr/lib/python3/dist-packages/fingerd/http/templates/* r,\n" in profile
+    assert re.findall(r"^  (\S+) rwk?,$", profile, re.MULTILINE) == [
+        "/srv/fingerd/**",
+        "@{run}/fingerd-plan/**",
+        "@{run}/fingerd-plan.sock",
+    ]
+    assert (DEBIAN / "fingerd.sysusers").read_text().splitlines()[-1].startswith("u fingerd-plan ")

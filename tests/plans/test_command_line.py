@@ -93,7 +93,10 @@ def test_preview_is_what_a_stranger_is_told_and_what_others_are(
 FAILING = {
     "no command": ((), 64, "the following arguments are required: COMMAND"),
     "an unknown command": (("publish",), 64, "invalid choice: 'publish'"),
-    "a command that is not there yet": (("serve",), 64, "invalid choice: 'serve'"),
+    "a command that is not there": (("save",), 64, "invalid choice: 'save'"),
+    "serve without a section plan": (("serve",), 78, "plan: required, but not given"),
+    "token without an action": (("token",), 64, "required: ACTION"),
+    "token without a label": (("token", "add", "zoe"), 64, "required: LABEL"),
     "too few words": (("put", "project"), 64, "required: TEXT"),
     "too many words": (("put", "project", "a", "teapot"), 64, "unrecognized arguments: teapot"),
     "an unknown field": (("--as", "zoe", "put", "projects", "x"), 64, "no field projects (did you mean project?)"),
