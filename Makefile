@@ -14,11 +14,17 @@ WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privilege
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis build ./dist ./people.db ./pages *.egg-info __pycache__
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' fingerd/__init__.py)
+# What builds images, and its further options.
+ENGINE ?= podman
+FORMAT = $(if $(filter podman,$(notdir $(firstword $(ENGINE)))),--format docker)# OCI's own format has no health check
+BUILD ?=
 ASK := $(BIN)/pyfinger moshez@localhost:1079
 PAGES := http://localhost:8079/
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh clean python
+.PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh container \
+    test-container clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +101,12 @@ test-deb: deb  ## Check the package: with lintian, and in a machine that is boot
 
 test-piuparts: deb  ## Have piuparts install, upgrade, remove and purge the package (root; needs the network)
 	@$(SYSTEM) python3 -m tests.deb.piuparts
+
+container: deb  ## Build the image of Containerfile from the Debian package (ENGINE=docker, BUILD="more options")
+	$(ENGINE) build --file Containerfile $(FORMAT) $(BUILD) --tag localhost/fingerd:$(VERSION) --tag localhost/fingerd:latest .
+
+test-container: deb  ## Build the image from a Debian that mmdebstrap makes, and run it by podman (root; about two minutes)
+	@$(SYSTEM) python3 -m pytest -c tests/container/pytest.ini tests/container
 
 test-fresh:  ## Run the tests in a minimal Debian, as root, as a user, and as root of a container (root; WAYS="root user container")
 	@mkdir -p build; tar -c --exclude-vcs $(NOT_IN_SOURCE:%=--exclude=%) . >build/source.tar

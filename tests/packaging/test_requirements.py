@@ -27,8 +27,9 @@ def test_the_continuous_integration_installs_the_same() -> None:
     lists = re.findall(r"^packages\+?=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     for_tests, *others = (names.split() for names in lists)
     assert for_tests == sorted({*PACKAGES.values(), *fresh.PACKAGES})
+    pages = README + (ROOT / "docs" / "container.md").read_text()
     for package in (name for names in others for name in names):
-        assert f"`{package}`" in README
+        assert f"`{package}`" in pages
 
 
 def test_a_reason_names_the_package_of_each_missing_program(monkeypatch: pytest.MonkeyPatch) -> None:
