@@ -24,7 +24,7 @@ PAGES := http://localhost:8079/
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh container \
-    test-container clean python
+    test-container dist clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,15 @@ test-piuparts: deb  ## Have piuparts install, upgrade, remove and purge the pack
 container: deb  ## Build the image of Containerfile from the Debian package (ENGINE=docker, BUILD="more options")
 	$(ENGINE) build --file Containerfile $(FORMAT) $(BUILD) --tag localhost/fingerd:$(VERSION) --tag localhost/fingerd:latest .
 
+dist: $(VENV)/release  ## Build sdist and wheel, with manual pages, into dist/, and check what an index would refuse (needs scdoc)
+	@command -v scdoc >/dev/null || { echo "make dist needs scdoc. On Debian: apt install scdoc" >&2; exit 1; }
+	@rm -rf build/dist dist/fingerd-*; mkdir -p build/dist/fingerd dist
+	@tar -c $(NOT_IN_SOURCE:%=--exclude=%) --exclude=./.git . | tar -x -C build/dist/fingerd
+	@cd build/dist/fingerd && for page in man/*.scd; do scdoc <$$page >$${page%.scd} || exit 1; done
+	@# The wheel is built from the sdist, as a distributor would build it.
+	@$(BIN)/python -m build --outdir dist build/dist/fingerd >build/dist/log 2>&1 || { cat build/dist/log; exit 1; }
+	@$(BIN)/python -m twine check --strict dist/fingerd-*
+
 test-container: deb  ## Build the image from a Debian that mmdebstrap makes, and run it by podman (root; about two minutes)
 	@$(SYSTEM) python3 -m pytest -c tests/container/pytest.ini tests/container
 
@@ -125,12 +134,16 @@ python:
 $(BIN)/pip: | python
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run: setup.cfg pyproject.toml | $(BIN)/pip
+$(VENV)/run: setup.cfg setup.py pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http]'
 	@touch $@
 
+$(VENV)/release: $(VENV)/run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release]'
+	@touch $@
+
 $(VENV)/test: $(VENV)/run tests/oldest.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release,test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python  `# for axe.min.js: no Playwright`
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	    rm -rf $(VENV)/oldest; \
