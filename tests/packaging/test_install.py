@@ -161,7 +161,7 @@ backend:
   type: chain
   backends:
     - {{type: static, users: {{bob: Happy and well}}}}
-    - {{type: sql, url: "sqlite:///{folder}/people.db", query: "SELECT 'ann' AS login, 'Ann' AS name"}}
+    - {{type: sql, url: "sqlite:///{folder}/people.db", query: "SELECT :user AS login, 'Ann' AS name"}}
 """
 
 
