@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 COVERAGE ?= 0
 # Tests wait more than they compute: two workers for each processor, each with one file at a time, whose tests share servers.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n * 2 : 16)))
+MINIMUM ?= 1
 PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
 WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
     backends/system/test_sessions.py unit/ruip/test_report.py fuzz \
@@ -23,7 +24,7 @@ ASK := $(BIN)/pyfinger moshez@localhost:1079
 PAGES := http://localhost:8079/
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh container \
+.PHONY: help run test test-pythons check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh container \
     test-container dist clean python
 
 help:  ## List the targets
@@ -52,6 +53,9 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 	    $(BIN)/coverage report --fail-under=$(COVERAGE); \
 	    $(BIN)/coverage report --fail-under=100 \
 	        --include='fingerd/protocol/*.py,fingerd/text.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
+
+test-pythons: $(VENV)/test  ## Run the fast tests, without root and servers, with each Python that is here (MINIMUM=2 fails if there are fewer)
+	@$(BIN)/python -m tests.pythons --environments $(VENV)/pythons --minimum $(MINIMUM) --workers $(WORKERS)
 
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95
