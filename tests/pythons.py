@@ -47,7 +47,19 @@ def environment(python: str, minor: int, folder: Path) -> Path:
 
 def run(program: Path, workers: int) -> bool:
     """Whether the fast tests pass with this Python."""
-    command = [program, "-m", "pytest", "-q", "-r", "fE", "-n", str(workers), "--dist=loadfile", "-m", MARKS]
+    command: list[str | Path] = [
+        program,
+        "-m",
+        "pytest",
+        "-q",
+        "-r",
+        "fE",
+        "-n",
+        str(workers),
+        "--dist=loadfile",
+        "-m",
+        MARKS,
+    ]
     ignored = (f"--ignore={path}" for path in SLOW)
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # A test that is skipped here is not skipped in `make test`.
