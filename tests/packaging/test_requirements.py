@@ -62,5 +62,5 @@ def test_a_hint_names_packages_that_pip_finds() -> None:
     assert "psycopg2-binary" in extras["postgresql"]
     folders = (ROOT / folder for folder in ("fingerd", "docs", "man", "examples", "etc"))
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    for path in (*files, ROOT / "README.md", ROOT / "CHANGES"):
+    for path in (*files, *ROOT.glob("*.md"), ROOT / "CHANGES", *(ROOT / "debian").glob("[NR]*")):
         assert not re.search(r"pip install '?fingerd", path.read_text()), path  # PyPI has no fingerd of ours
