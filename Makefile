@@ -8,6 +8,7 @@ COVERAGE ?= 0
 DIST ?= bookworm trixie
 # Tests wait more than they compute: two workers for each processor, each with one file at a time, whose tests share servers.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n * 2 : 16)))
+MINIMUM ?= 1
 PARALLEL := -n $(WORKERS) --dist loadfile -m 'not serial'
 WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privileges.py backends/cache/test_cache.py backends/ldap backends/sql backends/web daemon/test_settings.py \
     backends/system/test_sessions.py plans/web/test_changes.py plans/web/test_requests.py unit/ruip/test_report.py fuzz unit/metrics \
@@ -17,11 +18,17 @@ WITH_LIBRARIES := $(addprefix tests/,daemon/test_detach.py daemon/test_privilege
 SYSTEM := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 NOT_IN_SOURCE := ./.venv ./.*_cache ./.hypothesis build ./dist ./people.db ./pages *.egg-info __pycache__
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' fingerd/__init__.py)
+# What builds images, and its further options.
+ENGINE ?= podman
+FORMAT = $(if $(filter podman,$(notdir $(firstword $(ENGINE)))),--format docker)# OCI's own format has no health check
+BUILD ?=
 ASK := $(BIN)/pyfinger moshez@localhost:1079
 PAGES := http://localhost:8079/
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh clean python
+.PHONY: help run test test-pythons check bench conformance fuzz soak mutants format lint types deb test-deb test-piuparts test-fresh container \
+    test-container dist clean python
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +56,9 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 	    $(BIN)/coverage report --fail-under=$(COVERAGE); \
 	    $(BIN)/coverage report --fail-under=100 \
 	        --include='fingerd/protocol/*.py,fingerd/text.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
+
+test-pythons: $(VENV)/test  ## Run the fast tests, without root and servers, with each Python that is here (MINIMUM=2 fails if there are fewer)
+	@$(BIN)/python -m tests.pythons --environments $(VENV)/pythons --minimum $(MINIMUM) --workers $(WORKERS)
 
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95
@@ -101,6 +111,21 @@ test-deb: deb  ## Check the package: with lintian, and in a machine of each Debi
 test-piuparts: deb  ## Have piuparts install, upgrade, remove and purge the package (root; needs the network)
 	@$(SYSTEM) python3 -m tests.deb.piuparts
 
+container: deb  ## Build the image of Containerfile from the Debian package (ENGINE=docker, BUILD="more options")
+	$(ENGINE) build --file Containerfile $(FORMAT) $(BUILD) --tag localhost/fingerd:$(VERSION) --tag localhost/fingerd:latest .
+
+dist: $(VENV)/release  ## Build sdist and wheel, with manual pages, into dist/, and check what an index would refuse (needs scdoc)
+	@command -v scdoc >/dev/null || { echo "make dist needs scdoc. On Debian: apt install scdoc" >&2; exit 1; }
+	@rm -rf build/dist dist/fingerd-*; mkdir -p build/dist/fingerd dist
+	@tar -c $(NOT_IN_SOURCE:%=--exclude=%) --exclude=./.git . | tar -x -C build/dist/fingerd
+	@cd build/dist/fingerd && for page in man/*.scd; do scdoc <$$page >$${page%.scd} || exit 1; done
+	@# The wheel is built from the sdist, as a distributor would build it.
+	@$(BIN)/python -m build --outdir dist build/dist/fingerd >build/dist/log 2>&1 || { cat build/dist/log; exit 1; }
+	@$(BIN)/python -m twine check --strict dist/fingerd-*
+
+test-container: deb  ## Build the image from a Debian that mmdebstrap makes, and run it by podman (root; about two minutes)
+	@$(SYSTEM) python3 -m pytest -c tests/container/pytest.ini tests/container
+
 test-fresh:  ## Run the tests in a minimal Debian, as root, as a user, and as root of a container (root; WAYS="root user container")
 	@mkdir -p build; tar -c --exclude-vcs $(NOT_IN_SOURCE:%=--exclude=%) . >build/source.tar
 	@$(SYSTEM) python3 -m tests.deb.fresh build/source.tar $(WAYS)
@@ -118,12 +143,16 @@ python:
 $(BIN)/pip: | python
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run: setup.cfg pyproject.toml | $(BIN)/pip
+$(VENV)/run: setup.cfg setup.py pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http]'
 	@touch $@
 
+$(VENV)/release: $(VENV)/run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release]'
+	@touch $@
+
 $(VENV)/test: $(VENV)/run tests/oldest.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release,test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python  `# for axe.min.js: no Playwright`
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	    rm -rf $(VENV)/oldest; \

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Iterator
 
 LARGE = 10_000  # new objects, as of some thousand people
+OWN_FROZEN = 1_000  # Python 3.12 freezes 375 objects at its start; a program that freezes has imported many thousands
 
 
 @contextlib.contextmanager
@@ -22,7 +23,7 @@ def collection_paused() -> Iterator[None]:
     finally:
         # A small file's garbage is cheap to find; old objects are hardly ever looked at. And unfreezing would undo what
         # a program that embeds the server has frozen.
-        if gc.get_count()[0] > LARGE and not gc.get_freeze_count():
+        if gc.get_count()[0] > LARGE and gc.get_freeze_count() < OWN_FROZEN:
             gc.freeze()
             gc.unfreeze()  # moves all objects to the oldest generation
         gc.enable()

@@ -120,7 +120,9 @@ def test_a_backend_of_others_goes_through_the_people_of_them_all(tmp_path: Path)
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name not in NETWORK])
 def test_it_knows_no_hostile_name_and_finds_a_login_in_many_threads_at_once(name: str, tmp_path: Path) -> None:
-    check_backend(make(name, OPTIONS[name], tmp_path), known="alice" if name in KNOW_ALICE else "")
+    backend = make(name, OPTIONS[name], tmp_path)
+    check_backend(backend, known="alice" if name in KNOW_ALICE else "")
+    backend.close()
 
 
 @pytest.mark.parametrize("name", FAILING)

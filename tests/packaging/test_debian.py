@@ -21,7 +21,11 @@ def settings(unit: Path, section: str) -> list[str]:
 
 def test_the_package_has_the_program_s_version() -> None:
     assert (DEBIAN / "changelog").read_text().startswith(f"fingerd ({fingerd.__version__}) ")
-    assert (ROOT / "CHANGES").read_text().startswith(fingerd.__version__)
+    assert re.match(rf"{re.escape(fingerd.__version__)}\b", (ROOT / "CHANGES").read_text())
+    pages = sorted((ROOT / "man").glob("*.scd"))
+    assert len(pages) == 4
+    for page in pages:
+        assert page.read_text().partition("\n")[0].partition(" ")[2] == f'"fingerd {fingerd.__version__}"', page
 
 
 def test_the_further_processes_are_the_first_one_with_the_socket() -> None:

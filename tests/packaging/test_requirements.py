@@ -68,5 +68,5 @@ def test_a_hint_names_packages_that_pip_finds() -> None:
         for path in folder.rglob("*")
         if path.is_file() and path.suffix not in {".pyc", ".png"}
     ]
-    for path in (*files, ROOT / "README.md", ROOT / "CHANGES"):
+    for path in (*files, *ROOT.glob("*.md"), ROOT / "CHANGES", *(ROOT / "debian").glob("[NR]*")):
         assert not re.search(r"pip install '?fingerd", path.read_text()), path  # PyPI has no fingerd of ours

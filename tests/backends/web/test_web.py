@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -216,7 +216,7 @@ def test_a_page_is_a_text_and_a_404_is_an_unknown_user(web: Web, username: str, 
     assert find(web, username) == text
 
 
-FAILURES = {
+FAILURES: Mapping[str, str | tuple[str, ...]] = {
     "broken": "status 500",
     "gone": "status 410",
     "loop": "too many redirects",
@@ -230,16 +230,19 @@ FAILURES = {
     "chunk-size": "got more than 65536 bytes",
     "chunk-of-minus-one": "a chunk without a size",
     "chunk-trailer": "got more than 65536 bytes",
-    "chunk-trailers": "not done in time",
+    "chunk-trailers": ("not done in time", "got more than 100 trailers"),  # Python 3.14 counts them
 }
 
 
 @pytest.mark.parametrize(("username", "cause"), FAILURES.items(), ids=FAILURES)
-def test_any_other_answer_is_a_failure_with_its_cause(web: Web, base: str, username: str, cause: str) -> None:
+def test_any_other_answer_is_a_failure_with_its_cause(
+    web: Web, base: str, username: str, cause: str | tuple[str, ...]
+) -> None:
     begun = time.monotonic()
     with pytest.raises(BackendError) as caught:
         find(web, username)
-    assert cause in str(caught.value)
+    causes = (cause,) if isinstance(cause, str) else cause
+    assert any(each in str(caught.value) for each in causes), str(caught.value)
     assert str(caught.value).startswith(f"web {base}/~{username}: ")
     assert "secret" not in str(caught.value)
     assert time.monotonic() - begun < 2
