@@ -210,7 +210,7 @@ class Reader:
 
 
 @pytest.mark.root
-@needs("namespaces", "ip", "curl", "finger", "jq", "man", "nc", "openssl", "pkill", "scdoc")
+@needs("namespaces", "ip", "curl", "finger", "haproxy", "jq", "man", "nc", "openssl", "pkill", "scdoc")
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if page.name not in ELSEWHERE and any(map(is_run, read_blocks(page)))],
