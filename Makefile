@@ -57,8 +57,8 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 	    $(BIN)/coverage report --fail-under=100 \
 	        --include='fingerd/protocol/*.py,fingerd/text.py,fingerd/config/schema.py,fingerd/ruip/ruip.py'; fi
 
-test-pythons: $(VENV)/test  ## Run the fast tests, without root and servers, with each Python that is here (MINIMUM=2 fails if there are fewer)
-	@$(BIN)/python -m tests.pythons --environments $(VENV)/pythons --minimum $(MINIMUM) --workers $(WORKERS)
+test-pythons: $(VENV)/test  ## Run the fast tests, without root and servers, with each Python that is here (MINIMUM=2 fails if there are fewer, OTHERS=1 leaves out the one of make test)
+	@$(BIN)/python -m tests.pythons --environments $(VENV)/pythons --minimum $(MINIMUM) --workers $(WORKERS) $(if $(OTHERS),--others)
 
 check: $(VENV)/check lint types  ## Everything that must pass before a commit: format, lint, types, tests with coverage
 	@$(MAKE) --no-print-directory test COVERAGE=95

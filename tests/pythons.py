@@ -1,6 +1,6 @@
 """Runs the fast tests, which need neither root nor servers, with each Python of this machine: ``make test-pythons``.
 
-    python -m tests.pythons --environments FOLDER [--minimum N]
+    python -m tests.pythons --environments FOLDER [--minimum N] [--others]
 
 Each Python has an environment of its own, which is made again when setup.cfg changes.
 """
@@ -74,6 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.pythons", description="Run the fast tests with each Python.")
     parser.add_argument("--environments", type=Path, required=True, help="where the environments are kept")
     parser.add_argument("--minimum", type=int, default=1, help="fail if there are fewer Pythons than this")
+    parser.add_argument("--others", action="store_true", help="not with this Python, with which `make test` runs them")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     found = pythons()
@@ -88,6 +89,8 @@ def main() -> int:
         return 1
     failed = []
     for minor, python in sorted(found.items()):
+        if options.others and minor == sys.version_info.minor:
+            continue
         print(f"The fast tests with Python 3.{minor}:", flush=True)
         if not run(environment(python, minor, options.environments), options.workers):
             failed.append(f"3.{minor}")

@@ -31,7 +31,7 @@ ERRORS = {
     "systemd among others": (ZOE + 'metrics: {listen: [":9079", systemd]}\n', "metrics.listen: must be addresses or"),
     "a socket from systemd": (
         ZOE + "metrics: {listen: {systemd: metrics}}\n",
-        "metrics.listen.systemd: unknown option",
+        "metrics.listen: must be addresses or unix sockets",
     ),
     "inetd for Finger": (f"listen: inetd\n{ZOE}{METRICS}", "metrics: cannot be served by processes that inetd starts"),
     "a port alone": (ZOE + "metrics: {listen: 9079}\n", 'metrics.listen: must be "host:port"'),
