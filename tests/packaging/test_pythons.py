@@ -29,4 +29,4 @@ def test_too_few_pythons_are_a_failure_that_says_what_is_looked_for(tmp_path: Pa
 
 
 def test_the_continuous_integration_wants_two() -> None:
-    assert "\nmake test-pythons MINIMUM=2\n" in (ROOT / ".ci" / "run").read_text()
+    assert "\nmake test-pythons MINIMUM=2 OTHERS=1\n" in (ROOT / ".ci" / "run").read_text()
