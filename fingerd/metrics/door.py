@@ -100,7 +100,7 @@ class MetricsDoor:
             check_request(known)
             if known.path == "/metrics":
                 page = generate_latest(self._registry)
-                return reply_to(known, respond(HTTPStatus.OK, "answered", TEXT_FORMAT, page))
+                return reply_to(known, respond(HTTPStatus.OK, "answered", TEXT_FORMAT, page, etag=""))
             if known.path == "/healthz":
                 return reply_to(known, self._health())
             raise HttpError(HTTPStatus.NOT_FOUND, "There are /metrics and /healthz", "unknown")
@@ -118,4 +118,6 @@ class MetricsDoor:
 
 
 def _text(status: HTTPStatus, outcome: str, text: str, *headers: tuple[str, str]) -> Answer:
-    return respond(status, outcome, TEXT, f"{text}\n".encode(), *headers)
+    return respond(
+        status, outcome, TEXT, f"{text}\n".encode(), *headers, etag=""
+    )  # always 200 where it serves, never 304

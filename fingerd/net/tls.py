@@ -12,7 +12,7 @@ _BUNDLES = ("ca-certificates.crt", "ca-bundle.crt")  # in the system's directory
 
 
 def client_context(ca_file: str | None = None, verify: bool = True) -> ssl.SSLContext:
-    """A context that verifies certificates and host names, by the CAs of a file, or of the system without one.
+    """A context that verifies certificates and host names, by those of a file and no others, or by the system's CAs.
 
     The certificates are loaded now, since a chroot has none; the system's only if they are in one file, as on Debian.
     ValueError if the file cannot be read, or contains none. Without ``verify``, any certificate is accepted.
@@ -21,13 +21,14 @@ def client_context(ca_file: str | None = None, verify: bool = True) -> ssl.SSLCo
         if ca_file is not None and not stat.S_ISREG(os.stat(ca_file).st_mode):
             raise OSError(errno.EINVAL, "Not a regular file")  # opening a FIFO would wait
         context = ssl.create_default_context(cafile=ca_file)
+        context.hostname_checks_common_name = False  # RFC 9525 2: names are those of subjectAltName
     except OSError as error:
         cause = "contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise ValueError(f"{ca_file}: {cause}") from None
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif not _has_certificates(context) and (directory := _directory()):
+    elif ca_file is None and not _has_certificates(context) and (directory := _directory()):
         # OpenSSL would look for each certificate in the directory when it is needed.
         for bundle in _BUNDLES:
             with contextlib.suppress(OSError):
@@ -45,7 +46,8 @@ def missing_certificates(context: ssl.SSLContext, root: Path, remedy: str) -> It
 
 
 def _has_certificates(context: ssl.SSLContext) -> bool:
-    return context.cert_store_stats()["x509_ca"] > 0
+    """Whether any was loaded; one that is no CA's is trusted as it is."""
+    return context.cert_store_stats()["x509"] > 0
 
 
 def _directory() -> Path | None:

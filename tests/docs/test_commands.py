@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,7 +83,7 @@ class Shell:
         let_everybody_in(self.folder)
         (programs / "activate").write_text(f"PATH={programs}:$PATH\n")
         for name in ("docs", "etc", "examples", "man"):
-            (self.folder / name).symlink_to(ROOT / name)
+            shutil.copytree(ROOT / name, self.folder / name)  # the folder of the checkout may be closed for others
         for name, module in PROGRAMS.items():
             code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom {module} import main\nsys.exit(main())\n"
             (programs / name).write_text(f"#!{sys.executable}\n{code}")

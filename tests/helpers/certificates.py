@@ -57,9 +57,9 @@ class Authority:
         return file
 
 
-def self_signed(file: Path, name: str) -> Path:
-    """Write a file with a certificate that has signed itself, and its key."""
-    subject = ("-subj", "/CN=server", "-addext", f"subjectAltName={name}")
+def self_signed(file: Path, name: str, common_name: str = "server") -> Path:
+    """Write a file with a certificate that has signed itself, and its key; an empty ``name`` is none."""
+    subject = ("-subj", f"/CN={common_name}", *(("-addext", f"subjectAltName={name}") if name else ()))
     _openssl("req", "-x509", *_NEW_KEY, "-days", "7", *subject, "-keyout", f"{file}.key", "-out", f"{file}")
     file.write_bytes(file.read_bytes() + Path(f"{file}.key").read_bytes())
     return file

@@ -119,3 +119,11 @@ def test_it_answers_while_all_workers_are_stuck(start_metrics: StartMetrics, tmp
             client.sendall(b"zoe\r\n")
         daemon.tells(workers=1)
         assert daemon.get("/healthz").status == 200
+
+
+def test_a_condition_gets_the_whole_answer(start_metrics: StartMetrics) -> None:
+    daemon = start_metrics(ZOE)
+    for target in ("/healthz", "/metrics"):
+        found = daemon.get(target, If_None_Match="*")
+        assert (found.status, bool(found.text)) == (200, True)
+        assert "etag" not in found.headers

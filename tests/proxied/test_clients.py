@@ -250,6 +250,8 @@ def test_backends_that_answer_nothing_log_the_named_client(behind: Behind, backe
     assert outcome_of(daemon) == (BALANCER, "proxy-error", "")
     assert exchange(daemon, packed("192.0.2.7"), hang_up=True) == b""
     assert outcome_of(daemon)[1] in ("hung-up", "dropped")
+    assert exchange(daemon, b"", hang_up=True) == b""
+    assert outcome_of(daemon) == (BALANCER, "hung-up", "")
 
 
 def test_what_is_not_named_yet_makes_room_and_ends_with_the_daemon(behind: Behind) -> None:

@@ -117,11 +117,12 @@ class ProxiedTransport(Transport):
 
     def _dispatch(self, request: Connection) -> None:
         """The request is complete, or there will be none."""
-        if request.line or request.outcome == "hung-up":
+        if request.outcome not in ("", "hung-up"):
+            return self._server.shutdown_request(request)
+        if request.line or not request.via or request.outcome:  # without a header: nothing was sent
             return Transport._dispatch(self, request)
-        if not request.outcome and self._reads == "nothing":
+        if self._reads == "nothing":
             request.outcome = "dropped"
-        if request.outcome:
             return self._server.shutdown_request(request)
         if self._reads == "anything":
             self.delivery.enter(request, State.HELD, self._limits.read_seconds)

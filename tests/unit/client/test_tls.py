@@ -171,6 +171,27 @@ def test_a_file_takes_the_place_of_the_system_s_authorities(serve: Serve, author
     assert "not trusted here" in failure(outcome(done))
 
 
+def test_a_file_without_an_authority_trusts_no_authority_of_the_system(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    system = tmp_path / "system"
+    system.mkdir()
+    (system / "ca-certificates.crt").write_bytes(authority.ca.read_bytes())
+    server = serve(authority.issue("IP:127.0.0.1"))
+    known = {"SSL_CERT_DIR": str(system), "SSL_CERT_FILE": str(tmp_path / "none")}
+    target = f"bob@127.0.0.1:{server.port}"
+    assert outcome(pyfinger("--tls", target, **known))[:2] == (0, "Happy and well\n")
+    pinned = Authority(tmp_path / "other").issue("IP:127.0.0.1")
+    assert "not trusted here" in failure(outcome(pyfinger("--tls", "--ca", str(pinned), target, **known)))
+
+
+def test_a_common_name_is_no_name_of_the_host(serve: Serve, tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path / "own.pem", "", "localhost")
+    server = serve(certificate)
+    done = pyfinger("-4", "--tls", "--ca", str(certificate), f"bob@localhost:{server.port}")
+    assert "is for another host" in failure(outcome(done))
+
+
 def test_a_self_signed_certificate_can_be_trusted(serve: Serve, tmp_path: Path) -> None:
     certificate = self_signed(tmp_path / "own.pem", "IP:127.0.0.1")
     server = serve(certificate)
