@@ -6,8 +6,7 @@ HAProxy's specification of the PROXY protocol, versions 1 and 2; quotations in c
 import re
 import struct
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
-from socket import AF_INET, AF_INET6, inet_ntop
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
 
 from fingerd.errors import ProxyHeaderError
@@ -75,11 +74,12 @@ def _parse_line(received: bytes) -> ProxyHeader | None:
 @lru_cache(ADDRESSES_MAX)
 def _read_source(version: bytes, source: bytes, destination: bytes) -> str:
     """The source address of version 1; ProxyHeaderError if one of the two is not of this family."""
-    address = IPv4Address if version == b"4" else IPv6Address
+    family = AF_INET if version == b"4" else AF_INET6
     try:
-        address(destination.decode())  # "the same format as the layer 3 source address and matches the same family"
-        return str(address(source.decode()))
-    except ValueError:
+        # "the same format as the layer 3 source address and matches the same family"
+        inet_pton(family, destination.decode())
+        return inet_ntop(family, inet_pton(family, source.decode()))
+    except (OSError, ValueError):
         raise ProxyHeaderError("not an address of its family") from None
 
 

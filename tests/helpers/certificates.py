@@ -33,7 +33,8 @@ class Authority:
         (folder / "index.txt").touch()
         (folder / "ca.cnf").write_text(_CONFIG.format(folder=folder))
         files = ("-keyout", f"{folder}/ca.key", "-out", f"{self.ca}")
-        _openssl("req", "-x509", *_NEW_KEY, "-days", "30", "-subj", f"/CN={name}", *files)
+        use = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        _openssl("req", "-x509", *_NEW_KEY, "-days", "30", "-subj", f"/CN={name}", *use, *files)
 
     def issue(
         self, *names: str, days: tuple[float, float] = (-1, 7), usage: str = "serverAuth", is_authority: bool = False

@@ -23,7 +23,7 @@ HEADERS = {
     "TCP4": (LINE, ("192.0.2.7", 56324)),
     "TCP6": (b"PROXY TCP6 2001:DB8::7 ::1 0 65535\r\n", ("2001:db8::7", 0)),
     "the longest of TCP6": (LONGEST, ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535)),
-    "TCP6 with an IPv4-mapped address": (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 79\r\n", ("::ffff:c000:207", 1)),
+    "TCP6 with an IPv4-mapped address": (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 79\r\n", ("::ffff:192.0.2.7", 1)),
     "UNKNOWN": (b"PROXY UNKNOWN\r\n", ("", 0)),
     "UNKNOWN with anything": (b"PROXY UNKNOWN \0\xff PROXY  TCP4\r\n", ("", 0)),
     "UNKNOWN of 107 bytes": (b"PROXY UNKNOWN".ljust(105) + b"\r\n", ("", 0)),
@@ -150,5 +150,5 @@ def test_both_versions_name_the_same_client(client: object, port: int) -> None:
     first, second = parse_proxy_header(line), parse_proxy_header(packed)
     assert first
     assert second
-    assert (first.client, first.port) == (text, port)
-    assert (ip_address(second.client), second.port) == (ip_address(text), port)
+    assert (first.client, first.port) == (second.client, second.port)
+    assert (ip_address(first.client), first.port) == (client, port)
