@@ -44,6 +44,10 @@ class NotWrittenError(PlanError):
     exit_code = os.EX_IOERR
 
 
+class LockedError(NotWrittenError):
+    """Another process holds the lock of the directory for too long."""
+
+
 class ChangedError(NotWrittenError):
     """The text has changed since it was read."""
 

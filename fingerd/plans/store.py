@@ -1,7 +1,8 @@
 """Reads and changes what a person has published: one field at a time, each a whole file.
 
-Every function takes the entry of ``open_entry``. Nothing is followed or waited for: a link, a file with several names
-and whatever is no regular file in the place of a file is a NotAllowedError that names it.
+Every function takes the entry of ``open_entry``. No file is followed or waited for: a link, a file with several names
+and whatever is no regular file in the place of a file is a NotAllowedError that names it. What is compared with a
+version and then changed is locked meanwhile, for some seconds at most: by the directory of the first place.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from fingerd.config.values import did_you_mean
 from fingerd.people import NOFINGER
+from fingerd.plans.directory_locks import locked
 from fingerd.plans.errors import ChangedError, NotAllowedError, UsageError, write_errors
 from fingerd.plans.places import Entry, Place
 from fingerd.plans.texts import checked
@@ -54,20 +56,22 @@ def read(entry: Entry, field: str) -> Stored:
     return Stored(None)
 
 
-def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None) -> None:
-    """Make a text the content of a field; ``expected`` is the version that it must have before.
+def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None) -> Stored:
+    """Make a text the content of a field; ``expected`` is the version that it must have before. What is stored now.
 
-    Raises TextError for a text that cannot be shown, ChangedError for another version.
+    Raises TextError for a text that cannot be shown, ChangedError for another version, LockedError if another process
+    holds the lock.
     """
     place = _places_with(entry, field)[0]
     name = place.names[field]
     text = checked(data, field, entry.max_bytes, colors=colors)
     _check_may_change(place, field)
-    _examine(place, name)
-    _clean(entry)
-    _check_version(entry, field, expected)
-    with write_errors(place.path_of(name)):
+    with write_errors(place.path_of(name)), locked(place.directory, place.path):
+        _examine(place, name)
+        _clean(entry)
+        _check_version(entry, field, expected)
         replace_file(name, text, place.directory)
+    return Stored(text)
 
 
 def remove(entry: Entry, field: str, expected: str | None = None) -> None:
@@ -75,16 +79,20 @@ def remove(entry: Entry, field: str, expected: str | None = None) -> None:
     places = _places_with(entry, field)
     for place in places:
         _check_may_change(place, field)
-    existing = [place for place in places if _examine(place, place.names[field])]
-    _clean(entry)
-    _check_version(entry, field, expected)
-    for place in existing:
-        name = place.names[field]
-        with write_errors(place.path_of(name)):
-            if place.is_shared:
-                replace_file(name, b"", place.directory)
-            else:
-                remove_file(name, place.directory)
+    with write_errors(places[0].path), locked(places[0].directory, places[0].path):
+        existing = [place for place in places if _examine(place, place.names[field])]
+        _clean(entry)
+        _check_version(entry, field, expected)
+        for place in existing:
+            _remove_from(place, place.names[field])
+
+
+def _remove_from(place: Place, name: str) -> None:
+    with write_errors(place.path_of(name)):
+        if place.is_shared:
+            replace_file(name, b"", place.directory)
+        else:
+            remove_file(name, place.directory)
 
 
 def hide(entry: Entry) -> None:

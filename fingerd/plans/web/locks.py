@@ -4,6 +4,10 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from fingerd.plans.errors import LockedError
+
+WAIT_SECONDS = 10.0  # for whom others hold up, such as one who waits for a lock of another process
+
 
 class PersonLocks:
     """Makes changes of one person's files wait for each other: to look at a version and to replace it are two steps."""
@@ -14,13 +18,17 @@ class PersonLocks:
 
     @contextlib.contextmanager
     def holding(self, login: str) -> Iterator[None]:
-        """Hold the lock of a person."""
+        """Hold the lock of a person. LockedError if others hold it for too long."""
         with self._lock:
             lock, users = self._locks.setdefault(login, (threading.Lock(), []))
             users.append(None)
         try:
-            with lock:
+            if not lock.acquire(timeout=WAIT_SECONDS):
+                raise LockedError(f"others have been changing {login} for {WAIT_SECONDS:g} seconds")
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._lock:
                 users.pop()

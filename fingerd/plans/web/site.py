@@ -15,6 +15,7 @@ from fingerd.plans import store
 from fingerd.plans.configuration import PlanConfig
 from fingerd.plans.errors import (
     ChangedError,
+    LockedError,
     NotWrittenError,
     PlanError,
     TextError,
@@ -23,7 +24,7 @@ from fingerd.plans.errors import (
     UsageError,
 )
 from fingerd.plans.places import Entry, open_entry
-from fingerd.plans.store import PLAN
+from fingerd.plans.store import PLAN, Stored
 from fingerd.plans.web.conditions import Conditions
 from fingerd.plans.web.credentials import Credentials, unauthorized
 from fingerd.plans.web.locks import PersonLocks
@@ -131,14 +132,18 @@ class PlanSite:
     def _put(self, asked: Asked, context: AnswerContext) -> Answer:
         self._check_origin(asked)
         self._check_who(asked, asked.change.token, context)
-        stored = self._change(asked, lambda entry, version: self._replace(entry, asked.change.body, version))
-        return self._changed(HTTPStatus.NO_CONTENT if stored.before else HTTPStatus.CREATED, stored.after)
+        body = asked.change.body
+        before, after = self._change(asked, lambda entry, version: self._replace(entry, body, version))
+        tag = (
+            after.version if after and after.data == body else ""
+        )  # none of a text that was transformed: RFC 9110 9.3.4
+        return self._changed(HTTPStatus.CREATED if before.data is None else HTTPStatus.NO_CONTENT, tag)
 
     def _delete(self, asked: Asked, context: AnswerContext) -> Answer:
         self._check_origin(asked)
         self._check_who(asked, asked.change.token, context)
-        stored = self._change(asked, lambda entry, version: store.remove(entry, PLAN, version))
-        return self._changed(HTTPStatus.NO_CONTENT, stored.after)
+        self._change(asked, lambda entry, version: store.remove(entry, PLAN, version))
+        return self._changed(HTTPStatus.NO_CONTENT)
 
     def _edit(self, asked: Asked, context: AnswerContext) -> Answer:
         return self._form(HTTPStatus.OK, "answered", asked, is_stored=(STORED, "") in asked.request.fields)
@@ -182,23 +187,24 @@ class PlanSite:
         if person != asked.name:
             raise HttpError(HTTPStatus.FORBIDDEN, f"{person} may not change the plan of {asked.name}", "denied")
 
-    def _change(self, asked: Asked, change: Callable[[Entry, str | None], None]) -> "Changed":
-        """Change a plan, and say what was there before and is there now. HttpError if that is refused, or fails."""
+    def _change(
+        self, asked: Asked, change: Callable[[Entry, str | None], Stored | None]
+    ) -> tuple[Stored, Stored | None]:
+        """Change a plan; what was there before, and what ``change`` returns. HttpError if that is refused, or fails."""
         conditions = Conditions(asked.change.if_match, asked.request.if_none_match)
         try:
             with self._locks.holding(asked.name), open_entry(self._config, asked.name) as entry:
                 before = store.read(entry, PLAN)
                 if not conditions.hold_for(before):
                     raise ChangedError(f"the plan of {asked.name} is not the one that the condition names")
-                change(entry, before.version if conditions else None)
-                return Changed(before.data is not None, store.read(entry, PLAN).version)
+                return before, change(entry, before.version if conditions else None)
         except (PlanError, ConfigError, OSError) as error:
             raise _refusal(error, asked.name) from error
 
-    def _replace(self, entry: Entry, text: bytes, version: str | None) -> None:
-        store.replace(entry, PLAN, text, colors=self._config.settings.reply.colors, expected=version)
+    def _replace(self, entry: Entry, text: bytes, version: str | None) -> Stored:
+        return store.replace(entry, PLAN, text, colors=self._config.settings.reply.colors, expected=version)
 
-    def _changed(self, status: HTTPStatus, version: str) -> Answer:
+    def _changed(self, status: HTTPStatus, version: str = "") -> Answer:
         return respond(status, "answered", TEXT, b"", *_HEADERS, etag=f'"{version}"' if version else "")
 
     def _form(
@@ -228,13 +234,6 @@ class PlanSite:
         return respond(status, outcome, HTML, html.encode(errors="replace"), *headers, *_HEADERS, etag="")
 
 
-class Changed(NamedTuple):
-    """What a change found: whether there was a plan; and the version that is there now, empty for none."""
-
-    before: bool
-    after: str
-
-
 def _field_of(error: HttpError) -> str:
     """The field beside which a mistake is shown; empty for what is no mistake in a field."""
     if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS) or error.outcome == "denied":
@@ -261,6 +260,8 @@ def _refusal(error: PlanError | ConfigError | OSError, name: str) -> HttpError:
     if isinstance(error, ChangedError):
         return HttpError(HTTPStatus.PRECONDITION_FAILED, str(error), "refused")
     log.warning("the plan of %s was not changed: %s", name, error)
+    if isinstance(error, LockedError):
+        return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_BUSY, "busy")
     if isinstance(error, PlanError) and not isinstance(error, NotWrittenError):
         what = "may not be changed by this service; its log says why"
         return HttpError(HTTPStatus.FORBIDDEN, f"The plan of {name} {what}", "refused")
