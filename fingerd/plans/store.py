@@ -15,6 +15,7 @@ from fingerd.people import NOFINGER
 from fingerd.plans.directory_locks import locked
 from fingerd.plans.errors import ChangedError, NotAllowedError, UsageError, write_errors
 from fingerd.plans.places import Entry, Place
+from fingerd.plans.regular_files import check_regular, examine, status_of
 from fingerd.plans.texts import checked
 from fingerd.plans.whole_files import (
     create_directory,
@@ -159,30 +160,11 @@ def _has_directory(place: Place, name: str) -> bool:
 
 
 def _status(place: Place, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=place.directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise NotAllowedError(f"{place.path_of(name)}: {error.strerror}") from error
+    return status_of(name, place.directory, place.path_of(name))
 
 
 def _examine(place: Place, name: str) -> bool:
-    """Whether the file exists; NotAllowedError for what is not a regular file with this name alone."""
-    if (status := _status(place, name)) is None:
-        return False
-    path = place.path_of(name)
-    if stat.S_ISLNK(status.st_mode):
-        raise NotAllowedError(f"{path} is a symbolic link to {os.readlink(name, dir_fd=place.directory)}")
-    _check_regular(path, status)
-    return True
-
-
-def _check_regular(path: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise NotAllowedError(f"{path} is not a regular file")
-    if status.st_nlink > 1:
-        raise NotAllowedError(f"{path} has {status.st_nlink} names (hard links)")
+    return examine(name, place.directory, place.path_of(name))
 
 
 def _read_file(place: Place, name: str, limit: int) -> bytes | None:
@@ -196,7 +178,7 @@ def _read_file(place: Place, name: str, limit: int) -> bytes | None:
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if status.st_nlink:  # else it has just been replaced
-            _check_regular(place.path_of(name), status)
+            check_regular(place.path_of(name), status)
         return file.read(limit)
 
 
