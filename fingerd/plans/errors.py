@@ -48,6 +48,10 @@ class LockedError(NotWrittenError):
     """Another process holds the lock of the directory for too long."""
 
 
+class AbandonedError(NotWrittenError):
+    """The client was told meanwhile that there is no answer."""
+
+
 class ChangedError(NotWrittenError):
     """The text has changed since it was read."""
 

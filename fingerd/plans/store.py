@@ -18,8 +18,10 @@ from fingerd.plans.places import Entry, Place
 from fingerd.plans.regular_files import check_regular, examine, status_of
 from fingerd.plans.texts import checked
 from fingerd.plans.whole_files import (
+    Commit,
     create_directory,
     create_file,
+    nothing,
     remove_directory,
     remove_file,
     remove_left_behind,
@@ -57,8 +59,12 @@ def read(entry: Entry, field: str) -> Stored:
     return Stored(None)
 
 
-def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None) -> Stored:
+def replace(
+    entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None, commit: Commit = nothing
+) -> Stored:
     """Make a text the content of a field; ``expected`` is the version that it must have before. What is stored now.
+
+    ``commit`` is called just before the change is made; what it raises leaves everything as it is.
 
     Raises TextError for a text that cannot be shown, ChangedError for another version, LockedError if another process
     holds the lock.
@@ -71,11 +77,11 @@ def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: st
         _examine(place, name)
         _clean(entry)
         _check_version(entry, field, expected)
-        replace_file(name, text, place.directory)
+        replace_file(name, text, place.directory, commit=commit)
     return Stored(text)
 
 
-def remove(entry: Entry, field: str, expected: str | None = None) -> None:
+def remove(entry: Entry, field: str, expected: str | None = None, commit: Commit = nothing) -> None:
     """Remove a field, wherever the daemon might read it. A person who is one file keeps it, with nothing in it."""
     places = _places_with(entry, field)
     for place in places:
@@ -85,14 +91,15 @@ def remove(entry: Entry, field: str, expected: str | None = None) -> None:
         _clean(entry)
         _check_version(entry, field, expected)
         for place in existing:
-            _remove_from(place, place.names[field])
+            _remove_from(place, place.names[field], commit)
 
 
-def _remove_from(place: Place, name: str) -> None:
+def _remove_from(place: Place, name: str, commit: Commit) -> None:
     with write_errors(place.path_of(name)):
         if place.is_shared:
-            replace_file(name, b"", place.directory)
+            replace_file(name, b"", place.directory, commit=commit)
         else:
+            commit()
             remove_file(name, place.directory)
 
 

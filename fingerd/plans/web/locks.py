@@ -14,12 +14,22 @@ class PersonLocks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._is_closed = False
+        self._freed = threading.Condition(self._lock)
         self._locks: dict[str, tuple[threading.Lock, list[None]]] = {}  # with an entry for each who holds or waits
+
+    def close(self, seconds: float) -> None:
+        """Give nobody a lock any more, and wait for those who have one or wait for one; so many seconds at most."""
+        with self._lock:
+            self._is_closed = True
+            self._freed.wait_for(lambda: not self._locks, seconds)
 
     @contextlib.contextmanager
     def holding(self, login: str) -> Iterator[None]:
-        """Hold the lock of a person. LockedError if others hold it for too long."""
+        """Hold the lock of a person. LockedError if others hold it for too long, or at the end."""
         with self._lock:
+            if self._is_closed:
+                raise LockedError("the service ends")
             lock, users = self._locks.setdefault(login, (threading.Lock(), []))
             users.append(None)
         try:
@@ -34,3 +44,4 @@ class PersonLocks:
                 users.pop()
                 if not users:
                     del self._locks[login]
+                    self._freed.notify_all()

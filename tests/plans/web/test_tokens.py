@@ -22,7 +22,7 @@ from fingerd.errors import ConfigError
 from fingerd.plans.errors import NotWrittenError, PlanError, UsageError
 from fingerd.plans.web import tokens
 from fingerd.plans.web.tokens import GROUP, Token, add_token, find_token, list_tokens, read_tokens, revoke_token
-from tests.helpers.daemons import ROOT
+from tests.helpers.daemons import ROOT, let_everybody_in
 from tests.plans.conftest import PLAN, TEMPORARY, Run
 
 
@@ -230,9 +230,8 @@ def test_without_the_right_to_read_the_file_it_is_77(
     (own / "tokens").chmod(0o600)
     code = "import os, sys; from fingerd.plans.cli import main; os.setegid(61335); os.seteuid(61335); sys.exit(main())"
     command = [sys.executable, "-c", code, "-c", str(config), "token", *words]
-    for parent in (*own.parents, *config.parents):
-        if parent.stat().st_mode & 0o777 == 0o700 and parent != Path.home():  # made by pytest
-            parent.chmod(0o755)
+    let_everybody_in(tmp_path)
+    let_everybody_in(config.parent)
     done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (done.returncode, done.stdout) == (77, b"")
     assert str(own / "tokens").encode() in done.stderr
