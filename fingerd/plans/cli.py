@@ -1,6 +1,7 @@
 """The command line of ``fingerd-plan``."""
 
 import argparse
+import logging
 import os
 import pwd
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from functools import partial
 from fingerd import __version__
 from fingerd.config.system_options import remember_cwd
 from fingerd.daemon.descriptors import ensure_standard_fds
-from fingerd.daemon.output import ArgumentParser, print_error, run_command
+from fingerd.daemon.output import ArgumentParser, ErrorHandler, print_error, run_command
 from fingerd.daemon.signals import reset_signals
 from fingerd.errors import ConfigError, StartError
 from fingerd.plans import commands
@@ -128,6 +129,7 @@ def _run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     if arguments.command == "serve":
         return serve(arguments.config)
+    logging.basicConfig(format="fingerd-plan: warning: %(message)s", handlers=[ErrorHandler()])
     if arguments.command == "token":
         _run_token(arguments)
     else:

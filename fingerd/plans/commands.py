@@ -1,6 +1,5 @@
 """What each command does. Those that change a text take its bytes; where these come from is the caller's business."""
 
-import logging
 import os
 import sys
 import time
@@ -8,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fingerd.backends import close_backend
-from fingerd.daemon.output import ErrorHandler, print_error, print_result
+from fingerd.daemon.output import print_error, print_result
 from fingerd.daemon.privileges import Identity, drop_privileges
 from fingerd.net.addresses import UNIX, parse_address
 from fingerd.plans import store
@@ -92,7 +91,6 @@ def preview(person: Person, client: str = STRANGER) -> None:
     name, settings = check_name(person.name), person.config.settings
     with open_entry(person.config, name) as entry:
         warn_if_closed(entry)
-    logging.basicConfig(format="fingerd-plan: %(message)s", handlers=[ErrorHandler()])
     if os.geteuid() == 0:
         drop_privileges(Identity.of(settings.process))
     context = AnswerContext(client, time.monotonic() + settings.limits.answer_seconds, time.time())

@@ -44,6 +44,14 @@ class NotWrittenError(PlanError):
     exit_code = os.EX_IOERR
 
 
+class LockedError(NotWrittenError):
+    """Another process holds the lock of the directory for too long."""
+
+
+class AbandonedError(NotWrittenError):
+    """The client was told meanwhile that there is no answer."""
+
+
 class ChangedError(NotWrittenError):
     """The text has changed since it was read."""
 

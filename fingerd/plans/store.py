@@ -1,7 +1,8 @@
 """Reads and changes what a person has published: one field at a time, each a whole file.
 
-Every function takes the entry of ``open_entry``. Nothing is followed or waited for: a link, a file with several names
-and whatever is no regular file in the place of a file is a NotAllowedError that names it.
+Every function takes the entry of ``open_entry``. No file is followed or waited for: a link, a file with several names
+and whatever is no regular file in the place of a file is a NotAllowedError that names it. What is compared with a
+version and then changed is locked meanwhile, for some seconds at most: by the directory of the first place.
 """
 
 import hashlib
@@ -11,12 +12,16 @@ from dataclasses import dataclass
 
 from fingerd.config.values import did_you_mean
 from fingerd.people import NOFINGER
+from fingerd.plans.directory_locks import locked
 from fingerd.plans.errors import ChangedError, NotAllowedError, UsageError, write_errors
 from fingerd.plans.places import Entry, Place
+from fingerd.plans.regular_files import check_regular, examine, status_of
 from fingerd.plans.texts import checked
 from fingerd.plans.whole_files import (
+    Commit,
     create_directory,
     create_file,
+    nothing,
     remove_directory,
     remove_file,
     remove_left_behind,
@@ -54,37 +59,48 @@ def read(entry: Entry, field: str) -> Stored:
     return Stored(None)
 
 
-def replace(entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None) -> None:
-    """Make a text the content of a field; ``expected`` is the version that it must have before.
+def replace(
+    entry: Entry, field: str, data: bytes, *, colors: bool, expected: str | None = None, commit: Commit = nothing
+) -> Stored:
+    """Make a text the content of a field; ``expected`` is the version that it must have before. What is stored now.
 
-    Raises TextError for a text that cannot be shown, ChangedError for another version.
+    ``commit`` is called just before the change is made; what it raises leaves everything as it is.
+
+    Raises TextError for a text that cannot be shown, ChangedError for another version, LockedError if another process
+    holds the lock.
     """
     place = _places_with(entry, field)[0]
     name = place.names[field]
     text = checked(data, field, entry.max_bytes, colors=colors)
     _check_may_change(place, field)
-    _examine(place, name)
-    _clean(entry)
-    _check_version(entry, field, expected)
-    with write_errors(place.path_of(name)):
-        replace_file(name, text, place.directory)
+    with write_errors(place.path_of(name)), locked(place.directory, place.path):
+        _examine(place, name)
+        _clean(entry)
+        _check_version(entry, field, expected)
+        replace_file(name, text, place.directory, commit=commit)
+    return Stored(text)
 
 
-def remove(entry: Entry, field: str, expected: str | None = None) -> None:
+def remove(entry: Entry, field: str, expected: str | None = None, commit: Commit = nothing) -> None:
     """Remove a field, wherever the daemon might read it. A person who is one file keeps it, with nothing in it."""
     places = _places_with(entry, field)
     for place in places:
         _check_may_change(place, field)
-    existing = [place for place in places if _examine(place, place.names[field])]
-    _clean(entry)
-    _check_version(entry, field, expected)
-    for place in existing:
-        name = place.names[field]
-        with write_errors(place.path_of(name)):
-            if place.is_shared:
-                replace_file(name, b"", place.directory)
-            else:
-                remove_file(name, place.directory)
+    with write_errors(places[0].path), locked(places[0].directory, places[0].path):
+        existing = [place for place in places if _examine(place, place.names[field])]
+        _clean(entry)
+        _check_version(entry, field, expected)
+        for place in existing:
+            _remove_from(place, place.names[field], commit)
+
+
+def _remove_from(place: Place, name: str, commit: Commit) -> None:
+    with write_errors(place.path_of(name)):
+        if place.is_shared:
+            replace_file(name, b"", place.directory, commit=commit)
+        else:
+            commit()
+            remove_file(name, place.directory)
 
 
 def hide(entry: Entry) -> None:
@@ -151,30 +167,11 @@ def _has_directory(place: Place, name: str) -> bool:
 
 
 def _status(place: Place, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=place.directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise NotAllowedError(f"{place.path_of(name)}: {error.strerror}") from error
+    return status_of(name, place.directory, place.path_of(name))
 
 
 def _examine(place: Place, name: str) -> bool:
-    """Whether the file exists; NotAllowedError for what is not a regular file with this name alone."""
-    if (status := _status(place, name)) is None:
-        return False
-    path = place.path_of(name)
-    if stat.S_ISLNK(status.st_mode):
-        raise NotAllowedError(f"{path} is a symbolic link to {os.readlink(name, dir_fd=place.directory)}")
-    _check_regular(path, status)
-    return True
-
-
-def _check_regular(path: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise NotAllowedError(f"{path} is not a regular file")
-    if status.st_nlink > 1:
-        raise NotAllowedError(f"{path} has {status.st_nlink} names (hard links)")
+    return examine(name, place.directory, place.path_of(name))
 
 
 def _read_file(place: Place, name: str, limit: int) -> bytes | None:
@@ -188,7 +185,7 @@ def _read_file(place: Place, name: str, limit: int) -> bytes | None:
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if status.st_nlink:  # else it has just been replaced
-            _check_regular(place.path_of(name), status)
+            check_regular(place.path_of(name), status)
         return file.read(limit)
 
 

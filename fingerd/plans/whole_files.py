@@ -8,29 +8,45 @@ process, and the next writer in the directory removes temporary files that are n
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 PREFIX = ".fingerd-plan-"  # of temporary files
 FILE_MODE, DIRECTORY_MODE = 0o644, 0o755  # whatever the umask is: the daemon is another user
 ATTEMPTS = 10
 
+Commit = Callable[[], None]
+
+log = logging.getLogger(__name__)
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXAMINE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
+def nothing() -> None:
+    """Commit a change that nobody waits for but this process."""
+
+
 def replace_file(
-    name: str, data: bytes, directory: int, *, mode: int = FILE_MODE, owner: tuple[int, int] | None = None
+    name: str,
+    data: bytes,
+    directory: int,
+    *,
+    mode: int = FILE_MODE,
+    owner: tuple[int, int] | None = None,
+    commit: Commit = nothing,
 ) -> None:
     """Make ``data`` the content of the file. Written by root, it belongs to the owner of the directory. OSError.
 
-    ``owner`` (uid, gid) is another one that root gives it to.
+    ``owner`` (uid, gid) is another one that root gives it to. ``commit`` is called when all is ready to be renamed,
+    and may be called again: what it raises leaves the old content.
     """
     for _ in range(ATTEMPTS):
-        if _try_to_replace(name, data, directory, mode, owner):
-            return os.fsync(directory)
+        if _try_to_replace(name, data, directory, mode=mode, owner=owner, commit=commit):
+            return _sync(directory)
     raise OSError(errno.EAGAIN, "temporary files are removed by another process")
 
 
@@ -41,17 +57,21 @@ def create_file(name: str, directory: int) -> None:
         try:
             _give_to_owner(descriptor, directory)
             os.fchmod(descriptor, FILE_MODE)
-            os.fsync(descriptor)
+            _sync(descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+            raise
         finally:
             os.close(descriptor)
-    os.fsync(directory)
+    _sync(directory)
 
 
 def remove_file(name: str, directory: int) -> None:
     """Remove the file, if it exists. OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=directory)
-    os.fsync(directory)
+    _sync(directory)
 
 
 def create_directory(name: str, file: str, directory: int) -> None:
@@ -76,7 +96,7 @@ def create_directory(name: str, file: str, directory: int) -> None:
         with contextlib.suppress(OSError):
             _remove_directory(temporary, (file,), directory)
         raise
-    os.fsync(directory)
+    _sync(directory)
 
 
 def remove_directory(name: str, files: Collection[str], directory: int) -> None:
@@ -90,7 +110,7 @@ def remove_directory(name: str, files: Collection[str], directory: int) -> None:
     except OSError:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         raise
-    os.fsync(directory)
+    _sync(directory)
 
 
 def remove_left_behind(directory: int, files: Collection[str]) -> None:
@@ -105,7 +125,17 @@ def remove_left_behind(directory: int, files: Collection[str]) -> None:
                     _remove_unlocked(name, files, directory)
 
 
-def _try_to_replace(name: str, data: bytes, directory: int, mode: int, owner: tuple[int, int] | None) -> bool:
+def _sync(descriptor: int) -> None:
+    """Have the disk keep what was done. It is done already, so where that fails it is logged, and no error."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        log.warning("the change was made, but the disk may lose it: %s", error.strerror)
+
+
+def _try_to_replace(
+    name: str, data: bytes, directory: int, *, mode: int, owner: tuple[int, int] | None, commit: Commit
+) -> bool:
     """As ``replace_file``; False if another process took the temporary file for one that was left behind."""
     temporary = PREFIX + secrets.token_hex(8)
     descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=directory)  # nobody else can lock it
@@ -120,6 +150,7 @@ def _try_to_replace(name: str, data: bytes, directory: int, mode: int, owner: tu
             rest = rest[os.write(descriptor, rest) :]
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
+        commit()
         os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except (BlockingIOError, FileNotFoundError):
         return False

@@ -77,6 +77,10 @@ class AnswerContext(NamedTuple):
     ``send_chunk``, if given, sends the client a part of the answer before the
     rest is there; it returns false where the client no longer reads. By
     ``limit_key`` the client is counted; all clients without one are one client.
+
+    ``commit``, if given, is called just before an answer changes anything: true
+    where the client is told what comes of it, false where it was told already
+    that there is no answer, so that nothing may be changed.
     """
 
     client: str
@@ -84,6 +88,7 @@ class AnswerContext(NamedTuple):
     now: float
     send_chunk: Callable[[bytes], bool] | None = None
     limit_key: str = ""
+    commit: Callable[[], bool] | None = None
 
 
 class Ruip:

@@ -75,6 +75,7 @@ class Connection:
     is_counted: bool = False  # by its limit key
     pool: "WorkerPool[Connection] | None" = None  # that it is left to
     is_working: bool = False  # a worker answers it now, and hands it back by itself
+    committed_by: int = 0  # the thread of the worker that changes something, and alone may answer; 0 for none
     is_long: bool = False  # to answer it, many people are gone through
     is_leader: bool = False  # others wait for the answer to this one
     via: str = ""  # the address of the balancer whose PROXY header has named the client; empty for none

@@ -10,6 +10,7 @@ counts.
 """
 
 import math
+import threading
 import time
 from collections import deque
 from functools import partial
@@ -233,7 +234,8 @@ class Dispatcher:
         """Who asks, until when there is time to answer, and how to send a part of the answer."""
         in_parts = request.pool and isinstance(request.query, Query) and request.query.hosts
         send_chunk = partial(self.send_chunk, request) if in_parts else None
-        return AnswerContext(request.client, request.deadline, time.time(), send_chunk, request.limit_key)
+        commit = partial(self.commit, request) if request.pool else None
+        return AnswerContext(request.client, request.deadline, time.time(), send_chunk, request.limit_key, commit)
 
     def send_chunk(self, request: Connection, chunk: bytes) -> bool:
         """From a worker: send a part of the answer now; false where the client is gone, or has its answer."""
@@ -247,7 +249,14 @@ class Dispatcher:
 
     def claim(self, request: Connection) -> bool:
         """Whether the caller may give the client its answer: true once, for the first one who asks."""
-        return self._in_flight.pop(request, self) is not self
+        return self._in_flight.pop(request, self) is not self or request.committed_by == threading.get_ident()
+
+    def commit(self, request: Connection) -> bool:
+        """From a worker: claim the answer before it is there; nobody else gives one then, however long it takes."""
+        if not self.claim(request):
+            return False
+        request.committed_by = threading.get_ident()
+        return True
 
     def expire(self, now: float = math.inf) -> None:
         """Answer "busy" to the clients whose deadline has passed by ``now``."""

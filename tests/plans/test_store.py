@@ -1,10 +1,12 @@
 """Reading and changing the files of people in a directory, and all that may be in the place of a file."""
 
+import contextlib
 import fcntl
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,17 @@ from fingerd.backends import Lookup
 from fingerd.people import NOFINGER, TEXT_ATOMS
 from fingerd.plans import store
 from fingerd.plans.configuration import PlanConfig, read_plan_config
-from fingerd.plans.errors import ChangedError, NotAllowedError, PlanError, TextError, UnknownPersonError, UsageError
+from fingerd.plans.errors import (
+    ChangedError,
+    NotAllowedError,
+    NotWrittenError,
+    PlanError,
+    TextError,
+    UnknownPersonError,
+    UsageError,
+)
 from fingerd.plans.places import open_entry
-from tests.plans.conftest import left_behind
+from tests.plans.conftest import Run, left_behind
 
 
 class Files:
@@ -52,6 +62,17 @@ class Files:
 @pytest.fixture
 def files(config: Path) -> Files:
     return Files(read_plan_config(str(config)))
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory, as whoever may read it can."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_shown(people: Path, name: str) -> bool:
@@ -390,3 +411,50 @@ def test_every_error_has_an_exit_code_of_the_manual() -> None:
     for kind in kinds:
         kinds += kind.__subclasses__()
     assert {kind.exit_code for kind in kinds} == {64, 65, 70, 74, 77}
+
+
+@pytest.mark.parametrize("name", ["zoe", "quill"])
+def test_a_lock_that_others_keep_is_not_waited_for_without_end(
+    name: str, files: Files, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fingerd.plans.directory_locks.LOCK_SECONDS", 0.1)
+    plan, version = files.read(name), files.version(name)
+    with locked(people / "zoe" if name == "zoe" else people):
+        for expected in (None, version):
+            with pytest.raises(NotWrittenError, match="another process holds the lock"):
+                files.replace(name, b"new\n", expected=expected)
+            with pytest.raises(NotWrittenError, match="another process holds the lock"):
+                files.remove(name, expected=expected)
+    assert files.read(name) == plan
+    assert left_behind(people) == []
+    files.replace(name, b"new\n", expected=version)
+
+
+def test_the_exit_code_for_a_lock_that_another_process_keeps(run: Run, people: Path) -> None:
+    with locked(people / "zoe"):
+        done = run("--as", "zoe", "set", given=b"new\n")
+    assert (done.returncode, b"another process holds the lock" in done.stderr) == (74, True)
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+
+
+@pytest.mark.parametrize("name", ["zoe", "quill"])
+def test_of_those_who_change_one_version_one_succeeds(name: str, config: Path, files: Files, people: Path) -> None:
+    """Replacing and removing, by eight threads with descriptors of their own, as processes have them."""
+    known = read_plan_config(str(config))
+
+    def change(number: int) -> bool:
+        with open_entry(known, name) as entry:
+            try:
+                if number % 4:
+                    store.replace(entry, "plan", f"{number}\n".encode(), colors=False, expected=version)
+                else:
+                    store.remove(entry, "plan", version)
+            except ChangedError:
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(20):
+            files.replace(name, f"base {turn}\n".encode())
+            version = files.version(name)
+            assert sum(pool.map(change, range(8))) == 1

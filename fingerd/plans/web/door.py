@@ -25,6 +25,7 @@ from fingerd.server.steps import Framing, Services
 from fingerd.server.workers import WorkerPool
 
 REQUEST_MEMORY = 128 << 20  # bytes that requests may take which are not complete; it bounds how many there are
+FINAL_CHANGE_SECONDS = 10.0  # after the drain, for changes of whose disk the host waits
 FORM_BYTES = 6  # that a byte of a text takes at most in a form: a line end becomes %0D%0A
 FORM_REST = 4096  # for a token, and the names of the fields
 
@@ -49,6 +50,10 @@ class PlanDoor:
         self.names_client: Callable[[Connection], bool] | None = self._clients.names_client
         self._credentials, self._locks = Credentials(), PersonLocks()
         self._host_name = socket.gethostname()
+
+    def end(self) -> None:
+        """At the end: wait for changes that have begun, so that none leaves a temporary file."""
+        self._locks.close(FINAL_CHANGE_SECONDS)
 
     def logged(self, received: bytes) -> bytes:
         """The method and the path, as of a complete request."""

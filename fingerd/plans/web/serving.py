@@ -56,6 +56,7 @@ def serve(path: str) -> int:
             log.info("listening on %s", ", ".join(map(describe_listener, server.listeners)))
             notifier.send("READY=1")
             server.serve_forever()
+            door.end()
             log.info("stopped")
             ignore_signals()
         except RuntimeError as error:  # of a thread

@@ -14,7 +14,9 @@ from fingerd.http.response import HTML, TEXT, Header, respond
 from fingerd.plans import store
 from fingerd.plans.configuration import PlanConfig
 from fingerd.plans.errors import (
+    AbandonedError,
     ChangedError,
+    LockedError,
     NotWrittenError,
     PlanError,
     TextError,
@@ -23,17 +25,20 @@ from fingerd.plans.errors import (
     UsageError,
 )
 from fingerd.plans.places import Entry, open_entry
-from fingerd.plans.store import PLAN
+from fingerd.plans.store import PLAN, Stored
 from fingerd.plans.web.conditions import Conditions
 from fingerd.plans.web.credentials import Credentials, unauthorized
 from fingerd.plans.web.locks import PersonLocks
 from fingerd.plans.web.request import PlanRequest, form_fields
 from fingerd.plans.web.routes import Route, edit_path
+from fingerd.plans.whole_files import Commit
 from fingerd.protocol.reply import INTERNAL_ERROR, SERVICE_BUSY
 from fingerd.ruip.ruip import Answer, AnswerContext
 from fingerd.text import to_nfc
 
 log = logging.getLogger(__name__)
+
+Change = Callable[[Entry, str | None, Commit], Stored | None]  # of the version, unless it is None
 
 STORED = "stored"  # the query string of the form's page after a change
 # The form's own requests tell by Origin where they come from, which "no-referrer" makes "null"; nothing is kept.
@@ -131,14 +136,20 @@ class PlanSite:
     def _put(self, asked: Asked, context: AnswerContext) -> Answer:
         self._check_origin(asked)
         self._check_who(asked, asked.change.token, context)
-        stored = self._change(asked, lambda entry, version: self._replace(entry, asked.change.body, version))
-        return self._changed(HTTPStatus.NO_CONTENT if stored.before else HTTPStatus.CREATED, stored.after)
+        body = asked.change.body
+        before, after = self._change(
+            asked, context, lambda entry, version, commit: self._replace(entry, body, version, commit)
+        )
+        tag = (
+            after.version if after and after.data == body else ""
+        )  # none of a text that was transformed: RFC 9110 9.3.4
+        return self._changed(HTTPStatus.CREATED if before.data is None else HTTPStatus.NO_CONTENT, tag)
 
     def _delete(self, asked: Asked, context: AnswerContext) -> Answer:
         self._check_origin(asked)
         self._check_who(asked, asked.change.token, context)
-        stored = self._change(asked, lambda entry, version: store.remove(entry, PLAN, version))
-        return self._changed(HTTPStatus.NO_CONTENT, stored.after)
+        self._change(asked, context, lambda entry, version, commit: store.remove(entry, PLAN, version, commit))
+        return self._changed(HTTPStatus.NO_CONTENT)
 
     def _edit(self, asked: Asked, context: AnswerContext) -> Answer:
         return self._form(HTTPStatus.OK, "answered", asked, is_stored=(STORED, "") in asked.request.fields)
@@ -152,7 +163,7 @@ class PlanSite:
         self._check_origin(asked)
         try:
             self._check_who(asked, token or asked.change.token, context)
-            self._change(asked, lambda entry, version: self._replace(entry, text, version))
+            self._change(asked, context, lambda entry, version, commit: self._replace(entry, text, version, commit))
         except HttpError as error:
             typed = text.decode(errors="replace")
             return self._form(error.status, error.outcome, asked, *error.headers, typed=typed, error=error)
@@ -182,23 +193,28 @@ class PlanSite:
         if person != asked.name:
             raise HttpError(HTTPStatus.FORBIDDEN, f"{person} may not change the plan of {asked.name}", "denied")
 
-    def _change(self, asked: Asked, change: Callable[[Entry, str | None], None]) -> "Changed":
-        """Change a plan, and say what was there before and is there now. HttpError if that is refused, or fails."""
+    def _change(self, asked: Asked, context: AnswerContext, change: Change) -> tuple[Stored, Stored | None]:
+        """Change a plan; what was there before, and what ``change`` returns. HttpError if that is refused, or fails."""
+
+        def commit() -> None:
+            if context.commit and not context.commit():
+                raise AbandonedError(f"{asked.name}: the client was told that there is no answer in time")
+
         conditions = Conditions(asked.change.if_match, asked.request.if_none_match)
         try:
             with self._locks.holding(asked.name), open_entry(self._config, asked.name) as entry:
                 before = store.read(entry, PLAN)
                 if not conditions.hold_for(before):
                     raise ChangedError(f"the plan of {asked.name} is not the one that the condition names")
-                change(entry, before.version if conditions else None)
-                return Changed(before.data is not None, store.read(entry, PLAN).version)
+                return before, change(entry, before.version if conditions else None, commit)
         except (PlanError, ConfigError, OSError) as error:
             raise _refusal(error, asked.name) from error
 
-    def _replace(self, entry: Entry, text: bytes, version: str | None) -> None:
-        store.replace(entry, PLAN, text, colors=self._config.settings.reply.colors, expected=version)
+    def _replace(self, entry: Entry, text: bytes, version: str | None, commit: Commit) -> Stored:
+        colors = self._config.settings.reply.colors
+        return store.replace(entry, PLAN, text, colors=colors, expected=version, commit=commit)
 
-    def _changed(self, status: HTTPStatus, version: str) -> Answer:
+    def _changed(self, status: HTTPStatus, version: str = "") -> Answer:
         return respond(status, "answered", TEXT, b"", *_HEADERS, etag=f'"{version}"' if version else "")
 
     def _form(
@@ -228,13 +244,6 @@ class PlanSite:
         return respond(status, outcome, HTML, html.encode(errors="replace"), *headers, *_HEADERS, etag="")
 
 
-class Changed(NamedTuple):
-    """What a change found: whether there was a plan; and the version that is there now, empty for none."""
-
-    before: bool
-    after: str
-
-
 def _field_of(error: HttpError) -> str:
     """The field beside which a mistake is shown; empty for what is no mistake in a field."""
     if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS) or error.outcome == "denied":
@@ -261,6 +270,8 @@ def _refusal(error: PlanError | ConfigError | OSError, name: str) -> HttpError:
     if isinstance(error, ChangedError):
         return HttpError(HTTPStatus.PRECONDITION_FAILED, str(error), "refused")
     log.warning("the plan of %s was not changed: %s", name, error)
+    if isinstance(error, LockedError | AbandonedError):
+        return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_BUSY, "busy")
     if isinstance(error, PlanError) and not isinstance(error, NotWrittenError):
         what = "may not be changed by this service; its log says why"
         return HttpError(HTTPStatus.FORBIDDEN, f"The plan of {name} {what}", "refused")

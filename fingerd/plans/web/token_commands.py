@@ -1,18 +1,25 @@
 """``token``: gives people tokens, lists them, and takes them back."""
 
-from fingerd.daemon.output import print_result
+from fingerd.daemon.output import print_error, print_result
 from fingerd.errors import ConfigError
 from fingerd.plans.configuration import PlanConfig, read_plan_config
+from fingerd.plans.errors import PlanError
 from fingerd.plans.places import open_entry
 from fingerd.plans.web.tokens import add_token, list_tokens, revoke_token
+from fingerd.text import escape_controls
 
 
 def add(path: str, name: str, label: str) -> None:
-    """Print a new token for a person, who has to be there."""
+    """Print a new token for a person, who has to be there. One that cannot be printed is taken back."""
     config, file = _read(path)
     with open_entry(config, name):
         pass
-    print_result(f"{add_token(file, name, label)}\n")
+    token = add_token(file, name, label)
+    try:
+        print_result(f"{token}\n")
+    except BaseException:
+        _take_back(file, name, label)
+        raise
 
 
 def list_all(path: str, name: str | None) -> None:
@@ -25,6 +32,14 @@ def revoke(path: str, name: str, label: str) -> None:
     """Make a token worthless from now on."""
     _, file = _read(path)
     revoke_token(file, name, label)
+
+
+def _take_back(file: str, name: str, label: str) -> None:
+    """Revoke a token that nobody has seen whole; the caller raises what prevented that."""
+    try:
+        revoke_token(file, name, label)
+    except (PlanError, ConfigError) as error:
+        print_error(f"fingerd-plan: warning: revoke the new token {escape_controls(label)}: {error}")
 
 
 def _read(path: str) -> tuple[PlanConfig, str]:

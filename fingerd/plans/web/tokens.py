@@ -5,7 +5,6 @@ A line has these four in this order, between tabs. The file is replaced as a who
 
 import base64
 import contextlib
-import fcntl
 import grp
 import hashlib
 import hmac
@@ -17,8 +16,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fingerd.errors import ConfigError
-from fingerd.plans.errors import UsageError, write_errors
+from fingerd.plans.directory_locks import locked
+from fingerd.plans.errors import NotAllowedError, UsageError, write_errors
 from fingerd.plans.places import check_name
+from fingerd.plans.regular_files import examine
 from fingerd.plans.whole_files import remove_left_behind, replace_file
 from fingerd.safe_files import read_named
 from fingerd.text import escape_controls
@@ -76,6 +77,16 @@ def read_tokens(path: str) -> tuple[Token, ...]:
     return tuple(Token(bytes.fromhex(match[1]), match[2], match[3], match[4]) for match in found if match)
 
 
+def _read_for_user(path: str) -> tuple[Token, ...]:
+    """As ``read_tokens``, for who gives a command: NotAllowedError where it is a right that is missing."""
+    try:
+        return read_tokens(path)
+    except ConfigError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise NotAllowedError(str(error)) from error
+        raise
+
+
 def add_token(path: str, name: str, label: str) -> str:
     """A new token for the person, of which the file has the digest. UsageError for a label that the person has."""
     name = check_name(name)
@@ -85,7 +96,7 @@ def add_token(path: str, name: str, label: str) -> str:
         raise UsageError(f"the label must be 1 to {MAX_LABEL} printable characters, without blanks around them")
     token = TOKEN_PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(TOKEN_BYTES)).rstrip(b"=").decode()
     with _locked(path) as directory:
-        tokens = read_tokens(path)
+        tokens = _read_for_user(path)
         if any((known.name, known.label) == (name, label) for known in tokens):
             raise UsageError(f"{name} has a token {label}: revoke it first, or take another label")
         added = Token(digest_of(token), name, label, time.strftime("%Y-%m-%d"))
@@ -97,7 +108,7 @@ def revoke_token(path: str, name: str, label: str) -> None:
     """Forget a token. UsageError if there is none."""
     name = check_name(name)
     with _locked(path) as directory:
-        tokens = read_tokens(path)
+        tokens = _read_for_user(path)
         left = [known for known in tokens if (known.name, known.label) != (name, label)]
         if len(left) == len(tokens):
             raise UsageError(f"{name} has no token {label!r}")
@@ -107,16 +118,21 @@ def revoke_token(path: str, name: str, label: str) -> None:
 def list_tokens(path: str, name: str | None) -> tuple[Token, ...]:
     """The tokens of a person, or of all."""
     wanted = None if name is None else check_name(name)
-    return tuple(token for token in read_tokens(path) if wanted in (None, token.name))
+    return tuple(token for token in _read_for_user(path) if wanted in (None, token.name))
 
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """The directory of the file, locked against others who change the file. PlanError if this user may not do it."""
+    """The directory of the file, locked against others who change the file.
+
+    NotAllowedError if this user may not do it, or a link or the like is in the place of the file; LockedError if
+    another process holds the lock; NotWrittenError if the file cannot be written.
+    """
     with write_errors(path), contextlib.ExitStack() as opened:
         directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.callback(os.close, directory)
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        opened.enter_context(locked(directory, os.path.dirname(path)))
+        examine(os.path.basename(path), directory, path)
         yield directory
 
 

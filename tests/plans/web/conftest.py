@@ -18,7 +18,7 @@ NEW = "new\n"
 class PlanServer(Daemon):
     """A process that serves changes of plans."""
 
-    command = (sys.executable, "-m", "fingerd.plans")
+    command: tuple[str, ...] = (sys.executable, "-m", "fingerd.plans")
     number = 0  # of the client
 
     @property

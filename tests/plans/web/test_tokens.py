@@ -1,6 +1,7 @@
 """The file of tokens: giving, listing and revoking them."""
 
 import base64
+import fcntl
 import grp
 import hashlib
 import hmac
@@ -8,6 +9,8 @@ import os
 import re
 import stat
 import statistics
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +19,11 @@ from unittest import mock
 import pytest
 
 from fingerd.errors import ConfigError
-from fingerd.plans.errors import PlanError, UsageError
+from fingerd.plans.errors import NotWrittenError, PlanError, UsageError
 from fingerd.plans.web import tokens
 from fingerd.plans.web.tokens import GROUP, Token, add_token, find_token, list_tokens, read_tokens, revoke_token
-from tests.plans.conftest import TEMPORARY, Run
+from tests.helpers.daemons import ROOT, let_everybody_in
+from tests.plans.conftest import PLAN, TEMPORARY, Run
 
 
 @pytest.fixture
@@ -142,6 +146,96 @@ def test_a_full_disk_keeps_the_old_file(file: Path) -> None:
             add_token(str(file), "zoe", "desk")
     assert file.read_bytes() == before
     assert list(file.parent.glob(TEMPORARY)) == []
+
+
+def _put_in_place(kind: str, file: Path, target: Path) -> str:
+    """Put something in the place of the file; returns what names it."""
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "directory":
+        file.mkdir()
+    elif kind == "hard link":
+        file.hardlink_to(target)
+        return f"{file} has 2 names (hard links)"
+    else:
+        to = {"link": str(target), "relative link": target.name, "broken link": "/nowhere/at/all"}[kind]
+        file.symlink_to(to)
+        return f"{file} is a symbolic link to {to}"
+    return f"{file} is not a regular file"
+
+
+@pytest.mark.parametrize("kind", ["link", "relative link", "broken link", "hard link", "fifo", "directory"])
+def test_what_is_in_the_place_of_the_file_stays_and_is_named(kind: str, run: Run, file: Path) -> None:
+    target = file.parent / "real"
+    target.write_text(Token(b"0" * 32, "zoe", "laptop", "2026-01-01").line)
+    message = _put_in_place(kind, file, target)
+    before = (file.lstat().st_ino, target.read_bytes())
+    for words in (("add", "zoe", "desk"), ("revoke", "zoe", "laptop")):
+        done = run("token", *words)
+        assert (done.returncode, done.stdout, done.stderr.decode()) == (77, b"", f"fingerd-plan: {message}\n")
+    assert (file.lstat().st_ino, target.read_bytes()) == before
+    assert list(file.parent.glob(TEMPORARY)) == []
+
+
+def test_a_lock_that_another_process_keeps_is_74(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may read the directory can hold it."""
+    assert run("token", "add", "zoe", "laptop").returncode == 0
+    before = file.read_bytes()
+    directory = os.open(file.parent, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    try:
+        done = run("token", "revoke", "zoe", "laptop")
+        assert (done.returncode, b"another process holds the lock" in done.stderr) == (74, True)
+        assert run("token", "list").returncode == 0
+        monkeypatch.setattr("fingerd.plans.directory_locks.LOCK_SECONDS", 0.1)
+        with pytest.raises(NotWrittenError, match="another process holds the lock"):
+            add_token(str(file), "zoe", "desk")
+    finally:
+        os.close(directory)
+    assert file.read_bytes() == before
+    assert run("token", "revoke", "zoe", "laptop").returncode == 0
+
+
+@pytest.mark.parametrize(("output", "code"), [("full", 74), ("a closed pipe", 141)])
+def test_a_token_that_cannot_be_printed_is_taken_back(
+    output: str, code: int, run: Run, config: Path, file: Path
+) -> None:
+    assert run("token", "add", "zoe", "laptop").returncode == 0
+    before = file.read_bytes()
+    if output == "full":
+        written = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, written = os.pipe()
+        os.close(read)
+    try:
+        command = [*PLAN, "-c", str(config), "token", "add", "zoe", "desk"]
+        assert subprocess.run(command, stdout=written, stderr=subprocess.PIPE, check=False).returncode == code
+    finally:
+        os.close(written)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("closed", ["file", "directory"])
+@pytest.mark.parametrize("words", [("list",), ("add", "zoe", "desk"), ("revoke", "zoe", "laptop")])
+def test_without_the_right_to_read_the_file_it_is_77(
+    closed: str, words: tuple[str, ...], config: Path, run: Run, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    config.write_text(config.read_text().replace(str(config.parent / "tokens"), str(own / "tokens")))
+    assert run("token", "add", "zoe", "laptop").returncode == 0
+    if closed == "directory":
+        own.chmod(0o700)
+    (own / "tokens").chmod(0o600)
+    code = "import os, sys; from fingerd.plans.cli import main; os.setegid(61335); os.seteuid(61335); sys.exit(main())"
+    command = [sys.executable, "-c", code, "-c", str(config), "token", *words]
+    let_everybody_in(tmp_path)
+    let_everybody_in(config.parent)
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stdout) == (77, b"")
+    assert str(own / "tokens").encode() in done.stderr
+    assert b"Permission denied" in done.stderr
 
 
 @pytest.mark.root
