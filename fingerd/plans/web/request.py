@@ -3,15 +3,17 @@
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl
 
-from fingerd.http.request import HttpError, Request, fields_of, logged, malformed, parse_head, request_of
+from fingerd.http.request import HttpError, Request, fields_of, malformed, parse_head, request_of
 from fingerd.plans.web.framing import frame
+from fingerd.plans.web.routes import unquoted
 from fingerd.plans.web.tokens import TOKEN_PREFIX
 from fingerd.text import decode_line
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_FIELDS = 20
+MAX_ENCODINGS = 8  # of one character of an address, each around the one before, beneath which a token is looked for
 
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _ONCE = (b"authorization", b"content-encoding", b"content-range", b"content-type", b"origin")
@@ -46,7 +48,7 @@ def parse_plan_request(received: bytes, max_body: int, user_field: str) -> PlanR
     name = user_field.encode("ascii")
     if any(len(fields.get(field, ())) > 1 for field in (*_ONCE, name)):
         raise malformed("A field is there twice")
-    if TOKEN_PREFIX.encode() in unquote_to_bytes(event.target).lower():
+    if TOKEN_PREFIX.encode() in unquoted(event.target, MAX_ENCODINGS).lower():
         raise malformed("A token is in the address, and so in the logs of others: have it revoked")
     if b"content-encoding" in fields or b"content-range" in fields:
         raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A text must be whole, and not compressed", "malformed")
@@ -64,14 +66,6 @@ def parse_plan_request(received: bytes, max_body: int, user_field: str) -> PlanR
         text_of(b"if-match"),
         decode_line(text_of(name).encode("latin-1"))[0] if user_field else "",
     )
-
-
-def logged_without_token(received: bytes) -> bytes:
-    """The method and the path of a request's first line, for the log: without a query string, and without a token."""
-    line = logged(received).partition(b"?")[0]
-    if TOKEN_PREFIX.encode() not in unquote_to_bytes(line).lower():
-        return line
-    return line.partition(b" ")[0] + b" [token]"
 
 
 def form_fields(request: PlanRequest) -> dict[str, bytes]:

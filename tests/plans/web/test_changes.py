@@ -160,6 +160,8 @@ def test_a_token_in_an_address_is_refused_and_not_logged(start: StartPlans, run:
         f"/~{encoded}/edit",
         f"http://localhost/~zoe/edit?{token.upper()}",
         f"/{token}",
+        f"/~zoe/edit?{token.replace('_', '%255f', 1)}",
+        f"/~{token.replace('_', '%2525255F', 1)}/plan",
     ):
         for method in ("PUT", "GET", "POST", "DELETE"):
             assert server.request(method, target, "x", token).status == 400
@@ -173,6 +175,84 @@ def test_a_token_in_an_address_is_refused_and_not_logged(start: StartPlans, run:
     assert len(server.log) > 25
     assert not [line for line in server.log if secret in line.lower()]
     assert (people / "zoe" / "plan").read_text() == "old\n"
+
+
+TOKENS_IN_REQUESTS = {
+    "a word": b"TOKEN\r\n",
+    "a word that may go on": b"TOKEN",
+    "the method": b"TOKEN / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the method of an address": b"TOKEN /~zoe/plan HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the secret as the method": b"SECRET /~zoe/plan HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the version": b"PUT /~zoe/plan TOKEN\r\n\r\n",
+    "a method and no address": b"PUT TOKEN HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the header as the first line": b"Authorization: Bearer TOKEN\r\n\r\n",
+    "another address": b"GET /SECRET HTTP/1.1\r\nHost: a\r\n\r\n",
+    "another address of a person": b"GET /~SECRET/feed HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a name": b"GET /~SECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a part of a name": b"GET /~x.SECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a host": b"GET http://SECRET/~zoe/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a user of a host": b"GET http://SECRET@a/~zoe/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a fragment": b"GET /~zoe/edit#SECRET HTTP/1.1\r\nHost: a\r\n\r\n",
+    "encoded twice": b"GET /~fgd%255fSECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "encoded three times": b"GET /~fgd%25255FSECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "encoded forty times": b"GET /~fgd%" + 40 * b"25" + b"5fSECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a secret that is encoded": b"GET /~HALF%252541HALF/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", TOKENS_IN_REQUESTS.values(), ids=TOKENS_IN_REQUESTS)
+def test_no_part_of_a_request_puts_a_token_into_the_log(raw: bytes, start: StartPlans) -> None:
+    """Wherever it is, also in what is no request, or not a complete one."""
+    secret = "-_" + "A7b" * 13 + "xy"
+    server = start()
+    for name, text in (("TOKEN", f"fgd_{secret}"), ("SECRET", secret), ("HALF", secret[:20])):
+        raw = raw.replace(name.encode(), text.encode())
+    assert ask(server.address, raw, hang_up=True)
+    assert server.stop() == 0
+    logged = [line for line in server.log if "query=" in line]
+    assert len(logged) == 1
+    assert secret[:20] not in logged[0]
+
+
+SPELLINGS = (
+    "/~zoe/plan",
+    "/~z%6fe/plan",
+    "/%7Ezoe/plan",
+    "/%7e%7A%6f%65/plan",
+    "/~zoe/plan?x=y",
+    "http://a/~z%6Fe/plan",
+)
+
+
+def test_every_change_is_in_the_log_by_the_one_spelling_of_its_address(start: StartPlans, run: Run) -> None:
+    """As the search for the use of a token needs it."""
+    server = start()
+    token = new_token(run, "zoe")
+    for target in SPELLINGS:
+        assert server.request("PUT", target, NEW, token).status == 204
+    assert server.stop() == 0
+    assert sum('query="PUT /~zoe/plan" outcome=answered' in line for line in server.log) == len(SPELLINGS)
+
+
+def test_a_name_is_logged_in_nfc_and_what_no_address_has_not(start: StartPlans) -> None:
+    server = start()
+    shown = {
+        "/~m%C3%BCller/edit": "GET /~m%C3%BCller/edit",
+        "/~mu%CC%88ller/edit": "GET /~m%C3%BCller/edit",
+        "/~a%20b/edit": "GET /~a%20b/edit",
+        "/style.css": "GET /style.css",
+        "/": "GET -",
+        "/~zoe/project": "GET -",
+        "/~%FF/edit": "GET -",
+        "/~a%2Fb/edit": "GET -",
+    }
+    for target in shown:
+        assert server.request("GET", target).status in (200, 404)
+    for method in ("put", "MKCOL"):
+        assert server.request(method, "/~zoe/plan").status == 405
+    assert server.stop() == 0
+    queries = [line.partition('query="')[2].partition('"')[0] for line in server.log if "query=" in line]
+    assert queries == [*shown.values(), "- /~zoe/plan", "- /~zoe/plan"]
 
 
 def test_after_ten_guesses_a_client_must_wait(server: PlanServer, token: str) -> None:
