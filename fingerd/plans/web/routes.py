@@ -101,11 +101,15 @@ def _logged_path(path: str) -> bytes:
 
 
 def _person_of(name: str) -> str:
-    """The name in NFC that is percent-encoded in an address; empty if it cannot be that of a person."""
+    """The name in NFC that is percent-encoded in an address; empty if it cannot be that of a person.
+
+    Nobody has a token for a name that is not printable, and texts to the client have the name in them.
+    """
     try:
-        return check_name(unquote_to_bytes(name).decode())
+        person = check_name(unquote_to_bytes(name).decode())
     except (UsageError, UnicodeDecodeError):
         return ""
+    return person if person.isprintable() else ""
 
 
 def _route_of(path: str) -> tuple[Route | None, str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fingerd.errors import ConfigError
+from fingerd.http.masking import masked_line
 from fingerd.http.options import Plan
 from fingerd.http.pages import STYLE, render
 from fingerd.http.request import HttpError, Request, malformed
@@ -180,7 +181,9 @@ class PlanSite:
         else:
             raise unauthorized("A token is needed", "refused")
         if person != asked.name:
-            raise HttpError(HTTPStatus.FORBIDDEN, f"{person} may not change the plan of {asked.name}", "denied")
+            raise HttpError(
+                HTTPStatus.FORBIDDEN, f"{masked_line(person)} may not change the plan of {asked.name}", "denied"
+            )
 
     def _change(self, asked: Asked, change: Callable[[Entry, str | None], None]) -> "Changed":
         """Change a plan, and say what was there before and is there now. HttpError if that is refused, or fails."""
@@ -217,7 +220,7 @@ class PlanSite:
             home="",
             name=asked.name,
             action=edit_path(asked.name),
-            user=asked.user,
+            user=masked_line(asked.user),
             has_tokens=self._has_tokens and not asked.user,
             max_bytes=self._max_bytes,
             typed=typed,

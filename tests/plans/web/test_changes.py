@@ -438,6 +438,36 @@ def test_a_link_in_the_place_of_a_person_is_not_followed(server: PlanServer, tok
     assert (people.parent / "outside" / "plan").read_text() == "old\n"
 
 
+UNPRINTABLE = ("%1B", "%C2%9b", "%07", "%7F", "%E2%80%AE", "%E2%80%A8", "%C2%85", "%09", "%EF%BB%BF")
+
+
+@pytest.mark.parametrize("character", UNPRINTABLE)
+def test_a_name_that_is_not_printable_is_404_and_not_told_again(
+    character: str, server: PlanServer, token: str, people: Path
+) -> None:
+    raw = bytes.fromhex(character.replace("%", ""))
+    (people / f"a{raw.decode()}b").mkdir()  # also where there is such a person
+    for method, target in (("GET", "edit"), ("POST", "edit"), ("PUT", "plan"), ("DELETE", "plan")):
+        response = server.request(method, f"/~a{character}b/{target}", "text=x" if method == "POST" else "", token)
+        assert response.status == 404
+        assert raw not in response.body
+        assert "This cannot be the name of a person" in response.text
+
+
+@pytest.mark.parametrize("user", [b"a\xc2\x9bb", b"a\xc2\x85b", b"a\xe2\x80\xa8b", b"a\xc2\x9d0;b"])
+def test_whom_a_proxy_names_is_told_without_control_characters(user: bytes, start: StartPlans) -> None:
+    server = start("remote_user: X-User, proxies: 127.0.0.1, base_url: 'https://a.example'")
+    sent = {"X_User": user.decode("latin-1"), "X_Forwarded_For": "192.0.2.1", "Origin": "https://a.example"}
+    for response in (
+        server.request("GET", "/~zoe/edit", **sent),
+        server.request("POST", "/~zoe/edit", "text=x", **sent),
+        server.put("zoe", NEW, **sent),
+    ):
+        assert response.status in (200, 403)
+        assert user[1:-1].strip(b"0;") not in response.body
+        assert "zoe" in response.text
+
+
 # Methods, types, and the headers of all
 
 
