@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from fingerd.http.request import HttpError, Request, fields_of, malformed, parse_head, request_of
+from fingerd.http.request import METHODS, HttpError, Request, fields_of, malformed, parse_head, request_of
+from fingerd.plans.web.conditions import check_condition
 from fingerd.plans.web.framing import frame
 from fingerd.plans.web.routes import unquoted
 from fingerd.plans.web.tokens import TOKEN_PREFIX
@@ -16,6 +17,7 @@ MAX_FORM_FIELDS = 20
 MAX_ENCODINGS = 8  # of one character of an address, each around the one before, beneath which a token is looked for
 
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+_CONDITIONS = ("If-Match", "If-None-Match")  # of changes; of other requests they are left to fingerd.http
 _ONCE = (b"authorization", b"content-encoding", b"content-range", b"content-type", b"origin")
 
 
@@ -56,6 +58,10 @@ def parse_plan_request(received: bytes, max_body: int, user_field: str) -> PlanR
     def text_of(field: bytes) -> str:
         return b",".join(fields.get(field, ())).decode("latin-1").strip()
 
+    if request.method not in METHODS:
+        for condition in _CONDITIONS:
+            if condition.lower().encode() in fields:
+                check_condition(condition, text_of(condition.lower().encode()))
     bearer = _BEARER.fullmatch(text_of(b"authorization"))
     return PlanRequest(
         request,

@@ -11,7 +11,7 @@ import pytest
 
 from fingerd.plans.web.routes import ROUTES
 from tests.helpers.daemons import Daemon, ask, wait_until
-from tests.helpers.http import HttpDaemon
+from tests.helpers.http import HttpDaemon, parse, send
 from tests.plans.conftest import Run, left_behind
 from tests.plans.web.conftest import NEW, PlanServer, StartPlans, new_token
 
@@ -436,6 +436,34 @@ def test_a_link_in_the_place_of_a_person_is_not_followed(server: PlanServer, tok
     (people / "zoe").symlink_to(people.parent / "outside")
     assert server.put("zoe", NEW, token).status == 403
     assert (people.parent / "outside" / "plan").read_text() == "old\n"
+
+
+EMPTY = ("", " ", ",", ", ,", "\t", '"', "abc", '"a" "b"', "*,*", "W/")
+
+
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("value", EMPTY)
+def test_a_condition_that_is_there_and_says_nothing_is_400(
+    field: str, value: str, server: PlanServer, token: str, people: Path
+) -> None:
+    for method, target, body in (
+        ("PUT", "/~zoe/plan", NEW),
+        ("DELETE", "/~zoe/plan", ""),
+        ("POST", "/~zoe/edit", form(NEW, token)),
+    ):
+        refused = server.request(method, target, body, token, **{field: value})
+        assert refused.status == 400
+        assert f"{field} must be * or tags in quotes" in refused.text
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+    assert server.request("GET", "/~zoe/edit", **{field: value}).status == 200  # where it changes nothing
+
+
+def test_an_empty_condition_beside_another_is_400(server: PlanServer, token: str, people: Path) -> None:
+    authorization = f"Authorization: Bearer {token}"
+    for fields in (f"If-Match:\r\nIf-Match: {etag('x')}", "If-Match: *\r\nIf-None-Match:", "If-Match:\r\nIf-Match:"):
+        head = f"PUT /~zoe/plan HTTP/1.1\r\nHost: a\r\n{authorization}\r\nContent-Length: 4\r\n{fields}\r\n\r\n"
+        assert parse(send(server.address, head.encode() + NEW.encode(), source=server.source)).status == 400
+    assert (people / "zoe" / "plan").read_text() == "old\n"
 
 
 UNPRINTABLE = ("%1B", "%C2%9b", "%07", "%7F", "%E2%80%AE", "%E2%80%A8", "%C2%85", "%09", "%EF%BB%BF")
