@@ -67,8 +67,8 @@ def serve(path: str) -> int:
 
 def _read(path: str) -> tuple[Settings, Plan, list[str]]:
     """The settings for a server, the section ``plan``, and the warnings."""
-    settings = read_plan_config(path, ("log", "plan")).settings
-    plan = settings.plan
+    config = read_plan_config(path, ("log", "plan"))
+    settings, plan = config.settings, config.settings.plan
     assert plan is not None  # noqa: S101 - read_plan_config does not return without it
     if plan.tokens:
         read_tokens(plan.tokens)
@@ -79,7 +79,7 @@ def _read(path: str) -> tuple[Settings, Plan, list[str]]:
     # Who may ask is not who may write: a token, or the proxy, decides.
     settings = dataclasses.replace(settings, listen=(), policy=(DEFAULT_RULE,), limits=limits, log=to_stderr)
     settings, warnings = within_descriptors(settings)
-    return settings, plan, list(warnings)
+    return settings, plan, [*config.warnings, *warnings]
 
 
 def _file_bytes(settings: Settings) -> int:
