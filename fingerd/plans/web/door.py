@@ -12,7 +12,7 @@ from fingerd.http.request import HttpError
 from fingerd.http.response import reply_to
 from fingerd.plans.configuration import plan_config_of
 from fingerd.plans.web.credentials import Credentials
-from fingerd.plans.web.framing import BodyFraming
+from fingerd.plans.web.framing import BodyFraming, RequestReader
 from fingerd.plans.web.locks import PersonLocks
 from fingerd.plans.web.request import PlanRequest, parse_plan_request
 from fingerd.plans.web.routes import find_route, is_for_programs, logged
@@ -65,8 +65,9 @@ class PlanDoor:
 
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
         """Parse the request and find out what is asked; what looks at files is left to the pool of a worker."""
-        received, request.line = request.line, logged(request.line)
-        parsed = self._parsed(received)
+        head, request.line = request.line, logged(request.line)
+        reader, request.asked = request.asked, None
+        parsed = self._parsed(reader)
         known = parsed.request if isinstance(parsed, PlanRequest) else None
         try:
             is_proxy = self._clients.settle(
@@ -84,16 +85,18 @@ class PlanDoor:
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_QUERIES, "limited")
             return None if parsed.request.method in ("GET", "HEAD") else services.waiting
         except HttpError as error:
-            request.asked = Refused(self._site, "text" if is_for_programs(received) else "page", known, error)
+            request.asked = Refused(self._site, "text" if is_for_programs(head) else "page", known, error)
             return None
 
-    def _parsed(self, received: bytes) -> PlanRequest | HttpError:
+    def _parsed(self, reader: RequestReader) -> PlanRequest | HttpError:
         try:
-            return parse_plan_request(received, self._framing.max_body, self._plan.remote_user or "")
+            return parse_plan_request(reader, self._plan.remote_user or "")
         except HttpError as error:
             return error
 
     def failure(self, request: Connection, outcome: str, context: AnswerContext) -> Answer:
         """The response where there is no answer: ``busy``, or ``error``."""
-        asked: Asked | Refused = request.asked or Refused(self._site, "page")
+        asked = request.asked
+        if not isinstance(asked, Asked | Refused):  # it is not prepared
+            asked = Refused(self._site, "page")
         return reply_to(asked.request, asked.site.failure(outcome, asked.form))

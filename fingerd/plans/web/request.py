@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from fingerd.http.request import METHODS, HttpError, Request, fields_of, malformed, parse_head, request_of
 from fingerd.plans.web.conditions import check_condition
-from fingerd.plans.web.framing import frame
+from fingerd.plans.web.framing import RequestReader
 from fingerd.plans.web.routes import unquoted
 from fingerd.plans.web.tokens import TOKEN_PREFIX
 from fingerd.text import decode_line
@@ -34,17 +34,15 @@ class PlanRequest:
     user: str  # whom the field names that ``plan.remote_user`` means, whoever sent it
 
 
-def parse_plan_request(received: bytes, max_body: int, user_field: str) -> PlanRequest:
-    """The request in these bytes. HttpError if it is none, or not complete, or too long."""
-    framed = frame(received, max_body)
-    head = framed.head if framed else received
-    event = parse_head(head)
+def parse_plan_request(reader: RequestReader, user_field: str) -> PlanRequest:
+    """The request that was read. HttpError if it is none, or not complete, or too long."""
+    event = parse_head(reader.head)
     fields = fields_of(event)
     request = request_of(event, fields)
-    if framed is None:
+    if not reader.is_complete:
         raise malformed("The request ended before it was complete")
-    if framed.problem:
-        raise framed.problem
+    if reader.problem:
+        raise reader.problem
     if b"transfer-encoding" in fields and event.http_version != b"1.1":  # RFC 9112 6.1
         raise malformed("HTTP/1.0 has no chunks")
     name = user_field.encode("ascii")
@@ -65,7 +63,7 @@ def parse_plan_request(received: bytes, max_body: int, user_field: str) -> PlanR
     bearer = _BEARER.fullmatch(text_of(b"authorization"))
     return PlanRequest(
         request,
-        framed.body_of(received),
+        bytes(reader.body),
         bearer[1] if bearer else "",
         text_of(b"content-type").partition(";")[0].strip().lower(),
         text_of(b"origin"),

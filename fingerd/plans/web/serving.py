@@ -20,6 +20,7 @@ from fingerd.plans.configuration import read_plan_config
 from fingerd.plans.web.door import REQUEST_MEMORY, PlanDoor, max_body
 from fingerd.plans.web.framing import BodyFraming
 from fingerd.plans.web.tokens import read_tokens
+from fingerd.plans.web.transport import BodyTransport
 from fingerd.ruip.policy import DEFAULT_RULE
 from fingerd.server.listeners import describe_listener, open_listeners
 from fingerd.server.server import FingerServer
@@ -39,7 +40,7 @@ def serve(path: str) -> int:
         warnings.append("running as root: let the user who owns the people's directory run it")
     door = PlanDoor(plan, _file_bytes(settings))
     with FingerServer(settings, bind_and_activate=False) as server:
-        server.add_front_door(door, open_listeners(plan.listen, inherited))
+        server.add_front_door(door, open_listeners(plan.listen, inherited), BodyTransport)
         writer = Writer(open_sink(settings.log, True, None), settings.log)
         reloader = Reloader(path, plan, server, writer, notifier)
         handle_signals(server.loop, server.stop, reloader.trigger)
