@@ -25,6 +25,7 @@ class RequestReader:
         self.head = b""  # as far as it is there
         self.body = bytearray()  # the same, without the lines between chunks
         self.is_complete = False
+        self.is_awaited = False  # the client waits for a word before it sends the body
         self.problem: HttpError | None = None  # for which the body is not read
         self._max_body = max_body
         # Reads from a place on, up to the one that it returns. Bound methods would make a cycle, which keeps the body.
@@ -39,13 +40,6 @@ class RequestReader:
         while position < len(data) and not self.is_complete:
             position = self._read(self, data, position)
         return self.is_complete
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether the client waits for a word before it sends the body."""
-        if self.is_complete or self._read == RequestReader._read_head:
-            return False
-        return bool(_WAITS.search(self.head)) and b" HTTP/1.1" in self.head
 
     def _read_head(self, data: bytes, position: int) -> int:
         known = len(self.head)
@@ -78,6 +72,7 @@ class RequestReader:
             self._left = int(value)
             self._read = RequestReader._read_body
             self.is_complete = not self._left
+        self.is_awaited = not self.is_complete and bool(_WAITS.search(self.head)) and b" HTTP/1.1" in self.head
 
     def _read_body(self, data: bytes, position: int) -> int:
         position = self._read_left(data, position)

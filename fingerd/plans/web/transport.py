@@ -6,7 +6,7 @@ from fingerd.plans.web.framing import BodyFraming, RequestReader
 from fingerd.server.connection import Connection
 from fingerd.server.transport import RECEIVE, Transport
 
-READ_BYTES = 1 << 14  # in one turn of the loop; in chunks of one byte they take it some milliseconds
+READ_BYTES = 1 << 13  # in one turn of the loop; in chunks of one byte they take it some milliseconds
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -35,7 +35,7 @@ class BodyTransport(Transport):
         if is_complete or not data:
             request.line = reader.head
             return True
-        if not request.sent and reader.is_awaited:
+        if reader.is_awaited and not request.sent:
             with contextlib.suppress(OSError):  # where that fails, the rest does not come
                 request.sent = request.socket.send(CONTINUE, RECEIVE)
         return False
