@@ -15,7 +15,7 @@ from fingerd.plans.web.credentials import Credentials
 from fingerd.plans.web.framing import BodyFraming, RequestReader
 from fingerd.plans.web.locks import PersonLocks
 from fingerd.plans.web.request import PlanRequest, parse_plan_request
-from fingerd.plans.web.routes import find_route, is_for_programs, logged
+from fingerd.plans.web.routes import find_route, is_for_programs, logged, sent_form
 from fingerd.plans.web.site import Asked, PlanSite, Refused
 from fingerd.protocol.reply import TOO_MANY_QUERIES
 from fingerd.ruip.ruip import Answer, AnswerContext
@@ -85,7 +85,8 @@ class PlanDoor:
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_QUERIES, "limited")
             return None if parsed.request.method in ("GET", "HEAD") else services.waiting
         except HttpError as error:
-            request.asked = Refused(self._site, "text" if is_for_programs(head) else "page", known, error)
+            form = "text" if is_for_programs(head) else "page"
+            request.asked = Refused(self._site, form, known, error, sent_form(request.line))
             return None
 
     def _parsed(self, reader: RequestReader) -> PlanRequest | HttpError:

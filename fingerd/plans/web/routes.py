@@ -75,6 +75,12 @@ def is_for_programs(received: bytes) -> bool:
     return found is not None and found.kind == "plan"
 
 
+def sent_form(line: bytes) -> str:
+    """The path of the form that was sent by a request which is logged so; empty if it was none."""
+    method, _, path = line.decode("ascii").partition(" ")
+    return path if method == "POST" and path.endswith("/edit") and "[" not in path else ""
+
+
 def unquoted(text: bytes, max_times: int) -> bytes:
     """The text without percent-encoding, also where that is encoded itself, ``max_times`` at most."""
     for _ in range(max_times):

@@ -69,10 +69,11 @@ class Refused(NamedTuple):
     form: str
     request: Request | None = None  # None for one that cannot be parsed
     error: HttpError = malformed("Malformed request")
+    edit: str = ""  # the path of the form that was sent, empty for none
 
     def answer(self, context: AnswerContext) -> Answer:
         """The response."""
-        return self.site.error(self.error, self.form)
+        return self.site.error(self.error, self.form, self.edit)
 
 
 class PlanSite:
@@ -107,9 +108,9 @@ class PlanSite:
             log.warning("%s", error)
             return self.failure("error", asked.form)
 
-    def error(self, error: HttpError, form: str) -> Answer:
-        """The response to a request that is refused."""
-        return self._failed(error.status, error.outcome, error.text, form, *error.headers)
+    def error(self, error: HttpError, form: str, edit: str = "") -> Answer:
+        """The response to a request that is refused. It leads back to the form at ``edit``, which was not read."""
+        return self._failed(error.status, error.outcome, error.text, form, *error.headers, edit=edit)
 
     def failure(self, outcome: str, form: str) -> Answer:
         """The response where there is no answer: ``busy``, or ``error``."""
@@ -117,10 +118,13 @@ class PlanSite:
             return self._failed(HTTPStatus.SERVICE_UNAVAILABLE, outcome, SERVICE_BUSY, form)
         return self._failed(HTTPStatus.INTERNAL_SERVER_ERROR, outcome, INTERNAL_ERROR, form)
 
-    def _failed(self, status: HTTPStatus, outcome: str, text: str, form: str, *headers: Header) -> Answer:
+    def _failed(
+        self, status: HTTPStatus, outcome: str, text: str, form: str, *headers: Header, edit: str = ""
+    ) -> Answer:
         if form == "text":
             return respond(status, outcome, TEXT, f"{text}\n".encode(), *headers, *_HEADERS, etag="")
         values = {"asked": "", "is_listed": False, "may_ask": False, "home": "", "title": self._title}
+        values |= {"edit": edit, "max_bytes": self._max_bytes}
         html = render("error.html", text=text, hint=_HINTS.get(status, ""), **values)
         return respond(status, outcome, HTML, html.encode(errors="replace"), *headers, *_HEADERS, etag="")
 

@@ -466,6 +466,28 @@ def test_an_empty_condition_beside_another_is_400(server: PlanServer, token: str
     assert (people / "zoe" / "plan").read_text() == "old\n"
 
 
+UNREAD = {
+    "far too long": ({"Content_Length": "99999999"}, 413),
+    "just too long for a form": ({"Content_Length": str(6 * 4096 + 4097)}, 413),
+    "no length": ({"Content_Length": "x"}, 400),
+    "a length and chunks": ({"Transfer_Encoding": "chunked"}, 400),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), UNREAD.values(), ids=UNREAD)
+def test_a_form_that_is_not_read_leads_back_to_what_was_typed(
+    sent: dict[str, str], status: int, server: PlanServer, people: Path
+) -> None:
+    page = server.request("POST", "/~z%6fe/edit", "text=x", **sent)
+    assert page.status == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "It may have at most 4096 bytes." in page.text
+    assert '<a href="/~zoe/edit">the form</a>' in page.text
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+    for method, target in (("PUT", "/~zoe/plan"), ("POST", "/~zoe"), ("POST", f"/~{'x' * 43}/edit")):
+        assert "Back button" not in server.request(method, target, "text=x", **sent).text
+
+
 UNPRINTABLE = ("%1B", "%C2%9b", "%07", "%7F", "%E2%80%AE", "%E2%80%A8", "%C2%85", "%09", "%EF%BB%BF")
 
 
