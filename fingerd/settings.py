@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -254,8 +254,10 @@ def _listen_warnings(settings: Settings, origins: Reader) -> Iterator[tuple[yaml
         what = "every local user can connect, and http.proxies lets all of them name any client: set mode and group"
         yield *origins.origin_of(settings.http, "listen"), what
     if settings.plan:
-        for option, what in _plan_warnings(settings.plan, origins):
-            yield *origins.origin_of(settings.plan, *option), what
+        if not any(isinstance(backend, Files) for backend in origins.values_of(Backend)):
+            yield *origins.origin_of(settings.plan), "fingerd-plan serve needs a backend of type files"
+        for option, what in plan_warnings(settings.plan):
+            yield *origins.origin_of(settings.plan, option), what
 
 
 def _makes_all_local(http: Http, policy: Collection[Rule]) -> bool:
@@ -270,14 +272,12 @@ def _lets_all_name_clients(served: Http | Plan) -> bool:
     return "unix" in served.proxies and any(map(is_open_to_all, served.listen))
 
 
-def _plan_warnings(plan: Plan, origins: Reader) -> Iterator[tuple[Sequence[str], str]]:
-    """What may let others than a person change the plan, or keeps fingerd-plan from serving: options, and why."""
-    if not any(isinstance(backend, Files) for backend in origins.values_of(Backend)):
-        yield (), "fingerd-plan serve needs a backend of type files"
+def plan_warnings(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What may let others than a person change the plan: options, and why."""
     is_proxy_here = any(not isinstance(proxy, str) and is_loopback(proxy) for proxy in plan.proxies)
     if _lets_all_name_clients(plan) or (plan.remote_user and is_proxy_here):
         whom = "be any person" if plan.remote_user else "name any client"
         what = f"every local user can connect as one of plan.proxies does, and {whom}: use a unix socket with a mode"
-        yield ("listen",), f"{what} and a group"
+        yield "listen", f"{what} and a group"
     for what in writable_by_others(plan.tokens) if plan.tokens else ():
-        yield ("tokens",), what
+        yield "tokens", what

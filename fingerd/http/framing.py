@@ -1,7 +1,6 @@
 """The framing of HTTP: a request is its head, up to the empty line. A body is not read."""
 
 import re
-from collections.abc import Callable
 
 from fingerd.server.limits import Limits
 
@@ -14,8 +13,6 @@ _REQUEST_LINE = re.compile(rb"[^\n]* HTTP/[0-9]\.[0-9]\r?\n")
 
 class HeadFraming:
     """A request is complete with the empty line after its head, or as soon as it cannot become one of HTTP/1."""
-
-    interim: Callable[[bytes], bytes] | None = None
 
     @staticmethod
     def find_end(received: bytes) -> int:

@@ -21,7 +21,7 @@ from fingerd.config.schema import INVALID, REQUIRED, Reader
 from fingerd.config.system_options import read_path
 from fingerd.listen_option import read_listen
 from fingerd.server.listeners import ListenAddress
-from fingerd.settings import Settings
+from fingerd.settings import Settings, plan_warnings
 
 SOURCES: dict[str, type[Files | System]] = {"files": Files, "system": System}
 PARTS = {"aliases": "backend", "cache": "backend", "chain": "backends"}  # the option with the backends in a backend
@@ -42,6 +42,7 @@ class PlanConfig:
     backend: Files | System
     settings: Settings
     root: str = ""
+    warnings: tuple[str, ...] = ()  # of what was read, with their places
 
 
 def read_plan_config(path: str, more: Collection[str] = ()) -> PlanConfig:
@@ -55,7 +56,7 @@ def read_plan_config(path: str, more: Collection[str] = ()) -> PlanConfig:
             if not document.error_count:
                 break
         document.raise_problems()
-        return config
+        return dataclasses.replace(config, warnings=document.warnings)
 
 
 def plan_config_of(settings: Any) -> PlanConfig:
@@ -88,7 +89,11 @@ def _read(document: Document, more: Collection[str]) -> Any:
         return reader.fail(sections["backend"], "backend", "accounts in a chroot are nothing that fingerd-plan knows")
     if root:
         backend = dataclasses.replace(backend, folder=root + backend.folder)
-    return PlanConfig(backend, Settings(backend=backend, **values), root)
+    settings = Settings(backend=backend, **values)
+    if settings.plan:
+        for option, what in plan_warnings(settings.plan):
+            document.add_warning(*reader.origin_of(settings.plan, option), what)
+    return PlanConfig(backend, settings, root)
 
 
 def _read_first_source(reader: Reader, node: yaml.Node, path: str) -> Any:

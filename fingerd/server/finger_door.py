@@ -25,7 +25,6 @@ class LineFraming:
 
     find_end = staticmethod(methodcaller("find", b"\n"))
     find_other_end = staticmethod(methodcaller("find", b"\r"))
-    interim: Callable[[bytes], bytes] | None = None
 
     def max_bytes(self, limits: Limits) -> int:
         """A query and its CR LF."""

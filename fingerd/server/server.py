@@ -106,13 +106,12 @@ class FingerServer(socketserver.ThreadingTCPServer):
         """Accept clients; the sockets listen since they were bound, which is when a busy address is found."""
         self._acceptor.add_listeners(self.listeners)
 
-    def add_front_door(self, door: FrontDoor, listeners: Sequence[socket.socket]) -> None:
+    def add_front_door(self, door: FrontDoor, sockets: list[socket.socket], kind: type[Transport] = Transport) -> None:
         """Let clients of these listening sockets ask by another protocol. Call it before ``serve_forever``."""
-        transport = Transport(self, self.loop, door, self._delivery)
-        self.listeners += listeners
-        self._monitored += listeners if door.is_monitoring else ()
-        self._transport_of |= dict.fromkeys(listeners, transport)
-        self._acceptor.add_listeners(listeners)
+        self.listeners += sockets
+        self._monitored += sockets if door.is_monitoring else ()
+        self._transport_of |= dict.fromkeys(sockets, kind(self, self.loop, door, self._delivery))
+        self._acceptor.add_listeners(sockets)
 
     def server_close(self) -> None:
         """Close every listening socket and the loop; nothing can be served any more."""

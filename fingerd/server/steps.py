@@ -77,11 +77,6 @@ class Framing(Protocol):
         """The same for an end that is rare, and looked for where ``find_end`` finds none."""
         ...
 
-    @property
-    def interim(self) -> Callable[[bytes], bytes] | None:
-        """What a client is told that waits with the rest of its request; None where none does."""
-        ...
-
     def max_bytes(self, limits: Limits) -> int:
         """So many bytes are a whole request, whatever they are."""
         ...

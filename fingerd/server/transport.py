@@ -4,7 +4,6 @@ A connection here costs a descriptor and a small object, no thread. What
 follows on the request, up to the close, is :mod:`fingerd.server.delivery`.
 """
 
-import contextlib
 import select
 import time
 from socket import MSG_DONTWAIT
@@ -35,7 +34,6 @@ class Transport:
         self._framing = framing = door.framing
         self._queues = delivery.queues
         self._find_end = framing.find_end
-        self._interim = framing.interim
         self.use_config(server.active)
         self._on_ready = self._on_readable  # one bound method for all descriptors
 
@@ -82,17 +80,8 @@ class Transport:
         elif not data or len(received) >= self._request_bytes:
             request.line = received
         else:
-            if self._interim and not request.sent:
-                self._tell_waiting(request, self._interim(received))
             return False
         return True
-
-    @staticmethod
-    def _tell_waiting(request: Connection, interim: bytes) -> None:
-        """Send what the client waits for before it sends the rest; where that fails, the rest does not come."""
-        if interim:
-            with contextlib.suppress(OSError):
-                request.sent = request.socket.send(interim, RECEIVE)
 
     def _dispatch(self, request: Connection) -> None:
         """The request is complete, or the client is gone."""

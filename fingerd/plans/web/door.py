@@ -12,10 +12,10 @@ from fingerd.http.request import HttpError
 from fingerd.http.response import reply_to
 from fingerd.plans.configuration import plan_config_of
 from fingerd.plans.web.credentials import Credentials
-from fingerd.plans.web.framing import BodyFraming
+from fingerd.plans.web.framing import BodyFraming, RequestReader
 from fingerd.plans.web.locks import PersonLocks
-from fingerd.plans.web.request import PlanRequest, logged_without_token, parse_plan_request
-from fingerd.plans.web.routes import find_route, is_for_programs
+from fingerd.plans.web.request import PlanRequest, parse_plan_request
+from fingerd.plans.web.routes import find_route, is_for_programs, logged, sent_form
 from fingerd.plans.web.site import Asked, PlanSite, Refused
 from fingerd.protocol.reply import TOO_MANY_QUERIES
 from fingerd.ruip.ruip import Answer, AnswerContext
@@ -56,8 +56,8 @@ class PlanDoor:
         self._locks.close(FINAL_CHANGE_SECONDS)
 
     def logged(self, received: bytes) -> bytes:
-        """The method and the path, as of a complete request."""
-        return logged_without_token(received)
+        """The method and the address, as of a complete request."""
+        return logged(received)
 
     def use_config(self, active: ActiveConfig) -> None:
         """Answer by this configuration."""
@@ -70,8 +70,9 @@ class PlanDoor:
 
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
         """Parse the request and find out what is asked; what looks at files is left to the pool of a worker."""
-        received, request.line = request.line, logged_without_token(request.line)
-        parsed = self._parsed(received)
+        head, request.line = request.line, logged(request.line)
+        reader, request.asked = request.asked, None
+        parsed = self._parsed(reader)
         known = parsed.request if isinstance(parsed, PlanRequest) else None
         try:
             is_proxy = self._clients.settle(
@@ -89,22 +90,19 @@ class PlanDoor:
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_QUERIES, "limited")
             return None if parsed.request.method in ("GET", "HEAD") else services.waiting
         except HttpError as error:
-            request.asked = Refused(self._site, _form_of(request.line), known, error)
+            form = "text" if is_for_programs(head) else "page"
+            request.asked = Refused(self._site, form, known, error, sent_form(request.line))
             return None
 
-    def _parsed(self, received: bytes) -> PlanRequest | HttpError:
+    def _parsed(self, reader: RequestReader) -> PlanRequest | HttpError:
         try:
-            return parse_plan_request(received, self._framing.max_body, self._plan.remote_user or "")
+            return parse_plan_request(reader, self._plan.remote_user or "")
         except HttpError as error:
             return error
 
     def failure(self, request: Connection, outcome: str, context: AnswerContext) -> Answer:
         """The response where there is no answer: ``busy``, or ``error``."""
-        asked: Asked | Refused = request.asked or Refused(self._site, "page")
+        asked = request.asked
+        if not isinstance(asked, Asked | Refused):  # it is not prepared
+            asked = Refused(self._site, "page")
         return reply_to(asked.request, asked.site.failure(outcome, asked.form))
-
-
-def _form_of(line: bytes) -> str:
-    """In which form an error is told: for programs as text, and else as a page."""
-    path = line.partition(b" ")[2].partition(b" ")[0].decode("latin-1")
-    return "text" if is_for_programs(path) else "page"

@@ -3,17 +3,14 @@
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple
 
 from fingerd.http.framing import MAX_HEAD_BYTES, HeadFraming
 from fingerd.http.request import HttpError, malformed
 from fingerd.server.limits import Limits
 
 METHODS_WITH_BODY = (b"PUT", b"POST")
-MAX_CHUNKS = 256  # of one body: to find its end, they are gone through each time when more of it has come
+MAX_FRAMING_BYTES = 1 << 16  # of all lines between the chunks of a body: some 13,000 chunks of one byte
 CHUNK_BYTES = 48  # of the line before a chunk, with its end and an extension
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _BODY_FIELD = re.compile(rb"(?im)^(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$")
 _LENGTH = re.compile(rb"[0-9]{1,12}")
@@ -21,95 +18,143 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~]{0,32})?\r\n")  # RFC 
 _WAITS = re.compile(rb"(?im)^expect[ \t]*:[ \t]*100-continue[ \t]*\r?$")  # RFC 9110 10.1.1
 
 
-class Framed(NamedTuple):
-    """A whole request in what was received, which may go on after ``end``: its head, and the parts of its body.
+class RequestReader:
+    """Reads one request as its bytes come. A part of it costs its own length, however much is there already."""
 
-    Up to ``end`` is what shows a problem, too.
-    """
+    def __init__(self, max_body: int) -> None:
+        self.head = b""  # as far as it is there
+        self.body = bytearray()  # the same, without the lines between chunks
+        self.is_complete = False
+        self.is_awaited = False  # the client waits for a word before it sends the body
+        self.problem: HttpError | None = None  # for which the body is not read
+        self._max_body = max_body
+        # Reads from a place on, up to the one that it returns. Bound methods would make a cycle, which keeps the body.
+        self._read: Callable[[RequestReader, bytes, int], int] = RequestReader._read_head
+        self._left = 0  # bytes of the body, or of the chunk, that are not there
+        self._line = b""  # what is there of the line before or after a chunk
+        self._framing_bytes = 0
 
-    head: bytes
-    end: int
-    parts: tuple[tuple[int, int], ...] = ()  # from where to where
-    problem: HttpError | None = None  # for which the body is not read
+    def feed(self, data: bytes) -> bool:
+        """Read what has come; true if the request is complete, or is none. What follows it is ignored."""
+        position = 0
+        while position < len(data) and not self.is_complete:
+            position = self._read(self, data, position)
+        return self.is_complete
 
-    def body_of(self, received: bytes) -> bytes:
-        """The body, without the lines between chunks."""
-        return b"".join(received[start:stop] for start, stop in self.parts)
+    def _read_head(self, data: bytes, position: int) -> int:
+        known = len(self.head)
+        head = self.head = self.head + data[: MAX_HEAD_BYTES + 1 - known]
+        start = max(known - 2, 0)  # an empty line may have begun
+        end = HeadFraming.find_end(head[start:]) + 1
+        if not end:
+            begins = b"\n" not in head[:known]
+            self.is_complete = len(head) > MAX_HEAD_BYTES or (begins and HeadFraming.find_other_end(head) >= 0)
+            return len(data)
+        self.head = head[: start + end]
+        self._begin_body()
+        return start + end - known
+
+    def _begin_body(self) -> None:
+        if self.head.partition(b" ")[0] not in METHODS_WITH_BODY:
+            self.is_complete = True
+            return
+        fields = _BODY_FIELD.findall(self.head)
+        if not fields:
+            return self._refuse(HttpError(HTTPStatus.LENGTH_REQUIRED, "A body is needed, and its length", "malformed"))
+        name, value = fields[0]
+        if len(fields) == 1 and name.lower() == b"transfer-encoding" and value.lower() == b"chunked":
+            self._read = RequestReader._read_size
+        elif len(fields) > 1 or name.lower() != b"content-length" or not _LENGTH.fullmatch(value):
+            self._refuse(malformed("The length of the body is not clear"))
+        elif int(value) > self._max_body:
+            self._refuse_length()
+        else:
+            self._left = int(value)
+            self._read = RequestReader._read_body
+            self.is_complete = not self._left
+        self.is_awaited = not self.is_complete and bool(_WAITS.search(self.head)) and b" HTTP/1.1" in self.head
+
+    def _read_body(self, data: bytes, position: int) -> int:
+        position = self._read_left(data, position)
+        self.is_complete = not self._left
+        return position
+
+    def _read_left(self, data: bytes, position: int) -> int:
+        stop = min(position + self._left, len(data))
+        self.body += data[position:stop]
+        self._left -= stop - position
+        return stop
+
+    # Chunks; no trailer may follow them.
+
+    def _read_size(self, data: bytes, position: int) -> int:
+        stop = position + CHUNK_BYTES - len(self._line)
+        end = data.find(b"\n", position, stop) + 1 or min(stop, len(data))
+        line = self._line = self._line + data[position:end]
+        if not line.endswith(b"\n"):
+            if len(line) >= CHUNK_BYTES:
+                self._refuse_chunks()
+            return end
+        self._line = b""
+        if not (match := _CHUNK.fullmatch(line)):
+            self._refuse_chunks()
+            return end
+        self._left = int(match[1], 16)
+        self._framing_bytes += len(line) + len(b"\r\n")
+        if len(self.body) + self._left > self._max_body:
+            self._refuse_length()
+        elif self._framing_bytes > MAX_FRAMING_BYTES:
+            text = "The body is in too many and too small chunks"
+            self._refuse(HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, "too-long"))
+        self._read = RequestReader._read_chunk if self._left else RequestReader._read_last_end
+        return end
+
+    def _read_chunk(self, data: bytes, position: int) -> int:
+        position = self._read_left(data, position)
+        if not self._left:
+            self._read = RequestReader._read_end
+        return position
+
+    def _read_end(self, data: bytes, position: int) -> int:
+        """The line end after a chunk."""
+        stop = position + len(b"\r\n") - len(self._line)
+        self._line += data[position:stop]
+        if not b"\r\n".startswith(self._line):
+            self._refuse_chunks()
+        elif self._line == b"\r\n":
+            self._line = b""
+            self._read = RequestReader._read_size
+        return min(stop, len(data))
+
+    def _read_last_end(self, data: bytes, position: int) -> int:
+        position = self._read_end(data, position)
+        self.is_complete = self.is_complete or self._read == RequestReader._read_size
+        return position
+
+    # What is not read.
+
+    def _refuse(self, problem: HttpError) -> None:
+        self.problem, self.is_complete = problem, True
+        self.body.clear()
+
+    def _refuse_length(self) -> None:
+        text = f"The request is longer than the {self._max_body} bytes that are read of one"
+        self._refuse(HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, "too-long"))
+
+    def _refuse_chunks(self) -> None:
+        self._refuse(malformed("The body is not in chunks, as its head says"))
 
 
-def frame(received: bytes, max_body: int) -> Framed | None:
-    """The request at the beginning of these bytes; None if more of it must come."""
-    start = HeadFraming.find_end(received[: MAX_HEAD_BYTES + 1]) + 1
-    if not start:
-        is_too_long = len(received) > MAX_HEAD_BYTES
-        return Framed(received[: MAX_HEAD_BYTES + 1], MAX_HEAD_BYTES + 1) if is_too_long else None
-    head = received[:start]
-    if head.partition(b" ")[0] not in METHODS_WITH_BODY:
-        return Framed(head, start)
-    fields = _BODY_FIELD.findall(head)
-    if not fields:
-        problem = HttpError(HTTPStatus.LENGTH_REQUIRED, "A body is needed, and its length", "malformed")
-        return Framed(head, start, problem=problem)
-    name, value = fields[0]
-    if len(fields) == 1 and name.lower() == b"transfer-encoding" and value.lower() == b"chunked":
-        return _frame_chunks(received, head, max_body)
-    if len(fields) > 1 or name.lower() != b"content-length" or not _LENGTH.fullmatch(value):
-        return Framed(head, start, problem=malformed("The length of the body is not clear"))
-    if (end := start + int(value)) > start + max_body:
-        return Framed(head, start, problem=_too_long(max_body))
-    return Framed(head, end, ((start, end),)) if len(received) >= end else None
-
-
-def _frame_chunks(received: bytes, head: bytes, max_body: int) -> Framed | None:
-    """The request whose body is in chunks; no trailer may follow them."""
-    parts: list[tuple[int, int]] = []
-    position, size = len(head), 0
-    while match := _CHUNK.match(received, position):
-        length, start = int(match[1], 16), match.end()
-        position, size = start + length, size + length
-        if size > max_body or (length and len(parts) >= MAX_CHUNKS):
-            return Framed(head, len(received), problem=_too_long(max_body))
-        line_end = received[position : position + 2]
-        if len(line_end) < 2:
-            return None if b"\r\n".startswith(line_end) else _not_chunks(head, received)
-        if line_end != b"\r\n":
-            return _not_chunks(head, received)
-        position += 2
-        if not length:
-            return Framed(head, position, tuple(parts))
-        parts.append((start, start + length))
-    rest = received[position : position + CHUNK_BYTES]
-    return None if len(rest) < CHUNK_BYTES and b"\n" not in rest else _not_chunks(head, received)
-
-
-def _not_chunks(head: bytes, received: bytes) -> Framed:
-    return Framed(head, len(received), problem=malformed("The body is not in chunks, as its head says"))
-
-
-def _too_long(max_body: int) -> HttpError:
-    text = f"The request is longer than the {max_body} bytes that are read of one"
-    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, "too-long")
-
-
-class BodyFraming:
+class BodyFraming(HeadFraming):
     """A request is complete with its body, or as soon as it is clear that it has none that is read."""
-
-    find_other_end: Callable[[bytes], int] = staticmethod(HeadFraming.find_other_end)
 
     def __init__(self, max_body: int) -> None:
         self.max_body = max_body
 
-    def find_end(self, received: bytes) -> int:
-        """The place of the last byte of the request, or -1."""
-        framed = frame(received, self.max_body)
-        return framed.end - 1 if framed else -1
-
-    @staticmethod
-    def interim(received: bytes) -> bytes:
-        """The word for which a client waits before it sends a body; empty if it waits for none."""
-        end = HeadFraming.find_end(received) + 1
-        return CONTINUE if end and _WAITS.search(received, 0, end) and b" HTTP/1.1" in received[:end] else b""
+    def new_reader(self) -> RequestReader:
+        """What reads the request of one connection."""
+        return RequestReader(self.max_body)
 
     def max_bytes(self, limits: Limits) -> int:
-        """A head, and a body in as many chunks as may be."""
-        return MAX_HEAD_BYTES + self.max_body + MAX_CHUNKS * (CHUNK_BYTES + 2)
+        """A head and a body; the lines between chunks are not kept."""
+        return MAX_HEAD_BYTES + self.max_body

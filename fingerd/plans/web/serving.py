@@ -20,6 +20,7 @@ from fingerd.plans.configuration import read_plan_config
 from fingerd.plans.web.door import REQUEST_MEMORY, PlanDoor, max_body
 from fingerd.plans.web.framing import BodyFraming
 from fingerd.plans.web.tokens import read_tokens
+from fingerd.plans.web.transport import BodyTransport
 from fingerd.ruip.policy import DEFAULT_RULE
 from fingerd.server.listeners import describe_listener, open_listeners
 from fingerd.server.server import FingerServer
@@ -39,7 +40,7 @@ def serve(path: str) -> int:
         warnings.append("running as root: let the user who owns the people's directory run it")
     door = PlanDoor(plan, _file_bytes(settings))
     with FingerServer(settings, bind_and_activate=False) as server:
-        server.add_front_door(door, open_listeners(plan.listen, inherited))
+        server.add_front_door(door, open_listeners(plan.listen, inherited), BodyTransport)
         writer = Writer(open_sink(settings.log, True, None), settings.log)
         reloader = Reloader(path, plan, server, writer, notifier)
         handle_signals(server.loop, server.stop, reloader.trigger)
@@ -68,8 +69,8 @@ def serve(path: str) -> int:
 
 def _read(path: str) -> tuple[Settings, Plan, list[str]]:
     """The settings for a server, the section ``plan``, and the warnings."""
-    settings = read_plan_config(path, ("log", "plan")).settings
-    plan = settings.plan
+    config = read_plan_config(path, ("log", "plan"))
+    settings, plan = config.settings, config.settings.plan
     assert plan is not None  # noqa: S101 - read_plan_config does not return without it
     if plan.tokens:
         read_tokens(plan.tokens)
@@ -80,7 +81,7 @@ def _read(path: str) -> tuple[Settings, Plan, list[str]]:
     # Who may ask is not who may write: a token, or the proxy, decides.
     settings = dataclasses.replace(settings, listen=(), policy=(DEFAULT_RULE,), limits=limits, log=to_stderr)
     settings, warnings = within_descriptors(settings)
-    return settings, plan, list(warnings)
+    return settings, plan, [*config.warnings, *warnings]
 
 
 def _file_bytes(settings: Settings) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fingerd.errors import ConfigError
+from fingerd.http.masking import masked_line
 from fingerd.http.options import Plan
 from fingerd.http.pages import STYLE, render
 from fingerd.http.request import HttpError, Request, malformed
@@ -73,10 +74,11 @@ class Refused(NamedTuple):
     form: str
     request: Request | None = None  # None for one that cannot be parsed
     error: HttpError = malformed("Malformed request")
+    edit: str = ""  # the path of the form that was sent, empty for none
 
     def answer(self, context: AnswerContext) -> Answer:
         """The response."""
-        return self.site.error(self.error, self.form)
+        return self.site.error(self.error, self.form, self.edit)
 
 
 class PlanSite:
@@ -111,9 +113,9 @@ class PlanSite:
             log.warning("%s", error)
             return self.failure("error", asked.form)
 
-    def error(self, error: HttpError, form: str) -> Answer:
-        """The response to a request that is refused."""
-        return self._failed(error.status, error.outcome, error.text, form, *error.headers)
+    def error(self, error: HttpError, form: str, edit: str = "") -> Answer:
+        """The response to a request that is refused. It leads back to the form at ``edit``, which was not read."""
+        return self._failed(error.status, error.outcome, error.text, form, *error.headers, edit=edit)
 
     def failure(self, outcome: str, form: str) -> Answer:
         """The response where there is no answer: ``busy``, or ``error``."""
@@ -121,10 +123,13 @@ class PlanSite:
             return self._failed(HTTPStatus.SERVICE_UNAVAILABLE, outcome, SERVICE_BUSY, form)
         return self._failed(HTTPStatus.INTERNAL_SERVER_ERROR, outcome, INTERNAL_ERROR, form)
 
-    def _failed(self, status: HTTPStatus, outcome: str, text: str, form: str, *headers: Header) -> Answer:
+    def _failed(
+        self, status: HTTPStatus, outcome: str, text: str, form: str, *headers: Header, edit: str = ""
+    ) -> Answer:
         if form == "text":
             return respond(status, outcome, TEXT, f"{text}\n".encode(), *headers, *_HEADERS, etag="")
         values = {"asked": "", "is_listed": False, "may_ask": False, "home": "", "title": self._title}
+        values |= {"edit": edit, "max_bytes": self._max_bytes}
         html = render("error.html", text=text, hint=_HINTS.get(status, ""), **values)
         return respond(status, outcome, HTML, html.encode(errors="replace"), *headers, *_HEADERS, etag="")
 
@@ -191,7 +196,9 @@ class PlanSite:
         else:
             raise unauthorized("A token is needed", "refused")
         if person != asked.name:
-            raise HttpError(HTTPStatus.FORBIDDEN, f"{person} may not change the plan of {asked.name}", "denied")
+            raise HttpError(
+                HTTPStatus.FORBIDDEN, f"{masked_line(person)} may not change the plan of {asked.name}", "denied"
+            )
 
     def _change(self, asked: Asked, context: AnswerContext, change: Change) -> tuple[Stored, Stored | None]:
         """Change a plan; what was there before, and what ``change`` returns. HttpError if that is refused, or fails."""
@@ -233,7 +240,7 @@ class PlanSite:
             home="",
             name=asked.name,
             action=edit_path(asked.name),
-            user=asked.user,
+            user=masked_line(asked.user),
             has_tokens=self._has_tokens and not asked.user,
             max_bytes=self._max_bytes,
             typed=typed,

@@ -89,6 +89,20 @@ def test_a_mistake_first_and_then_right(browser: Browser, start: StartPlans, run
     assert not [line for line in server.log if token in line]
 
 
+def test_back_leads_to_a_text_that_was_far_too_long(browser: Browser, server: PlanServer, people: Path) -> None:
+    browser.open(f"{url_of(server)}/~zoe/edit")
+    typed = "A long story.\n" * 5000
+    browser.run('document.querySelector("#text").value = arguments[0]', typed)
+    browser.type("#token", "fgd_x")
+    store(browser)
+    assert "It may have at most 4096 bytes." in browser.text("main")
+    browser.run("history.back()")
+    wait_until(lambda: bool(browser.run("return document.querySelector('#text')?.value")), 5)
+    assert browser.run('return document.querySelector("#text").value') == typed
+    assert browser.run('return document.querySelector("#token").value') == ""
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("mistake", ["", "text", "token"])
 def test_axe_finds_nothing(browser: Browser, server: PlanServer, run: Run, scheme: str, mistake: str) -> None:

@@ -18,7 +18,7 @@ from fingerd.plans.errors import ChangedError
 from fingerd.plans.places import open_entry
 from fingerd.plans.web.routes import ROUTES
 from tests.helpers.daemons import Daemon, ask, wait_until
-from tests.helpers.http import HttpDaemon
+from tests.helpers.http import HttpDaemon, parse, send
 from tests.plans.conftest import Run, left_behind
 from tests.plans.web.conftest import NEW, PlanServer, StartPlans, new_token
 
@@ -177,6 +177,8 @@ def test_a_token_in_an_address_is_refused_and_not_logged(start: StartPlans, run:
         f"/~{encoded}/edit",
         f"http://localhost/~zoe/edit?{token.upper()}",
         f"/{token}",
+        f"/~zoe/edit?{token.replace('_', '%255f', 1)}",
+        f"/~{token.replace('_', '%2525255F', 1)}/plan",
     ):
         for method in ("PUT", "GET", "POST", "DELETE"):
             assert server.request(method, target, "x", token).status == 400
@@ -190,6 +192,84 @@ def test_a_token_in_an_address_is_refused_and_not_logged(start: StartPlans, run:
     assert len(server.log) > 25
     assert not [line for line in server.log if secret in line.lower()]
     assert (people / "zoe" / "plan").read_text() == "old\n"
+
+
+TOKENS_IN_REQUESTS = {
+    "a word": b"TOKEN\r\n",
+    "a word that may go on": b"TOKEN",
+    "the method": b"TOKEN / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the method of an address": b"TOKEN /~zoe/plan HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the secret as the method": b"SECRET /~zoe/plan HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the version": b"PUT /~zoe/plan TOKEN\r\n\r\n",
+    "a method and no address": b"PUT TOKEN HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the header as the first line": b"Authorization: Bearer TOKEN\r\n\r\n",
+    "another address": b"GET /SECRET HTTP/1.1\r\nHost: a\r\n\r\n",
+    "another address of a person": b"GET /~SECRET/feed HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a name": b"GET /~SECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a part of a name": b"GET /~x.SECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a host": b"GET http://SECRET/~zoe/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a user of a host": b"GET http://SECRET@a/~zoe/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a fragment": b"GET /~zoe/edit#SECRET HTTP/1.1\r\nHost: a\r\n\r\n",
+    "encoded twice": b"GET /~fgd%255fSECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "encoded three times": b"GET /~fgd%25255FSECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "encoded forty times": b"GET /~fgd%" + 40 * b"25" + b"5fSECRET/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a secret that is encoded": b"GET /~HALF%252541HALF/edit HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", TOKENS_IN_REQUESTS.values(), ids=TOKENS_IN_REQUESTS)
+def test_no_part_of_a_request_puts_a_token_into_the_log(raw: bytes, start: StartPlans) -> None:
+    """Wherever it is, also in what is no request, or not a complete one."""
+    secret = "-_" + "A7b" * 13 + "xy"
+    server = start()
+    for name, text in (("TOKEN", f"fgd_{secret}"), ("SECRET", secret), ("HALF", secret[:20])):
+        raw = raw.replace(name.encode(), text.encode())
+    assert ask(server.address, raw, hang_up=True)
+    assert server.stop() == 0
+    logged = [line for line in server.log if "query=" in line]
+    assert len(logged) == 1
+    assert secret[:20] not in logged[0]
+
+
+SPELLINGS = (
+    "/~zoe/plan",
+    "/~z%6fe/plan",
+    "/%7Ezoe/plan",
+    "/%7e%7A%6f%65/plan",
+    "/~zoe/plan?x=y",
+    "http://a/~z%6Fe/plan",
+)
+
+
+def test_every_change_is_in_the_log_by_the_one_spelling_of_its_address(start: StartPlans, run: Run) -> None:
+    """As the search for the use of a token needs it."""
+    server = start()
+    token = new_token(run, "zoe")
+    for target in SPELLINGS:
+        assert server.request("PUT", target, NEW, token).status == 204
+    assert server.stop() == 0
+    assert sum('query="PUT /~zoe/plan" outcome=answered' in line for line in server.log) == len(SPELLINGS)
+
+
+def test_a_name_is_logged_in_nfc_and_what_no_address_has_not(start: StartPlans) -> None:
+    server = start()
+    shown = {
+        "/~m%C3%BCller/edit": "GET /~m%C3%BCller/edit",
+        "/~mu%CC%88ller/edit": "GET /~m%C3%BCller/edit",
+        "/~a%20b/edit": "GET /~a%20b/edit",
+        "/style.css": "GET /style.css",
+        "/": "GET -",
+        "/~zoe/project": "GET -",
+        "/~%FF/edit": "GET -",
+        "/~a%2Fb/edit": "GET -",
+    }
+    for target in shown:
+        assert server.request("GET", target).status in (200, 404)
+    for method in ("put", "MKCOL"):
+        assert server.request(method, "/~zoe/plan").status == 405
+    assert server.stop() == 0
+    queries = [line.partition('query="')[2].partition('"')[0] for line in server.log if "query=" in line]
+    assert queries == [*shown.values(), "- /~zoe/plan", "- /~zoe/plan"]
 
 
 def test_after_ten_guesses_a_client_must_wait(server: PlanServer, token: str) -> None:
@@ -427,6 +507,86 @@ def test_a_link_in_the_place_of_a_person_is_not_followed(server: PlanServer, tok
     (people / "zoe").symlink_to(people.parent / "outside")
     assert server.put("zoe", NEW, token).status == 403
     assert (people.parent / "outside" / "plan").read_text() == "old\n"
+
+
+EMPTY = ("", " ", ",", ", ,", "\t", '"', "abc", '"a" "b"', "*,*", "W/")
+
+
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("value", EMPTY)
+def test_a_condition_that_is_there_and_says_nothing_is_400(
+    field: str, value: str, server: PlanServer, token: str, people: Path
+) -> None:
+    for method, target, body in (
+        ("PUT", "/~zoe/plan", NEW),
+        ("DELETE", "/~zoe/plan", ""),
+        ("POST", "/~zoe/edit", form(NEW, token)),
+    ):
+        refused = server.request(method, target, body, token, **{field: value})
+        assert refused.status == 400
+        assert f"{field} must be * or tags in quotes" in refused.text
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+    assert server.request("GET", "/~zoe/edit", **{field: value}).status == 200  # where it changes nothing
+
+
+def test_an_empty_condition_beside_another_is_400(server: PlanServer, token: str, people: Path) -> None:
+    authorization = f"Authorization: Bearer {token}"
+    for fields in (f"If-Match:\r\nIf-Match: {etag('x')}", "If-Match: *\r\nIf-None-Match:", "If-Match:\r\nIf-Match:"):
+        head = f"PUT /~zoe/plan HTTP/1.1\r\nHost: a\r\n{authorization}\r\nContent-Length: 4\r\n{fields}\r\n\r\n"
+        assert parse(send(server.address, head.encode() + NEW.encode(), source=server.source)).status == 400
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+
+
+UNREAD = {
+    "far too long": ({"Content_Length": "99999999"}, 413),
+    "just too long for a form": ({"Content_Length": str(6 * 4096 + 4097)}, 413),
+    "no length": ({"Content_Length": "x"}, 400),
+    "a length and chunks": ({"Transfer_Encoding": "chunked"}, 400),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), UNREAD.values(), ids=UNREAD)
+def test_a_form_that_is_not_read_leads_back_to_what_was_typed(
+    sent: dict[str, str], status: int, server: PlanServer, people: Path
+) -> None:
+    page = server.request("POST", "/~z%6fe/edit", "text=x", **sent)
+    assert page.status == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "It may have at most 4096 bytes." in page.text
+    assert '<a href="/~zoe/edit">the form</a>' in page.text
+    assert (people / "zoe" / "plan").read_text() == "old\n"
+    for method, target in (("PUT", "/~zoe/plan"), ("POST", "/~zoe"), ("POST", f"/~{'x' * 43}/edit")):
+        assert "Back button" not in server.request(method, target, "text=x", **sent).text
+
+
+UNPRINTABLE = ("%1B", "%C2%9b", "%07", "%7F", "%E2%80%AE", "%E2%80%A8", "%C2%85", "%09", "%EF%BB%BF")
+
+
+@pytest.mark.parametrize("character", UNPRINTABLE)
+def test_a_name_that_is_not_printable_is_404_and_not_told_again(
+    character: str, server: PlanServer, token: str, people: Path
+) -> None:
+    raw = bytes.fromhex(character.replace("%", ""))
+    (people / f"a{raw.decode()}b").mkdir()  # also where there is such a person
+    for method, target in (("GET", "edit"), ("POST", "edit"), ("PUT", "plan"), ("DELETE", "plan")):
+        response = server.request(method, f"/~a{character}b/{target}", "text=x" if method == "POST" else "", token)
+        assert response.status == 404
+        assert raw not in response.body
+        assert "This cannot be the name of a person" in response.text
+
+
+@pytest.mark.parametrize("user", [b"a\xc2\x9bb", b"a\xc2\x85b", b"a\xe2\x80\xa8b", b"a\xc2\x9d0;b"])
+def test_whom_a_proxy_names_is_told_without_control_characters(user: bytes, start: StartPlans) -> None:
+    server = start("remote_user: X-User, proxies: 127.0.0.1, base_url: 'https://a.example'")
+    sent = {"X_User": user.decode("latin-1"), "X_Forwarded_For": "192.0.2.1", "Origin": "https://a.example"}
+    for response in (
+        server.request("GET", "/~zoe/edit", **sent),
+        server.request("POST", "/~zoe/edit", "text=x", **sent),
+        server.put("zoe", NEW, **sent),
+    ):
+        assert response.status in (200, 403)
+        assert user[1:-1].strip(b"0;") not in response.body
+        assert "zoe" in response.text
 
 
 # Methods, types, and the headers of all

@@ -1,12 +1,13 @@
 """Where a request ends, and what its body is."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fingerd.http.framing import MAX_HEAD_BYTES
-from fingerd.plans.web.framing import CHUNK_BYTES, CONTINUE, MAX_CHUNKS, BodyFraming, Framed, frame
-from fingerd.server.limits import Limits
+from fingerd.plans.web.framing import CHUNK_BYTES, MAX_FRAMING_BYTES, RequestReader
 
 LINE = b"PUT /~zoe/plan HTTP/1.1\r\n"
 MAX = 1000
@@ -20,11 +21,21 @@ def chunked(body: bytes) -> bytes:
     return request(b"Transfer-Encoding: chunked", body=body)
 
 
-def end_of(received: bytes) -> int:
-    """Where the framing finds the end, as a length; 0 where more must come."""
-    framing = BodyFraming(MAX)
-    end = framing.find_end(received)
-    return (end if end >= 0 else framing.find_other_end(received)) + 1
+def read(*parts: bytes) -> RequestReader:
+    """What was read of a request that comes in these parts."""
+    reader = RequestReader(MAX)
+    for part in parts:
+        reader.feed(part)
+    return reader
+
+
+def split(raw: bytes, size: int) -> list[bytes]:
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
+
+
+def result(reader: RequestReader) -> tuple[bytes, bytes, bool, int]:
+    """The head, the body, whether it is complete, and the status of what is wrong with it."""
+    return reader.head, bytes(reader.body), reader.is_complete, reader.problem.status if reader.problem else 0
 
 
 WHOLE = {
@@ -37,7 +48,8 @@ WHOLE = {
     "a chunk like an end": (chunked(b"5\r\n0\r\n\r\n\r\n0\r\n\r\n"), b"0\r\n\r\n"),
     "capitals and zeros": (chunked(b"00A\r\n0123456789\r\n000\r\n\r\n"), b"0123456789"),
     "extensions": (chunked(b'3;a=b\r\nabc\r\n1 ; c="d e"\r\nd\r\n0;x\r\n\r\n'), b"abcd"),
-    "as many chunks as may be": (chunked(b"1\r\nx\r\n" * MAX_CHUNKS + b"0\r\n\r\n"), b"x" * MAX_CHUNKS),
+    "as many chunks as there are bytes": (chunked(b"1\r\nx\r\n" * MAX + b"0\r\n\r\n"), b"x" * MAX),
+    "300 lines": (chunked(b"3\r\nab\n\r\n" * 300 + b"0\r\n\r\n"), b"ab\n" * 300),
     "a form": (request(b"Content-Length: 3", body=b"a=b", line=b"POST / HTTP/1.1\r\n"), b"a=b"),
     "line ends of LF": (b"PUT / HTTP/1.1\nContent-Length: 2\n\nab", b"ab"),
 }
@@ -45,12 +57,11 @@ WHOLE = {
 
 @pytest.mark.parametrize(("raw", "body"), WHOLE.values(), ids=WHOLE)
 def test_a_whole_request_and_nothing_after_it(raw: bytes, body: bytes) -> None:
-    for size in range(1, len(raw), 1 if len(raw) < 200 else 7):
-        assert end_of(raw[:size]) == 0, raw[:size]
-    framed = frame(raw + b"PUT", MAX)
-    assert framed is not None
-    assert (framed.end, framed.problem, framed.body_of(raw)) == (len(raw), None, body)
-    assert end_of(raw + b"PUT") == len(raw) <= BodyFraming(MAX).max_bytes(Limits())
+    head = raw[: -len(raw.partition(b"\n\n" if b"\r" not in raw else b"\r\n\r\n")[2]) or None]
+    for parts in ([raw], [raw + b"PUT"], split(raw, 1), split(raw + b"PUT", 1), split(raw, 7), [raw[:-1], raw[-1:]]):
+        assert result(read(*parts)) == (head, body, True, 0)
+    for size in range(1, len(raw), 1 if len(raw) < 200 else 97):
+        assert not read(raw[:size]).is_complete
 
 
 REFUSED = {
@@ -83,7 +94,6 @@ REFUSED = {
     "a size of many digits": (chunked(b"0" * 20 + b"3\r\nabc\r\n"), 400),
     "a size beyond all": (chunked(b"ffffffff\r\n"), 413),
     "sizes that are too much together": (chunked(b"1f4\r\n" + b"x" * 500 + b"\r\n1f5\r\n"), 413),
-    "too many chunks": (chunked(b"1\r\nx\r\n" * (MAX_CHUNKS + 1)), 413),
     "a chunk that is longer than it says": (chunked(b"3\r\nabcd\r\n"), 400),
     "a chunk that ends with LF": (chunked(b"3\r\nabc\n1\r\n"), 400),
     "a size that ends with LF": (chunked(b"3\nabc\r\n0\r\n\r\n"), 400),
@@ -96,40 +106,45 @@ REFUSED = {
 
 @pytest.mark.parametrize(("raw", "status"), REFUSED.values(), ids=REFUSED)
 def test_a_body_that_is_not_read_ends_where_that_is_clear(raw: bytes, status: int) -> None:
-    framed = frame(raw, MAX)
-    assert framed
-    assert framed.problem
-    assert framed.problem.status == status
-    assert framed.head == raw[: raw.index(b"\r\n\r\n") + 4]
-    assert framed.body_of(raw) == b""
-    again = frame(raw[: framed.end], MAX)  # as the front door sees it
-    assert again
-    assert again.problem
-    assert again.problem.status == status
+    head = raw[: raw.index(b"\r\n\r\n") + 4]
+    for parts in ([raw], [raw + b"PUT"], split(raw, 1), split(raw, 7)):
+        assert result(read(*parts)) == (head, b"", True, status)
+
+
+@pytest.mark.parametrize("line", [b"1", b"00000001", b"1;" + b"x" * 32])
+def test_the_bytes_between_chunks_are_bounded_and_not_the_chunks(line: bytes) -> None:
+    reader = RequestReader(1 << 20)
+    reader.feed(chunked(b""))
+    count = MAX_FRAMING_BYTES // len(line + b"\r\n\r\n")
+    assert not reader.feed((line + b"\r\nx\r\n") * count)
+    assert reader.feed(line + b"\r\nx\r\n")
+    assert reader.problem
+    assert (reader.problem.status, reader.problem.text) == (413, "The body is in too many and too small chunks")
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"put"])
 def test_other_methods_have_no_body(method: bytes) -> None:
     raw = request(b"Content-Length: 3", line=method + b" / HTTP/1.1\r\n")
-    assert frame(raw + b"abc", MAX) == Framed(raw, len(raw))
+    assert result(read(raw + b"abc")) == result(read(*split(raw, 1))) == (raw, b"", True, 0)
 
 
 def test_a_head_that_is_too_long_ends_there() -> None:
-    assert end_of(LINE + b"x" * (MAX_HEAD_BYTES - len(LINE))) == 0
-    assert end_of(LINE + b"x" * 2 * MAX_HEAD_BYTES) == MAX_HEAD_BYTES + 1
+    assert not read(LINE + b"x" * (MAX_HEAD_BYTES - len(LINE))).is_complete
     late = LINE + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\nContent-Length: 3\r\n\r\nabc"
-    assert end_of(late) == MAX_HEAD_BYTES + 1
+    for raw in (LINE + b"x" * 2 * MAX_HEAD_BYTES, late):
+        for parts in ([raw], split(raw, 100)):
+            assert result(read(*parts)) == (raw[: MAX_HEAD_BYTES + 1], b"", True, 0)
 
 
 @pytest.mark.parametrize("start", [b"\x16\x03\x01", b"GET /\r\n", b"\r\n"])
 def test_what_is_no_request_ends_at_once(start: bytes) -> None:
-    assert end_of(start) in (0, len(start))
-    assert end_of(start + b"\r\n") > 0
+    assert read(*split(start, 1), b"\r\n").is_complete
 
 
 def test_a_client_that_waits_is_told_to_go_on() -> None:
     waiting = request(b"Content-Length: 3", b"Expect: 100-continue")
-    assert BodyFraming.interim(waiting) == CONTINUE
+    assert read(waiting).is_awaited
+    assert read(*split(waiting, 1)).is_awaited
     for other in (
         waiting[:-1],  # not complete
         request(b"Content-Length: 3"),
@@ -138,27 +153,38 @@ def test_a_client_that_waits_is_told_to_go_on() -> None:
         request(b"Content-Length: 30", body=b"\r\nExpect: 100-continue\r\n\r\n"),
         waiting.replace(b"HTTP/1.1", b"HTTP/1.0"),
     ):
-        assert BodyFraming.interim(other) == b"", other
+        assert not read(other).is_awaited, other
 
 
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(0, 2000), st.binary(max_size=20))
-def test_any_chunks_are_put_together(chunks: list[bytes], cut: int, after: bytes) -> None:
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(1, 2000), st.binary(max_size=20))
+def test_any_chunks_are_put_together(chunks: list[bytes], size: int, after: bytes) -> None:
     raw = chunked(b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n")
-    framed = frame(raw + after, MAX)
-    assert framed
-    assert (framed.end, framed.problem, framed.body_of(raw + after)) == (len(raw), None, b"".join(chunks))
-    assert frame(raw[: min(cut, len(raw) - 1)], MAX) is None
+    assert result(read(*split(raw + after, size))) == (chunked(b""), b"".join(chunks), True, 0)
+    assert not read(*split(raw[:-1], size)).is_complete
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_after_a_head_end_in_one_place(body: bytes) -> None:
-    """However they come: what is complete, or refused, stays so when more comes, and nothing is read past the end."""
-    raw = chunked(body)
-    whole = frame(raw, MAX)
-    for size in range(len(raw)):
-        part = frame(raw[:size], MAX)
-        if part and not part.problem:
-            assert whole == part
-        elif part:
-            assert whole
-            assert whole.problem
+@given(st.binary(max_size=200), st.integers(1, 50))
+def test_any_bytes_after_a_head_end_in_one_place(body: bytes, size: int) -> None:
+    """However they come: what is complete, or refused, is so in every division."""
+    assert result(read(*split(chunked(body), size))) == result(read(chunked(body)))
+
+
+def test_a_part_costs_its_own_length_however_much_is_there() -> None:
+    """Counted in steps of the interpreter, and not in time."""
+    reader = RequestReader(1 << 20)
+    reader.feed(chunked(b"")[:-2] + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 70) for n in range(90)) + b"\r\n")
+    parts, sizes = b"1\r\na\r\n" * 5000, []
+    for start in range(0, len(parts), 6000):
+        seen = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal seen
+            seen += 1
+
+        sys.setprofile(count)
+        reader.feed(parts[start : start + 6000])
+        assert not reader.is_awaited
+        sys.setprofile(None)
+        sizes.append(seen)
+    assert len(reader.body) == 5000
+    assert max(sizes) == min(sizes)

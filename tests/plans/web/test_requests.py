@@ -194,6 +194,13 @@ def test_a_full_disk_keeps_the_old_plan(start: StartPlans, run: Run, people: Pat
     assert server.put("zoe", "x" * 2000, token).status == 204
 
 
+@pytest.mark.parametrize("count", [257, 300, 4000])
+def test_a_text_may_come_in_many_small_chunks(count: int, server: PlanServer, token: str, people: Path) -> None:
+    raw = chunked(b"1\r\nx\r\n" * count + b"0\r\n\r\n").replace(b"TOKEN", token.encode())
+    assert parse(send(server.address, raw, source=server.source)).status == 204
+    assert (people / "zoe" / "plan").read_text() == "x" * count
+
+
 # curl, as people use it
 
 

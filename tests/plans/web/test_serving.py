@@ -92,6 +92,44 @@ def test_check_warns(text: str, message: str, tmp_path: Path, capsys: pytest.Cap
     assert message in capsys.readouterr().err
 
 
+SERVED = {
+    "tokens that others write": ("", 0o666, "plan.tokens: ", "every user may change"),
+    "a user by loopback": (
+        "remote_user: X-User, proxies: 127.0.0.1, base_url: 'https://a.example'",
+        0o600,
+        "plan.listen: ",
+        "and be any person",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "mode", "place", "message"), SERVED.values(), ids=SERVED)
+def test_serve_warns_as_check_does(
+    options: str, mode: int, place: str, message: str, start: StartPlans, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = base / "tokens"
+    tokens.touch()
+    tokens.chmod(mode)
+    server = start(options)
+    (line,) = [line for line in server.log if message in line]
+    assert "WARNING" in line
+    assert f"{server.config}:" in line
+    assert place in line
+    assert check(["--check", "-c", str(server.config)]) == 0
+    told = [warning for warning in capsys.readouterr().err.splitlines() if message in warning]
+    assert len(told) == 1
+    assert told[0].partition(f"{server.config}:")[2] == line.partition(f"{server.config}:")[2]
+
+
+def test_a_reload_warns_of_tokens_that_others_may_write(start: StartPlans, base: Path) -> None:
+    (base / "tokens").touch(0o600)
+    server = start()
+    (base / "tokens").chmod(0o666)
+    server.process.send_signal(signal.SIGHUP)
+    server.logged("configuration reloaded")
+    assert sum("plan.tokens: every user may change" in line for line in server.log) == 1
+
+
 def test_check_finds_mistakes_and_is_content_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "fingerd.yaml"
     good = f"backend: {{type: files, folder: {tmp_path}}}\nplan: {{{LISTEN}, tokens: /etc/fingerd-plan/tokens}}\n"
