@@ -78,9 +78,7 @@ class AnswerContext(NamedTuple):
     rest is there; it returns false where the client no longer reads. By
     ``limit_key`` the client is counted; all clients without one are one client.
 
-    ``commit``, if given, is called just before an answer changes anything: true
-    where the client is told what comes of it, false where it was told already
-    that there is no answer, so that nothing may be changed.
+    ``commit``, if given, is called just before anything is changed; false where the client has an answer already.
     """
 
     client: str
