@@ -259,7 +259,7 @@ def test_curl_waits_until_it_is_told_to_go_on(start: StartPlans, run: Run, peopl
 def test_at_once_by_many_clients(start: StartPlans, run: Run) -> None:
     server = start()
     token = new_token(run, "zoe")
-    with ThreadPoolExecutor(40) as pool:
+    with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(lambda number: server.put("zoe", f"{number}\n", token).status, range(200)))
     assert set(statuses) == {204}
     assert server.stop() == 0
