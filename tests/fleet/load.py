@@ -58,10 +58,13 @@ class Load:
 def silent(port: int, source: str, number: int) -> Iterator[list[socket.socket]]:
     """So many connections of a client that does not ask."""
     with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0)))
-            for _ in range(number)
-        ]
+        connections = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for connection in connections:
+            connection.bind((source, 0))
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))  # which may be reset already
+            connection.settimeout(TIMEOUT)
+        yield connections
 
 
 def is_closed(connection: socket.socket) -> bool:

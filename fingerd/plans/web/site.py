@@ -130,7 +130,7 @@ class PlanSite:
             return respond(status, outcome, TEXT, f"{text}\n".encode(), *headers, *_HEADERS, etag="")
         values = {"asked": "", "is_listed": False, "may_ask": False, "home": "", "title": self._title}
         values |= {"edit": edit, "max_bytes": self._max_bytes}
-        html = render("error.html", text=text, hint=_HINTS.get(status, ""), **values)
+        html = render("edit_error.html", text=text, hint=_HINTS.get(status, ""), **values)
         return respond(status, outcome, HTML, html.encode(errors="replace"), *headers, *_HEADERS, etag="")
 
     # What each address does.
