@@ -217,15 +217,16 @@ time.sleep(1)  # and so has the thread, while all others come
 logged = 3
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-numbers = list(range(60_100))  # an int takes memory, too
+numbers = list(range(60_000))  # an int takes memory, too, and an addition makes one
+counts = iter([*range(4, 60_100)])
 resource.setrlimit(resource.RLIMIT_AS, (size + (int(sys.argv[1]) << 20), hard))
-for number in numbers[:60_000]:
+for number in numbers:
     try:
         record = Access("192.0.2.%d" % (number % 250), b"%05d" % number * 200, "answered", number, 0.1)
     except MemoryError:
         continue
     writer.log_access(record)
-    logged = numbers[logged + 1]
+    logged = next(counts)
 os.write(begin, b"x")
 time.sleep(0.3)  # the log's thread is woken, and may have no memory for the text of a batch
 resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
