@@ -17,6 +17,7 @@ from tests.soak.reloading import Reloading
 MEMORY_GROWTH = 0.05
 SETTLE_SECONDS = 60.0  # after which memory must not grow; a third of a shorter run
 PERIOD = 15.0  # seconds over which memory is measured: every kind of client comes in that time
+MAX_SLOW_TURNS, MAX_TURN_MS = 3, 50  # another process has the processor now and then; a daemon that is slow, always
 MIN_LOAD = 0.5  # of the planned good queries; with less the machine was too busy for a result
 MAX_RELOAD_SECONDS = 3.0
 OUTCOMES = frozenset(
@@ -106,6 +107,9 @@ def _of_log(run: Run) -> Iterator[Check]:
     yield Check("a line for each failure", f"{failures} for {errors}", 0 <= late <= outcomes["busy"])
     first = log.unexpected[0] if log.unexpected else "none"
     yield Check("no traceback or other unexpected line", f"{len(log.unexpected)}: {first}", not log.unexpected)
+    detail = f"{len(log.slow_turns)}, the longest {max(log.slow_turns, default=0)} ms"
+    are_few = len(log.slow_turns) <= MAX_SLOW_TURNS and max(log.slow_turns, default=0) < MAX_TURN_MS
+    yield Check("slow turns of the event loop", detail, are_few)
     yield Check("slow turns without load", f"{log.slow_when_idle}", True)
     stderr = daemon.stderr()
     yield Check("nothing on standard error", stderr[-200:] or "nothing", not stderr)

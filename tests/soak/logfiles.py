@@ -24,6 +24,7 @@ EXPECTED = (  # all messages that a correct daemon logs under this load
 )
 _EXPECTED = re.compile("|".join(EXPECTED))
 SLOW_TURN = "WARNING fingerd.server.loop: slow event loop"
+_SLOW_TURNS = re.compile(rf"{SLOW_TURN}: .* (\d+) since the last warning, the longest (\d+) ms")
 
 
 class LogFiles:
@@ -36,6 +37,7 @@ class LogFiles:
         self.messages: Counter[str] = Counter()  # those that are awaited or counted
         self.unexpected: list[str] = []
         self.is_under_load = False
+        self.slow_turns: list[int] = []  # under load: the milliseconds of the longest one, for each of them
         self.slow_when_idle = 0  # slow turns outside of the load: a machine that was idle may wake up slowly
         self.lines = 0
         self.rotated = 0
@@ -88,6 +90,8 @@ class LogFiles:
             text = f"{level} {logger}: {message}"
             if text.startswith(SLOW_TURN) and not self.is_under_load:
                 self.slow_when_idle += 1
+            elif turns := _SLOW_TURNS.search(text):
+                self.slow_turns += [int(turns[2])] * int(turns[1])
             elif not _EXPECTED.fullmatch(text):
                 self.unexpected.append(line)
         else:
