@@ -1,5 +1,6 @@
 """Reloading the configuration: sending SIGHUP to a fingerd, and what the daemon does on SIGHUP."""
 
+import abc
 import contextlib
 import dataclasses
 import logging
@@ -56,21 +57,13 @@ def _catches_sighup(pid: int) -> bool | None:
 
 
 @dataclass
-class Reloader:
-    """Reloads the configuration on its own thread. If that fails, the error is logged and nothing changes."""
+class ReloadThread(abc.ABC):
+    """Reloads on a thread of its own, and tells the service manager. A failure is logged, and changes nothing."""
 
     path: str
-    options: Mapping[str, tuple[str, str]]  # from the command line
-    settings: Settings  # the active ones
     server: FingerServer
     writer: Writer
     notifier: Notifier
-    stderr_by_default: bool  # logs to standard error by default
-    closed_streams: Collection[int] = ()  # standard output or error, if closed at the start
-    short_turns: ShortTurns = field(default_factory=ShortTurns)
-    last: tuple[bool, float] = field(
-        default_factory=lambda: (True, time.time())
-    )  # whether the last one succeeded, when
     _requests: SimpleQueue[None] = field(default_factory=SimpleQueue, init=False)
 
     def start(self) -> None:
@@ -96,9 +89,7 @@ class Reloader:
     def _notify_and_reload(self) -> None:
         try:
             self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            with self.short_turns:
-                succeeded = self._reload_or_keep()
-            self.last = succeeded, time.time()
+            self._reload_or_keep()
         finally:
             self.notifier.send("READY=1")  # whether it succeeded or not
 
@@ -117,8 +108,31 @@ class Reloader:
             problems = [str(error) if isinstance(error, BackendBugError) else "internal error"]
         for problem in problems:
             log.error("not reloaded: %s", problem)
-        self._keep_old()
         return False
+
+    @abc.abstractmethod
+    def _reload(self) -> None:
+        """Read and open everything before anything changes; ConfigError or StartError if that fails."""
+
+
+@dataclass(kw_only=True)
+class Reloader(ReloadThread):
+    """Reloads the daemon's configuration."""
+
+    options: Mapping[str, tuple[str, str]]  # from the command line
+    settings: Settings  # the active ones
+    stderr_by_default: bool  # logs to standard error by default
+    closed_streams: Collection[int] = ()  # standard output or error, if closed at the start
+    short_turns: ShortTurns = field(default_factory=ShortTurns)
+    last: tuple[bool, float] = field(default_factory=lambda: (True, time.time()))  # whether it succeeded, and when
+
+    def _reload_or_keep(self) -> bool:
+        with self.short_turns:
+            succeeded = super()._reload_or_keep()
+            if not succeeded:
+                self._keep_old()
+        self.last = succeeded, time.time()
+        return succeeded
 
     def _reload(self) -> None:
         """Read and open everything before anything changes."""

@@ -77,13 +77,13 @@ def serve(start: StartupContext, parent: ParentPipe | None) -> int:
             closed_streams = {1, *((2,) if parent else ())} - {log_descriptor}
             reloader = Reloader(
                 start.path,
-                start.options,
-                settings,
                 server,
                 writer,
                 start.notifier,
-                start.stderr_by_default,
-                closed_streams,
+                options=start.options,
+                settings=settings,
+                stderr_by_default=start.stderr_by_default,
+                closed_streams=closed_streams,
             )
             _log_and_count(server, writer, reloader, start.notifier, metrics)
             handle_signals(server.loop, server.stop, reloader.trigger)

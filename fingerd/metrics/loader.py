@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fingerd.figures import FIGURES
+from fingerd.http.loader import missing_for
 from fingerd.log.format import Access
 from fingerd.server.server import FingerServer
 from fingerd.server.steps import FrontDoor
@@ -34,12 +35,7 @@ class MonitoringDoor(FrontDoor, Protocol):
 
 def missing_for_metrics() -> str:
     """What has to be installed for it; empty if all is there. The door is loaded then, before a chroot hides it."""
-    try:
-        importlib.import_module(_DOOR)
-    except ModuleNotFoundError as error:
-        what = f"needs something that is not installed: {error.name}"
-        return f"{what} (pip install prometheus_client h11, or apt install python3-prometheus-client python3-h11)"
-    return ""
+    return missing_for(_DOOR, "pip install prometheus_client h11, or apt install python3-prometheus-client python3-h11")
 
 
 def start_counting(has_http: bool) -> MonitoringDoor:

@@ -77,8 +77,6 @@ class AnswerContext(NamedTuple):
     ``send_chunk``, if given, sends the client a part of the answer before the
     rest is there; it returns false where the client no longer reads. By
     ``limit_key`` the client is counted; all clients without one are one client.
-
-    ``commit``, if given, is called just before anything is changed; false where the client has an answer already.
     """
 
     client: str
@@ -86,7 +84,6 @@ class AnswerContext(NamedTuple):
     now: float
     send_chunk: Callable[[bytes], bool] | None = None
     limit_key: str = ""
-    commit: Callable[[], bool] | None = None
 
 
 class Ruip:

@@ -234,8 +234,7 @@ class Dispatcher:
         """Who asks, until when there is time to answer, and how to send a part of the answer."""
         in_parts = request.pool and isinstance(request.query, Query) and request.query.hosts
         send_chunk = partial(self.send_chunk, request) if in_parts else None
-        commit = partial(self.commit, request) if request.pool else None
-        return AnswerContext(request.client, request.deadline, time.time(), send_chunk, request.limit_key, commit)
+        return AnswerContext(request.client, request.deadline, time.time(), send_chunk, request.limit_key)
 
     def send_chunk(self, request: Connection, chunk: bytes) -> bool:
         """From a worker: send a part of the answer now; false where the client is gone, or has its answer."""

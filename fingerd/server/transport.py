@@ -53,14 +53,19 @@ class Transport:
             elif self._reads == "anything":
                 self.delivery.enter(request, State.HELD, self._limits.read_seconds)
                 self.delivery.watch(request, select.EPOLLIN)
-            elif self._receive(request):
-                self._dispatch(request)
             else:
-                self.delivery.enter(request, State.READING, self._limits.read_seconds)
-                self._queues.by_last_read[request] = None
-                self.delivery.watch(request, READ_EVENTS, self._on_ready)
+                self._start_reading(request)
         except BaseException:
             self.delivery.fail(request)
+
+    def _start_reading(self, request: Connection) -> None:
+        """Answer what is there already, or wait for the rest of it."""
+        if self._receive(request):
+            self._dispatch(request)
+        else:
+            self.delivery.enter(request, State.READING, self._limits.read_seconds)
+            self._queues.by_last_read[request] = None
+            self.delivery.watch(request, READ_EVENTS, self._on_ready)
 
     def _receive(self, request: Connection) -> bool:
         """Read what is there; true when there is nothing to wait for: a whole request, the end, or a reset."""

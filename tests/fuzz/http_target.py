@@ -122,6 +122,9 @@ class _Services:
     def context_of(self, request: Connection) -> AnswerContext:
         return _CONTEXT
 
+    def commit(self, request: Connection) -> bool:
+        raise AssertionError("nothing is changed here")
+
     def take_token(self, request: Connection) -> bool:
         return True
 

@@ -3,6 +3,7 @@
 import socket
 import socketserver
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from fingerd.http.forwarded import ForwardedClients
@@ -83,7 +84,10 @@ class PlanDoor:
             route, name = find_route(parsed.request)
             is_text = route.kind == "plan"
             user = parsed.user if is_proxy else ""
-            request.asked = Asked(self._site, "text" if is_text else "page", parsed.request, route, name, parsed, user)
+            commit = partial(services.commit, request)
+            request.asked = Asked(
+                self._site, "text" if is_text else "page", parsed.request, route, name, parsed, user, commit
+            )
             if route.kind == "style":
                 return None
             if request.config.limits.rate and not services.take_token(request):

@@ -3,17 +3,15 @@
 import dataclasses
 import logging
 import os
-import threading
-import time
+from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
 
-from fingerd.bugs import report_bug
 from fingerd.config.system_options import resolve_path
 from fingerd.daemon.descriptors import within_descriptors
+from fingerd.daemon.reload import ReloadThread
 from fingerd.daemon.signals import handle_signals, ignore_signals
 from fingerd.daemon.systemd import Notifier, listen_fds
-from fingerd.errors import ConfigError, StartError
+from fingerd.errors import StartError
 from fingerd.http.options import Plan
 from fingerd.log.writer import Writer, install, open_sink
 from fingerd.plans.configuration import read_plan_config
@@ -42,7 +40,7 @@ def serve(path: str) -> int:
     with FingerServer(settings, bind_and_activate=False) as server:
         server.add_front_door(door, open_listeners(plan.listen, inherited), BodyTransport)
         writer = Writer(open_sink(settings.log, True, None), settings.log)
-        reloader = Reloader(path, plan, server, writer, notifier)
+        reloader = PlanReloader(path, server, writer, notifier, plan)
         handle_signals(server.loop, server.stop, reloader.trigger)
         install(writer, settings.log.level)
         try:
@@ -89,44 +87,18 @@ def _file_bytes(settings: Settings) -> int:
     return size
 
 
-class Reloader:
-    """Reads the configuration again, on a thread of its own. If that fails, it is logged and nothing changes."""
+@dataclass
+class PlanReloader(ReloadThread):
+    """Reloads the configuration of ``serve``."""
 
-    def __init__(self, path: str, plan: Plan, server: FingerServer, writer: Writer, notifier: Notifier) -> None:
-        self._path = path
-        self._listen = plan.listen
-        self._server = server
-        self._writer = writer
-        self._notifier = notifier
-        self._requests: SimpleQueue[None] = SimpleQueue()
-
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="reload", daemon=True).start()
-
-    def trigger(self) -> None:
-        """Request a reload. May be called from a signal handler."""
-        self._requests.put(None)
-
-    def _run(self) -> None:
-        while True:
-            self._requests.get()
-            self._notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            try:
-                self._reload()
-            except ConfigError as error:
-                for problem in error.problems:
-                    log.error("not reloaded: %s", problem)
-            except BaseException as error:
-                report_bug(error, "while reloading")
-            self._notifier.send("READY=1")
+    plan: Plan  # as it was at the start
 
     def _reload(self) -> None:
-        settings, plan, warnings = _read(self._path)
+        settings, plan, warnings = _read(self.path)
         for warning in warnings:
             log.warning("%s", warning)
-        if plan.listen != self._listen:
+        if plan.listen != self.plan.listen:
             log.warning("plan.listen has changed: a restart is needed")
-        self._server.reload(settings)
-        self._writer.switch(open_sink(settings.log, True, None), settings.log)
+        self.server.reload(settings)
+        self.writer.switch(open_sink(settings.log, True, None), settings.log)
         log.info("configuration reloaded")

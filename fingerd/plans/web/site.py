@@ -61,6 +61,7 @@ class Asked(NamedTuple):
     name: str
     change: PlanRequest
     user: str  # whom a proxy has signed in, empty for nobody
+    commit: Callable[[], bool]  # called just before a change; false where the client has an answer already
 
     def answer(self, context: AnswerContext) -> Answer:
         """The response."""
@@ -142,9 +143,7 @@ class PlanSite:
         self._check_origin(asked)
         self._check_who(asked, asked.change.token, context)
         body = asked.change.body
-        before, after = self._change(
-            asked, context, lambda entry, version, commit: self._replace(entry, body, version, commit)
-        )
+        before, after = self._change(asked, lambda entry, version, commit: self._replace(entry, body, version, commit))
         tag = (
             after.version if after and after.data == body else ""
         )  # none of a text that was transformed: RFC 9110 9.3.4
@@ -153,7 +152,7 @@ class PlanSite:
     def _delete(self, asked: Asked, context: AnswerContext) -> Answer:
         self._check_origin(asked)
         self._check_who(asked, asked.change.token, context)
-        self._change(asked, context, lambda entry, version, commit: store.remove(entry, PLAN, version, commit))
+        self._change(asked, lambda entry, version, commit: store.remove(entry, PLAN, version, commit))
         return self._changed(HTTPStatus.NO_CONTENT)
 
     def _edit(self, asked: Asked, context: AnswerContext) -> Answer:
@@ -168,7 +167,7 @@ class PlanSite:
         self._check_origin(asked)
         try:
             self._check_who(asked, token or asked.change.token, context)
-            self._change(asked, context, lambda entry, version, commit: self._replace(entry, text, version, commit))
+            self._change(asked, lambda entry, version, commit: self._replace(entry, text, version, commit))
         except HttpError as error:
             typed = text.decode(errors="replace")
             return self._form(error.status, error.outcome, asked, *error.headers, typed=typed, error=error)
@@ -200,11 +199,11 @@ class PlanSite:
                 HTTPStatus.FORBIDDEN, f"{masked_line(person)} may not change the plan of {asked.name}", "denied"
             )
 
-    def _change(self, asked: Asked, context: AnswerContext, change: Change) -> tuple[Stored, Stored | None]:
+    def _change(self, asked: Asked, change: Change) -> tuple[Stored, Stored | None]:
         """Change a plan; what was there before, and what ``change`` returns. HttpError if that is refused, or fails."""
 
         def commit() -> None:
-            if context.commit and not context.commit():
+            if not asked.commit():
                 raise AbandonedError(f"{asked.name}: the client was told that there is no answer in time")
 
         conditions = Conditions(asked.change.if_match, asked.request.if_none_match)

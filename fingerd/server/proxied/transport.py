@@ -17,7 +17,7 @@ from fingerd.server.delivery import Delivery
 from fingerd.server.loop import EventLoop
 from fingerd.server.proxied.door import ProxiedDoor, client_of, own_rule_key
 from fingerd.server.steps import ServerSteps
-from fingerd.server.transport import READ_EVENTS, RECEIVE, Transport
+from fingerd.server.transport import RECEIVE, Transport
 
 
 class ProxiedTransport(Transport):
@@ -47,12 +47,7 @@ class ProxiedTransport(Transport):
             request.outcome, request.abortive = "denied", True
             return self._server.shutdown_request(request)
         try:
-            if self._receive(request):
-                self._dispatch(request)
-            else:
-                self.delivery.enter(request, State.READING, self._limits.read_seconds)
-                self._queues.by_last_read[request] = None
-                self.delivery.watch(request, READ_EVENTS, self._on_ready)
+            self._start_reading(request)
         except BaseException:
             self.delivery.fail(request)
 
