@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 from fingerd.backends import Backend, close_backend
 from fingerd.bugs import bugs_in
+from fingerd.memo import Memo
 from fingerd.net.own_names import own_names
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
-from fingerd.ruip.policy import NumberedRule, Policy, Rule
+from fingerd.ruip.policy import Policy, Rule
 from fingerd.ruip.ruip import ReplyOptions, Ruip
 from fingerd.server.answer_memory import AnswerMemory, Key
 from fingerd.server.limits import Limits
@@ -59,18 +60,11 @@ class ActiveConfig:
             forwarder=Forwarder(is_served=any(map(_is_finger_port, config.listen))),
             hosts=own_names().union(config.hosts),
         )
-        self.rules: dict[str, NumberedRule] = {}  # of clients, the one that was added first goes first
+        self.rules = Memo(self.policy.find, RULES_MAX)  # by client, as ``Policy.find`` takes it
         self.flights: dict[Key, dict[Any, None]] = {}  # look-ups under way, with the connections that wait for them
         self.queries = 0  # that workers answer
         self._retired = False
         self.closed = False  # the backend is closed, or the replacement's
-
-    def find_rule(self, client: str) -> NumberedRule:
-        """The rule for a client, as ``Policy.find`` takes it; ``rules`` has it afterwards."""
-        if len(self.rules) >= RULES_MAX:
-            del self.rules[next(iter(self.rules))]
-        self.rules[client] = found = self.policy.find(client)
-        return found
 
     def release(self) -> None:
         """A query that workers answered is done. ``queries`` is for the loop's thread only."""
