@@ -246,7 +246,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
         return Connection(sock, sock.fileno(), address, *who, self.active, transport.door, transport), address
 
     def _admit(self, request: Connection) -> None:
-        if self.verify_request(request, request.address):
+        if request.transport.verifies_late or self.verify_request(request, request.address):
             request.transport.on_accepted(request)
         else:
             self.shutdown_request(request)

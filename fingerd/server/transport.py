@@ -26,6 +26,8 @@ class Transport:
     other.
     """
 
+    verifies_late = False  # whether ``verify_request`` is called by the transport, once it knows the client
+
     def __init__(self, server: ServerSteps, loop: EventLoop, door: FrontDoor, delivery: Delivery) -> None:
         self._server = server
         self._loop = loop
@@ -42,30 +44,35 @@ class Transport:
         self.door.use_config(active)
         self._limits = active.limits
         self._reads = "query" if self.door.is_monitoring else active.reads
+        self._asks = self._reads not in ("nothing", "anything")
         self._request_bytes = self._framing.max_bytes(active.limits)
 
     def on_accepted(self, request: Connection) -> None:
         """Take over a connection that was accepted and may stay."""
         try:
-            if self._reads == "nothing":
-                request.outcome = "dropped"
-                self._server.shutdown_request(request)
-            elif self._reads == "anything":
-                self.delivery.enter(request, State.HELD, self._limits.read_seconds)
-                self.delivery.watch(request, select.EPOLLIN)
+            if not self._asks:
+                self._ignore(request)
+            elif self._receive(request):
+                self._dispatch(request)
             else:
-                self._start_reading(request)
+                self._await_rest(request)
         except BaseException:
             self.delivery.fail(request)
 
-    def _start_reading(self, request: Connection) -> None:
-        """Answer what is there already, or wait for the rest of it."""
-        if self._receive(request):
-            self._dispatch(request)
+    def _ignore(self, request: Connection) -> None:
+        """Nothing is asked of this backend: close the connection, or hold it and read whatever comes."""
+        if self._reads == "nothing":
+            request.outcome = "dropped"
+            self._server.shutdown_request(request)
         else:
-            self.delivery.enter(request, State.READING, self._limits.read_seconds)
-            self._queues.by_last_read[request] = None
-            self.delivery.watch(request, READ_EVENTS, self._on_ready)
+            self.delivery.enter(request, State.HELD, self._limits.read_seconds)
+            self.delivery.watch(request, select.EPOLLIN)
+
+    def _await_rest(self, request: Connection) -> None:
+        """Read on when more of the request comes."""
+        self.delivery.enter(request, State.READING, self._limits.read_seconds)
+        self._queues.by_last_read[request] = None
+        self.delivery.watch(request, READ_EVENTS, self._on_ready)
 
     def _receive(self, request: Connection) -> bool:
         """Read what is there; true when there is nothing to wait for: a whole request, the end, or a reset."""
@@ -93,14 +100,18 @@ class Transport:
         request.state = ANSWERING
         self.delivery.answering += 1
         if request.outcome or not request.received:
-            request.outcome = "hung-up"
-            return self._server.shutdown_request(request)
+            return self._end_unasked(request)
         request.received_at = time.monotonic()
         try:
             self._server.process_request(request, request.address)
         except Exception:
             self._server.handle_error(request, request.address)
             self._server.shutdown_request(request)
+
+    def _end_unasked(self, request: Connection) -> None:
+        """There is no request."""
+        request.outcome = "hung-up"
+        self._server.shutdown_request(request)
 
     def _on_readable(self, descriptor: int, events: int) -> None:
         request = self.delivery.watched[descriptor]

@@ -16,15 +16,15 @@ def proxy(raw: bytes) -> None:
     sizes = range(len(raw) + 1) if len(raw) < 300 else (0, 1, 12, 13, 16, 106, 107, 108, len(raw) - 1, len(raw))
     for size in sizes:
         early = _parsed(raw[:size])
-        if isinstance(header, ProxyHeader):
-            assert early == (None if size < header.size else header), "a header has one end, however it comes"
+        if isinstance(header, tuple):
+            assert early == (None if size < header[0] else header), "a header has one end, however it comes"
         elif header is None:
             assert early is None
         else:
-            assert not isinstance(early, ProxyHeader)
+            assert not isinstance(early, tuple)
     if header is None:
         assert len(raw) < (MAX_LINE_BYTES if raw[:1] == b"P" else MAX_HEADER_BYTES), "more is waited for"
-    elif isinstance(header, ProxyHeader):
+    elif isinstance(header, tuple):
         assert _parsed(raw + b"\0\r\n") == header
         _check_client(header)
 
@@ -37,15 +37,16 @@ def _parsed(raw: bytes) -> ProxyHeader | str | None:
 
 
 def _check_client(header: ProxyHeader) -> None:
-    assert 0 <= header.port <= 65535
-    if header.client not in ("", UNIX):
-        parse_address(header.client)
+    _, client, port = header
+    assert 0 <= port <= 65535
+    if client not in ("", UNIX):
+        parse_address(client)
     for balancer in (_BALANCER, "127.0.0.1", UNIX):
-        peer = client_of(header.client, balancer)
-        key = peer.client if peer else own_rule_key(balancer)
+        peer = client_of[client, balancer]
+        key = peer[0] if peer else own_rule_key(balancer)
         number = _POLICY.find(key).number
         if number == 0:
             assert balancer != _BALANCER, "nobody behind another host is local"
             assert peer
-            assert header.client == UNIX or is_this_host(peer.client)
-        assert peer is None or not peer.client.startswith(NOT_LOCAL)
+            assert client == UNIX or is_this_host(peer[0])
+        assert peer is None or not peer[0].startswith(NOT_LOCAL)

@@ -4,15 +4,13 @@
 whether the protocol header is present or not" (HAProxy's specification, 2): which listeners expect it is configured.
 """
 
-import select
 import time
 from collections.abc import Sequence
 
 from fingerd.errors import ProxyHeaderError
 from fingerd.net.sources import Proxy
 from fingerd.protocol.proxy_header import MAX_HEADER_BYTES, ProxyHeader, parse_proxy_header
-from fingerd.server.active_config import ActiveConfig
-from fingerd.server.connection import Connection, State
+from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
 from fingerd.server.loop import EventLoop
 from fingerd.server.proxied.door import ProxiedDoor, client_of, own_rule_key
@@ -24,30 +22,30 @@ class ProxiedTransport(Transport):
     """The connections that balancers have made. ``read_seconds`` is for the header and the line together.
 
     Until the header is complete only that and ``limits.connections`` bound a connection. Then it is like one that the
-    named client has just made: ``verify_request`` is called for it again, with that client.
+    named client has just made, and ``verify_request`` is called for it.
     """
 
-    door: ProxiedDoor
+    verifies_late = True
 
     def __init__(self, server: ServerSteps, loop: EventLoop, proxies: Sequence[Proxy], delivery: Delivery) -> None:
-        super().__init__(server, loop, ProxiedDoor(proxies), delivery)
-
-    def use_config(self, active: ActiveConfig) -> None:
-        """As of every transport; but the header is read, whatever the backend reads."""
-        super().use_config(active)
-        self._asks = self._reads not in ("nothing", "anything")
+        door = ProxiedDoor(proxies)
+        super().__init__(server, loop, door, delivery)
+        self._is_balancer = door.is_balancer
 
     def on_accepted(self, request: Connection) -> None:
-        """Take over a connection, if it is one of a balancer's.
+        """Take over a connection, if it is one of a balancer's. The header is read, whatever the backend reads.
 
         "The receiver SHOULD ensure proper access filtering so that only trusted proxies are allowed to use this
         protocol" (2).
         """
-        if not self.door.is_balancer(request.client):
+        if not self._is_balancer[request.client]:
             request.outcome, request.abortive = "denied", True
             return self._server.shutdown_request(request)
         try:
-            self._start_reading(request)
+            if self._receive(request):
+                self._dispatch(request)
+            else:
+                self._await_rest(request)
         except BaseException:
             self.delivery.fail(request)
 
@@ -55,29 +53,30 @@ class ProxiedTransport(Transport):
         """Read what is there; true when there is nothing to wait for."""
         if request.via:
             return Transport._receive(self, request)
+        received = request.received
         try:
-            data = request.socket.recv(MAX_HEADER_BYTES + self._request_bytes - len(request.received), RECEIVE)
+            data = request.socket.recv(MAX_HEADER_BYTES + self._request_bytes - len(received), RECEIVE)
         except BlockingIOError:
             return False
         except OSError:
             request.outcome = "hung-up"
             return True
-        request.received += data
+        received = request.received = received + data if received else data
         try:
-            header = parse_proxy_header(request.received)
+            header = parse_proxy_header(received)
         except ProxyHeaderError:
-            return self._refuse(request, "proxy-error")
+            return self._refuse(request)
         if header:
             return self._admit(request, header)
-        if data or not request.received:
-            return not data
-        # "The receiver must also reject incoming connections containing partial protocol headers" (2.2).
-        return self._refuse(request, "proxy-error")
+        if received and not data:
+            # "The receiver must also reject incoming connections containing partial protocol headers" (2.2).
+            self._refuse(request)
+        return not data
 
     @staticmethod
-    def _refuse(request: Connection, outcome: str) -> bool:
+    def _refuse(request: Connection) -> bool:
         """Have it closed without a word."""
-        request.outcome, request.abortive = outcome, True
+        request.outcome, request.abortive = "proxy-error", True
         return True
 
     def _admit(self, request: Connection, header: ProxyHeader) -> bool:
@@ -86,10 +85,10 @@ class ProxiedTransport(Transport):
         "The receiver MUST NOT start processing the connection before it receives a complete and valid PROXY protocol
         header" (2).
         """
-        balancer = request.via = request.client
         size, client, port = header
-        rest = request.received = request.received[size : size + self._request_bytes]
-        if peer := client_of(client, balancer):
+        balancer = request.via = request.client
+        received = request.received = request.received[size : size + self._request_bytes]
+        if peer := client_of[client, balancer]:
             client, request.limit_key, request.site_key = peer
             request.client = request.rule_key = client
             request.address = client, port
@@ -100,29 +99,24 @@ class ProxiedTransport(Transport):
             request.outcome = request.outcome or "denied"
             return True
         if not self._asks:
+            request.received = b""
             return True
-        end = self._find_end(rest)
+        end = self._find_end(received)
         if end < 0:
-            end = self._framing.find_other_end(rest)
+            end = self._framing.find_other_end(received)
         if end >= 0:
-            request.line = rest[: end + 1]
-        elif len(rest) >= self._request_bytes:
-            request.line = rest
+            request.line = received[: end + 1]
+        elif len(received) >= self._request_bytes:
+            request.line = received
         return bool(request.line)
 
-    def _dispatch(self, request: Connection) -> None:
-        """The request is complete, or there will be none."""
-        if request.outcome not in ("", "hung-up"):
-            return self._server.shutdown_request(request)
-        if request.line or not request.via or request.outcome:  # without a header: nothing was sent
-            return Transport._dispatch(self, request)
-        if self._reads == "nothing":
-            request.outcome = "dropped"
-            return self._server.shutdown_request(request)
-        if self._reads == "anything":
-            self.delivery.enter(request, State.HELD, self._limits.read_seconds)
-            return self.delivery.watch(request, select.EPOLLIN)
-        Transport._dispatch(self, request)
+    def _end_unasked(self, request: Connection) -> None:
+        """There is no request: refused, denied, the balancer is gone, or the backend is not asked."""
+        if request.via and not (request.outcome or self._asks):
+            self.delivery.leave(request)
+            return self._ignore(request)
+        request.outcome = request.outcome or "hung-up"
+        self._server.shutdown_request(request)
 
     def read_on(self, request: Connection) -> bool:
         """As of every transport; but what has begun, and is no header when its time is over, is none."""
@@ -131,6 +125,6 @@ class ProxiedTransport(Transport):
         if request.via or not request.received or time.monotonic() < request.deadline:
             return False
         self.delivery.leave(request)
-        self._refuse(request, "proxy-error")
+        self._refuse(request)
         self._dispatch(request)
         return True
