@@ -62,7 +62,8 @@ def measure_in_turns(
 ) -> dict[str, list[Run]]:
     """Start all of the servers, and measure each in short runs, one after the other: what slows the machine, slows all.
 
-    The runs of each, by its name; those of one turn are in the same place.
+    The load generator does not sleep. Else each server would have to wake it, and one that is a little slower far more
+    often, at a cost of its own. The runs of each, by its name; those of one turn are in the same place.
     """
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     queries = max(int(planned_queries(contenders[0], clients, scale) / turns), clients)
@@ -73,7 +74,7 @@ def measure_in_turns(
             _warm_up(server, clients, queries)
         for turn in range(turns):
             for server in servers[:: 1 if turn % 2 else -1]:
-                runs[server.contender.name].append(_measure(server, clients, queries))
+                runs[server.contender.name].append(_measure(server, clients, queries, is_awake=True))
     return runs
 
 
@@ -82,10 +83,10 @@ def _warm_up(server: Server, clients: int, queries: int) -> None:
     time.sleep(SETTLE_SECONDS)
 
 
-def _measure(server: Server, clients: int, queries: int) -> Run:
+def _measure(server: Server, clients: int, queries: int, is_awake: bool = False) -> Run:
     """One run against a server that runs."""
     before = server.cpu_seconds()
-    rate, p50, p99, good = _load(server, clients, queries)
+    rate, p50, p99, good = _load(server, clients, queries, is_awake=is_awake)
     time.sleep(SETTLE_SECONDS)
     cpu = (server.cpu_seconds() - before) / queries * 1e6
     return Run(rate, p50, p99, cpu, server.memory("VmHWM"), queries - good)
@@ -125,11 +126,13 @@ def _time_wait() -> int:
     return int(found[1]) if found else 0
 
 
-def _load(server: Server, clients: int, queries: int, first_name: int = 0) -> tuple[float, float, float, int]:
+def _load(
+    server: Server, clients: int, queries: int, first_name: int = 0, is_awake: bool = False
+) -> tuple[float, float, float, int]:
     """Queries a second, p50 and p99 in ms, and the number of right answers; all 0 if the load generator hangs."""
     contender = server.contender
     command = [str(peers.compiled("fingerload")), *map(str, (server.port, clients, queries))]
-    command += [contender.query, contender.expect, str(contender.names), str(first_name)]
+    command += [contender.query, contender.expect, str(contender.names), str(first_name), str(int(is_awake))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         found = REPORT.match(done.stdout)
