@@ -1,7 +1,8 @@
 """Figures of what a query costs elsewhere: look-ups in a backend, answers of a cache, queries to other hosts.
 
-Any thread notes them while it works out an answer. The event loop's thread takes and counts them when the connection is
-closed. In a process that does not count, which is one without the section ``metrics``, nothing is noted.
+Any thread notes them while it works out an answer. The event loop's thread takes and counts them when there are enough,
+and when somebody wants to know. In a process that does not count, which is one without the section ``metrics``, nothing
+is noted.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """The counters: plain numbers, which the event loop's thread alone adds to, when a connection is closed.
 
-What a worker finds out waits in :mod:`fingerd.figures` until then. No counter is kept for a client or a user, so their
-number is bounded.
+What a worker finds out waits in :mod:`fingerd.figures` until there is enough of it, or a scrape. No counter is kept for
+a client or a user, so their number is bounded.
 """
 
 from bisect import bisect_left
@@ -22,6 +22,8 @@ OUTCOMES = (
 )
 FORWARD_OUTCOMES = ("answered", "unknown", "refused", "busy", "error")
 CACHE_RESULTS = ("hit", "miss", "stale", "error")
+
+FIGURES_MAX = 256  # that wait to be counted, which takes some 0.1 ms
 
 MONITORING = "metrics"  # the protocol of connections that are neither counted nor logged
 
@@ -75,17 +77,17 @@ class Counters:
             if seconds:  # else there was no whole request
                 counts[bisect_left(BOUNDS, seconds)] += 1  # as ``answers.add`` does, in less time
                 answers.seconds += seconds
-            if noted:
+            if len(noted) >= FIGURES_MAX:
                 self.take_figures()
             access_log(access)
 
         return log_and_count
 
     def take_figures(self) -> None:
-        """Count what workers have found out."""
-        noted = FIGURES.noted
-        for _ in range(len(noted)):
-            kind, result, source, seconds = noted.popleft()
+        """Count what workers have found out so far."""
+        take = FIGURES.noted.popleft
+        for _ in range(len(FIGURES.noted)):
+            kind, result, source, seconds = take()
             if kind == "lookup":
                 self.lookups[source, result] += 1
                 self.lookup_seconds[source].add(seconds)

@@ -1,7 +1,7 @@
 """A backend whose look-ups are noted as figures, with their results and how long they take."""
 
-import time
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Protocol
 
 from fingerd.backends import Backend, Lookup, type_name
@@ -25,30 +25,27 @@ class MeasuredBackend:
     """Asks a backend, and notes each look-up; a backend without a list counts as one that finds nobody."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self._find, self._list_users = backend.find, backend.list_users
         self._type = type_name(type(backend))
-
-    @property
-    def searches_names(self) -> bool:
-        """As the backend itself."""
-        return self._backend.searches_names
+        self.searches_names = backend.searches_names
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
         """The people that the backend finds."""
-        begun = time.monotonic()
+        begun = monotonic()
         try:
-            people = self._backend.find(lookup)
+            people = self._find(lookup)
         except BaseException:
             self._note(ERROR, begun)
             raise
-        self._note(FOUND if people else UNKNOWN, begun)
+        # As _note does, without a call.
+        FIGURES.noted.append(("lookup", FOUND if people else UNKNOWN, self._type, monotonic() - begun))
         return people
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
         """The list of the backend. It is noted when its end is reached, or when nobody wants the rest."""
-        begun = time.monotonic()
+        begun = monotonic()
         try:
-            people = self._backend.list_users(lookup)
+            people = self._list_users(lookup)
         except BaseException:
             self._note(ERROR, begun)
             raise
@@ -69,7 +66,7 @@ class MeasuredBackend:
             self._note(result, begun)
 
     def _note(self, result: str, begun: float) -> None:
-        FIGURES.note("lookup", result, self._type, time.monotonic() - begun)
+        FIGURES.noted.append(("lookup", result, self._type, monotonic() - begun))
 
 
 def measured(backend: Backend) -> Source:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from fingerd.figures import FIGURES
 from fingerd.log.format import Access
 from fingerd.metrics.collector import Collector, Sources
-from fingerd.metrics.counters import BOUNDS, MONITORING, OUTCOMES, Counters, Histogram
+from fingerd.metrics.counters import BOUNDS, FIGURES_MAX, MONITORING, OUTCOMES, Counters, Histogram
 from fingerd.server.dispatcher import Load
 from fingerd.server.limits import Limits
 from tests.helpers.metrics import Values, values_of
@@ -86,13 +86,12 @@ def test_what_the_server_tells() -> None:
     assert told.items() <= found.items()
 
 
-def test_figures_are_counted_with_the_next_connection_and_by_a_scrape(figures: None) -> None:
+def test_figures_are_counted_by_a_scrape(figures: None) -> None:
     counters = Counters(("",))
     FIGURES.note("lookup", "found", "ldap", 0.25)
     FIGURES.note("lookup", "found", "sql", 0.25)
     FIGURES.note("cache", "stale")
     counters.counting(lambda _: None)(access("answered"))
-    assert not FIGURES.noted
     FIGURES.note("forward", "busy")
     FIGURES.note("lookup", "error", "ldap", 30.0)
     found = values(counters, "ldap")
@@ -105,6 +104,19 @@ def test_figures_are_counted_with_the_next_connection_and_by_a_scrape(figures: N
     assert found['backend_lookup_seconds_bucket{backend="ldap",le="+Inf"}'] == 2
     assert found['cache_lookups_total{result="stale"}'] == 1
     assert found['forwards_total{outcome="busy"}'] == 1
+
+
+def test_figures_that_nobody_scrapes_are_counted_when_a_connection_is_closed(figures: None) -> None:
+    counters = Counters(("",))
+    count = counters.counting(lambda _: None)
+    for _ in range(FIGURES_MAX - 1):
+        FIGURES.note("lookup", "found", "ldap", 0.25)
+    count(access("answered"))
+    assert len(FIGURES.noted) == FIGURES_MAX - 1
+    FIGURES.note("lookup", "found", "ldap", 0.25)
+    count(access("answered"))
+    assert not FIGURES.noted
+    assert counters.lookups["ldap", "found"] == FIGURES_MAX
 
 
 def test_nothing_is_noted_in_a_process_that_does_not_count() -> None:
