@@ -21,7 +21,7 @@ ProxyHeader = tuple[int, str, int]
 
 _SIGNATURE_1 = b"PROXY "
 _SIGNATURE_2 = b"\r\n\r\n\0\r\nQUIT\n"
-_TCP = b"PROXY TCP"
+_FIRST_1, _FIRST_2 = _SIGNATURE_1[0], _SIGNATURE_2[0]
 _UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
 
 _FIXED = struct.Struct("!12xBBH")  # of version 2: version and command, family and protocol, the length of what follows
@@ -40,50 +40,49 @@ def parse_proxy_header(received: bytes) -> ProxyHeader | None:
     ProxyHeaderError as soon as the bytes cannot become a header: "It is
     recommended to abort the connection as soon as possible" (2.1).
     """
-    if received.startswith(_TCP):
-        return _parse_line(received)
-    if received.startswith(_SIGNATURE_2):
-        return _parse_binary(received)
-    if received.startswith(_SIGNATURE_1):
-        return _parse_unknown(received)
-    if _SIGNATURE_1.startswith(received) or _SIGNATURE_2.startswith(received):
+    if not received:
         return None
+    first = received[0]
+    if first == _FIRST_1:
+        return _parse_line(received)
+    if first == _FIRST_2:
+        return _parse_binary(received)
     # "otherwise the protocol is not covered by this specification and the connection must be dropped" (2.2)
     raise ProxyHeaderError("no PROXY header")
 
 
 def _parse_line(received: bytes) -> ProxyHeader | None:
-    """Version 1 (2.1): ``PROXY TCP4 SOURCE DESTINATION PORT PORT``, or TCP6, and CR LF."""
-    end = received.find(b"\r\n", 0, MAX_LINE_BYTES)
-    if end < 0:
+    """Version 1 (2.1): ``PROXY TCP4 SOURCE DESTINATION PORT PORT``, or TCP6, or ``PROXY UNKNOWN``, and CR LF."""
+    line, end, _ = received.partition(b"\r\n")
+    size = len(line) + 2
+    if not end or size > MAX_LINE_BYTES:
         return _await_end(received)
     try:
-        addresses, port, other_port = received[:end].rsplit(b" ", 2)
-    except ValueError:
-        raise ProxyHeaderError("not a line of version 1") from None
-    source = _sources[addresses, other_port]
+        addresses, port, other_port = line.rsplit(b" ", 2)
+        source = _sources[addresses, other_port]
+    except (ValueError, ProxyHeaderError):
+        return _parse_unknown(line)
     if port.isdigit() and (number := int(port)) <= MAX_PORT and (port >= b"1" or port == b"0"):  # as in _read_port
-        return end + 2, source, number
+        return size, source, number
     raise ProxyHeaderError("not a port")
 
 
-def _parse_unknown(received: bytes) -> ProxyHeader | None:
-    """Version 1 where the client is not known (2.1): ``PROXY UNKNOWN``, perhaps more, and CR LF."""
-    end = received.find(b"\r\n", 0, MAX_LINE_BYTES)
-    if end < 0:
-        return _await_end(received)
-    if not _UNKNOWN.fullmatch(received, 0, end):
+def _parse_unknown(line: bytes) -> ProxyHeader:
+    """A line without addresses (2.1): ``PROXY UNKNOWN``, and perhaps more."""
+    if not _UNKNOWN.fullmatch(line):
         raise ProxyHeaderError("not a line of version 1")
-    return end + 2, "", 0  # "must ignore anything presented before the CRLF is found"
+    return len(line) + 2, "", 0  # "must ignore anything presented before the CRLF is found"
 
 
 def _await_end(received: bytes) -> ProxyHeader | None:
-    """None: "must wait for the CRLF sequence" (2.1). ProxyHeaderError if it cannot come any more."""
+    """None: "must wait for the CRLF sequence" (2.1). ProxyHeaderError if this cannot become a line of version 1."""
     line = received[:MAX_LINE_BYTES]
     # "The receiver must not tolerate a single CR or LF character to end the line"; "If the CRLF sequence is not found
     # in the first 107 characters, the receiver should declare the line invalid."
     if b"\n" in line or b"\r" in line[:-1] or len(line) == MAX_LINE_BYTES:
         raise ProxyHeaderError("not a line of version 1")
+    if line[: len(_SIGNATURE_1)] != _SIGNATURE_1[: len(line)]:
+        raise ProxyHeaderError("no PROXY header")
     return None
 
 
@@ -92,8 +91,8 @@ def _read_source(part: tuple[bytes, bytes]) -> str:
     addresses, other_port = part
     _read_port(other_port)
     try:
-        _, protocol, source, destination = addresses.split(b" ")  # "exactly one space"
-        family = {b"TCP4": AF_INET, b"TCP6": AF_INET6}[protocol]
+        name, protocol, source, destination = addresses.split(b" ")  # "exactly one space"
+        family = {(b"PROXY", b"TCP4"): AF_INET, (b"PROXY", b"TCP6"): AF_INET6}[name, protocol]
         # "the same format as the layer 3 source address and matches the same family"
         inet_pton(family, destination.decode())
         return inet_ntop(family, inet_pton(family, source.decode()))
@@ -114,10 +113,7 @@ _sources = Memo(_read_source, KNOWN_MAX)
 def _parse_binary(received: bytes) -> ProxyHeader | None:
     """Version 2 (2.2): version and command, family and protocol, the length of what follows, addresses, TLVs."""
     if len(received) < _FIXED.size:
-        # "the receiver must only accept this value"; "must drop connections presenting unexpected values here"
-        if len(received) > len(_SIGNATURE_2) and received[len(_SIGNATURE_2)] not in (_LOCAL, _PROXY):
-            raise ProxyHeaderError("not a version or a command of version 2")
-        return None
+        return _await_fixed(received)
     size, kind, ipv4_source = _begun[received[:_IPV4_SOURCE_END]]
     # "must not start to parse an address before the whole address block is received". What follows on the addresses
     # are TLVs: "a receiver may choose to skip over and ignore those bytes"
@@ -132,17 +128,29 @@ def _parse_binary(received: bytes) -> ProxyHeader | None:
     return size, "", 0  # "The receiver should ignore address information"
 
 
+def _await_fixed(received: bytes) -> ProxyHeader | None:
+    """None if this may become a header of version 2, else ProxyHeaderError."""
+    signature, command = received[: len(_SIGNATURE_2)], received[len(_SIGNATURE_2) :][:1]
+    if signature != _SIGNATURE_2[: len(signature)]:
+        raise ProxyHeaderError("no PROXY header")
+    # "the receiver must only accept this value"; "must drop connections presenting unexpected values here"
+    if command and command[0] not in (_LOCAL, _PROXY):
+        raise ProxyHeaderError("not a version or a command of version 2")
+    return None
+
+
 def _begin_binary(begun: bytes) -> tuple[int, int, str]:
     """The size of a header of version 2, the kind of its addresses, 0 to ignore them, and the source if it is IPv4.
 
     ``begun`` ends after that source, or before it.
     """
+    _await_fixed(begun)
     command, kind, length = _FIXED.unpack_from(begun)
     size = _FIXED.size + length
     if command == _LOCAL:
         kind = 0  # "discard the protocol block including the family which is ignored"
     # "other values ... must be rejected as invalid by receivers"
-    if command not in (_LOCAL, _PROXY) or kind not in _ADDRESS_BYTES:
+    if kind not in _ADDRESS_BYTES:
         raise ProxyHeaderError("not a header of version 2")
     if size > MAX_HEADER_BYTES or length < _ADDRESS_BYTES[kind]:
         raise ProxyHeaderError("not a length of a header of version 2")
