@@ -22,7 +22,7 @@ from tests.helpers.requirements import find, need, needs
 from tests.metrics.conftest import StartMetrics
 
 FLEET = EXAMPLES / "fleet"
-LOAD_SECONDS = 20.0
+LOAD_SECONDS = 60.0
 CLIENTS = 8
 
 Address = tuple[str, int]
