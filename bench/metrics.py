@@ -26,10 +26,10 @@ DOCUMENT = """\
 Written by `make bench`, {origin}.
 
 {clients} clients at a time ask for one person, each query on a connection of its own; the answers are remembered, or,
-through the pool, worked out by a worker each time. fingerd runs as shipped, with and without the section `metrics`, at
-the same time as two processes, which are asked in turns, {turns} times in each of {rounds} rounds, by a load generator that
-never sleeps. The figures are medians. A ratio is computed within each turn, and the median of these is shown. A scrape of `/metrics` takes
-{scrape:.2f} ms of the event loop.
+through the pool, worked out by a worker each time. fingerd runs as shipped, with and without the section `metrics`,
+at the same time as two processes, which are asked in turns, {turns} times in each of {rounds} rounds, by a load
+generator that never sleeps. The figures are medians. A ratio is computed within each turn, and the median of these is
+shown. A scrape of `/metrics` takes {scrape:.2f} ms of the event loop.
 
 """
 
