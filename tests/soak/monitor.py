@@ -1,6 +1,5 @@
 """Samples the daemons every second during the load, and prints a summary every few seconds."""
 
-import statistics
 import time
 from collections.abc import Sequence
 
@@ -23,9 +22,12 @@ class Monitor:
         self.samples.append(self.daemon.sample())
 
     def memory(self, after: float, seconds: float) -> float:
-        """The median VmRSS in kB over so many seconds, ``after`` the start of the load."""
+        """The highest VmRSS in kB over so many seconds, ``after`` the start of the load.
+
+        What lies between the bursts depends on whether the C library has just given memory back.
+        """
         begin = self.samples[0].at + after
-        return statistics.median(s.memory for s in self.samples[1:] if begin <= s.at <= begin + seconds + 1)
+        return max(s.memory for s in self.samples[1:] if begin <= s.at <= begin + seconds + 1)
 
     def cpu_share(self, samples: int) -> float:
         """Per cent of one core over the last ``samples`` samples."""
