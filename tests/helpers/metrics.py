@@ -28,7 +28,7 @@ class MetricsDaemon(Daemon):
     def __init__(self, folder: Path, config: str, *options: str) -> None:
         path = folder / "fingerd.yaml"
         self.metrics = str(folder / "metrics")
-        listen = "" if "listen:" in config else 'listen: "127.0.0.1:0"\n'
+        listen = "" if re.search("^listen:", config, re.MULTILINE) else 'listen: "127.0.0.1:0"\n'
         path.write_text(f"{listen}metrics: {{listen: 'unix:{self.metrics}'}}\n{config}")
         super().__init__(path, *options)
 
