@@ -21,6 +21,8 @@ MAX_TIME_WAIT = int(Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").read_text()) *
 SETTLE_SECONDS = 0.3  # until log lines are written and ended children are counted
 WARM_UP_DIVISOR = 20  # a run of N queries is preceded by N / 20 that are not measured
 GOOD_QUERIES = 2_000
+TURNS = 10  # of several servers
+SHARE = 0.5  # of the queries of a run that one turn has: enough for what begins it, with cold caches, to count little
 
 REPORT = re.compile(r"(\d+) req/s  ok (\d+) .* p50 ([\d.]+) ms  p99 ([\d.]+) ms")
 
@@ -57,22 +59,20 @@ def measure(contender: Contender, clients: int, scale: float = 1) -> Run:
         return _measure(server, clients, queries)
 
 
-def measure_in_turns(
-    contenders: Sequence[Contender], clients: int, turns: int, scale: float = 1
-) -> dict[str, list[Run]]:
+def measure_in_turns(contenders: Sequence[Contender], clients: int, scale: float = 1) -> dict[str, list[Run]]:
     """Start all of the servers, and measure each in short runs, one after the other: what slows the machine, slows all.
 
     The load generator does not sleep. Else each server would have to wake it, and one that is a little slower far more
     often, at a cost of its own. The runs of each, by its name; those of one turn are in the same place.
     """
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
-    queries = max(int(planned_queries(contenders[0], clients, scale) / turns), clients)
-    forget_closed_connections(queries * turns * len(contenders))
+    queries = max(int(planned_queries(contenders[0], clients, scale) * SHARE), clients)
+    forget_closed_connections(queries * TURNS * len(contenders))
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(running(contender)) for contender in contenders]
         for server in servers:
             _warm_up(server, clients, queries)
-        for turn in range(turns):
+        for turn in range(TURNS):
             for server in servers[:: 1 if turn % 2 else -1]:
                 runs[server.contender.name].append(_measure(server, clients, queries, is_awake=True))
     return runs

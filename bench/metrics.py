@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from bench.contenders import OURS, POOL, SHIPPED, Contender, ours, pool, run_directory
-from bench.load import Run, measure_in_turns
+from bench.load import TURNS, Run, measure_in_turns
 from bench.peers import SOURCE
 from bench.report import log_progress, log_run, origin, table, targets_table, write_above_hand_part
 from bench.servers import running
@@ -17,8 +17,6 @@ CLIENTS = 50
 WITH = " with metrics"
 MAX_CPU = 1.03  # of that without metrics
 SCRAPES = 200  # of a round
-TURNS = 10  # of a round
-TURN = 5  # times as many queries in a turn as in one that is a tenth of a round: what begins a turn counts less
 
 DOCUMENT = """\
 # What metrics cost
@@ -49,7 +47,7 @@ def main(rounds: int, scale: float, write: bool) -> int:
     scrapes = []
     for number in range(rounds):
         for pair in pairs:
-            for name, found in measure_in_turns((pair.without, pair.with_them), CLIENTS, TURNS, TURN * scale).items():
+            for name, found in measure_in_turns((pair.without, pair.with_them), CLIENTS, scale).items():
                 runs[CLIENTS, name] += found
                 log_run(f"round {number + 1} of {rounds}, {name}, the last run", found[-1])
         scrapes.append(_scrape_seconds(pairs[0].with_them))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.contenders import OURS, SHIPPED, STATIC, Contender, ours
-from bench.load import Run, measure_in_turns
+from bench.load import TURNS, Run, measure_in_turns
 from bench.peers import SOURCE
 from bench.report import COLUMNS, cell, log_progress, log_run, origin, table, targets_table, write_above_hand_part
 from bench.targets import Runs, Target, cpu, lost, ratio
@@ -15,8 +15,6 @@ RESULTS = SOURCE / "PROXY.md"
 CLIENTS = (50, 1)
 LINE, BINARY = "version 1", "version 2"
 MAX_CPU = 1.08  # of a query without a header
-TURNS = 10  # of a round
-TURN = 5  # times as many queries in a turn as in one that is a tenth of a round: what begins a turn counts less
 
 # All addresses of loopback are balancers: the load comes from 200 of them.
 LISTEN = '{{address: "127.0.0.1:{port}", proxies: [127.0.0.0/8]}}'
@@ -71,7 +69,7 @@ def _measure(servers: Sequence[Contender], rounds: int, scale: float) -> Runs:
     runs: dict[tuple[int, str], list[Run]] = defaultdict(list)
     for number in range(rounds):
         for clients in CLIENTS:
-            for name, found in measure_in_turns(servers, clients, TURNS, TURN * scale).items():
+            for name, found in measure_in_turns(servers, clients, scale).items():
                 runs[clients, name] += found
                 log_run(f"round {number + 1} of {rounds}, {clients} at a time, {name}, the last run", found[-1])
     log_progress("done")

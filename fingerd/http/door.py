@@ -69,7 +69,7 @@ class HttpDoor:
         form = "page" if isinstance(parsed, HttpError) else _form_of(parsed)
         try:
             self._clients.settle(request, parsed, services)
-            numbered = request.config.rules[request.rule_key]
+            numbered = request.config.find_rule(request.rule_key)
             request.rule = rule = numbered.rule
             if rule.deny == "silently":
                 request.answer, request.abortive = SILENT_DENIAL, True

@@ -5,10 +5,10 @@ HAProxy's specification of the PROXY protocol, versions 1 and 2; quotations in c
 
 import re
 import struct
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from fingerd.errors import ProxyHeaderError
-from fingerd.memo import Memo
 
 MAX_HEADER_BYTES = 2048  # of version 2; the specification has no bound but 65,551
 MAX_LINE_BYTES = 107  # of version 1, with its CR LF
@@ -59,7 +59,7 @@ def _parse_line(received: bytes) -> ProxyHeader | None:
         return _await_end(received)
     try:
         addresses, port, other_port = line.rsplit(b" ", 2)
-        source = _sources[addresses, other_port]
+        source = _read_source(addresses, other_port)
     except (ValueError, ProxyHeaderError):
         return _parse_unknown(line)
     if port.isdigit() and (number := int(port)) <= MAX_PORT and (port >= b"1" or port == b"0"):  # as in _read_port
@@ -86,9 +86,9 @@ def _await_end(received: bytes) -> ProxyHeader | None:
     return None
 
 
-def _read_source(part: tuple[bytes, bytes]) -> str:
+@lru_cache(KNOWN_MAX)
+def _read_source(addresses: bytes, other_port: bytes) -> str:
     """The source of a line of version 1, of which all but its port is given; ProxyHeaderError if a field is wrong."""
-    addresses, other_port = part
     _read_port(other_port)
     try:
         name, protocol, source, destination = addresses.split(b" ")  # "exactly one space"
@@ -107,14 +107,11 @@ def _read_port(port: bytes) -> int:
     raise ProxyHeaderError("not a port")
 
 
-_sources = Memo(_read_source, KNOWN_MAX)
-
-
 def _parse_binary(received: bytes) -> ProxyHeader | None:
     """Version 2 (2.2): version and command, family and protocol, the length of what follows, addresses, TLVs."""
     if len(received) < _FIXED.size:
         return _await_fixed(received)
-    size, kind, ipv4_source = _begun[received[:_IPV4_SOURCE_END]]
+    size, kind, ipv4_source = _begin_binary(received[:_IPV4_SOURCE_END])
     # "must not start to parse an address before the whole address block is received". What follows on the addresses
     # are TLVs: "a receiver may choose to skip over and ignore those bytes"
     if len(received) < size:
@@ -139,6 +136,7 @@ def _await_fixed(received: bytes) -> ProxyHeader | None:
     return None
 
 
+@lru_cache(KNOWN_MAX)
 def _begin_binary(begun: bytes) -> tuple[int, int, str]:
     """The size of a header of version 2, the kind of its addresses, 0 to ignore them, and the source if it is IPv4.
 
@@ -156,6 +154,3 @@ def _begin_binary(begun: bytes) -> tuple[int, int, str]:
         raise ProxyHeaderError("not a length of a header of version 2")
     is_ipv4 = kind == _TCP_OVER_IPV4 and len(begun) == _IPV4_SOURCE_END
     return size, kind, inet_ntop(AF_INET, begun[_FIXED.size :]) if is_ipv4 else ""
-
-
-_begun = Memo(_begin_binary, KNOWN_MAX)

@@ -37,8 +37,7 @@ class MeasuredBackend:
         except BaseException:
             self._note(ERROR, begun)
             raise
-        # As _note does, without a call.
-        FIGURES.noted.append(("lookup", FOUND if people else UNKNOWN, self._type, monotonic() - begun))
+        self._note(FOUND if people else UNKNOWN, begun)
         return people
 
     def list_users(self, lookup: Lookup) -> Iterator[Person] | None:
@@ -66,7 +65,7 @@ class MeasuredBackend:
             self._note(result, begun)
 
     def _note(self, result: str, begun: float) -> None:
-        FIGURES.noted.append(("lookup", result, self._type, monotonic() - begun))
+        FIGURES.note("lookup", result, self._type, monotonic() - begun)
 
 
 def measured(backend: Backend) -> Source:

@@ -186,7 +186,7 @@ class Admission:
         # Counted first: a client with too many connections costs nothing more, whatever the policy.
         request.is_counted = self._connect(request.limit_key, request.site_key, active.limits.per_client)
         if request.is_counted or self._count_again(request):
-            _, rule = active.rules[request.rule_key]
+            _, rule = active.find_rule(request.rule_key)
             if rule.deny != "silently" or request.door.is_monitoring:
                 return True
         request.outcome = "denied" if request.is_counted else "limited"

@@ -1,11 +1,11 @@
 """The active configuration: everything by which queries are answered, and which a reload replaces in one step."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from fingerd.backends import Backend, close_backend
 from fingerd.bugs import bugs_in
-from fingerd.memo import Memo
 from fingerd.net.own_names import own_names
 from fingerd.ruip.forward import FINGER_PORT, Forwarder
 from fingerd.ruip.policy import Policy, Rule
@@ -60,7 +60,7 @@ class ActiveConfig:
             forwarder=Forwarder(is_served=any(map(_is_finger_port, config.listen))),
             hosts=own_names().union(config.hosts),
         )
-        self.rules = Memo(self.policy.find, RULES_MAX)  # by client, as ``Policy.find`` takes it
+        self.find_rule = lru_cache(RULES_MAX)(self.policy.find)
         self.flights: dict[Key, dict[Any, None]] = {}  # look-ups under way, with the connections that wait for them
         self.queries = 0  # that workers answer
         self._retired = False

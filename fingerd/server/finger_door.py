@@ -50,7 +50,7 @@ class FingerDoor:
     def prepare(self, request: Connection, services: Services) -> WorkerPool[Connection] | None:
         """Parse the line, and recall its answer; the pool that has to work it out, None for this thread."""
         active = request.config
-        numbered = active.rules[request.rule_key]
+        numbered = active.find_rule(request.rule_key)
         rule = request.rule = numbered.rule
         if rule.deny or active.reads != "query":
             return None

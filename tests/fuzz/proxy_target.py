@@ -4,7 +4,7 @@ from fingerd.errors import ProxyHeaderError
 from fingerd.net.addresses import UNIX, is_this_host, parse_address
 from fingerd.protocol.proxy_header import MAX_HEADER_BYTES, MAX_LINE_BYTES, ProxyHeader, parse_proxy_header
 from fingerd.ruip.policy import NOT_LOCAL, Policy, Rule
-from fingerd.server.proxied.door import client_of, own_rule_key
+from fingerd.server.proxied.clients import client_of, own_rule_key
 
 _BALANCER = "192.0.2.1"
 _POLICY = Policy([Rule(("local",)), Rule(("any",))])
@@ -42,11 +42,11 @@ def _check_client(header: ProxyHeader) -> None:
     if client not in ("", UNIX):
         parse_address(client)
     for balancer in (_BALANCER, "127.0.0.1", UNIX):
-        peer = client_of[client, balancer]
-        key = peer[0] if peer else own_rule_key(balancer)
+        peer = client_of(client, balancer)
+        key = peer.client if peer else own_rule_key(balancer)
         number = _POLICY.find(key).number
         if number == 0:
             assert balancer != _BALANCER, "nobody behind another host is local"
             assert peer
-            assert client == UNIX or is_this_host(peer[0])
-        assert peer is None or not peer[0].startswith(NOT_LOCAL)
+            assert client == UNIX or is_this_host(peer.client)
+        assert peer is None or not peer.client.startswith(NOT_LOCAL)

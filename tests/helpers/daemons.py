@@ -198,12 +198,17 @@ def running(server: FingerServer) -> Iterator[FingerServer]:
             assert not thread.is_alive()
 
 
+def with_address(config: str) -> str:
+    """The configuration, on a free port of loopback if it names no address for Finger."""
+    return config if re.search(r"^\{?listen:", config, re.MULTILINE) else f'listen: "127.0.0.1:0"\n{config}'
+
+
 @contextlib.contextmanager
 def serving(config: str, **replaced: object) -> Iterator[FingerServer]:
     """A server in a thread of this process, on a free port of loopback; ``replaced`` sets its attributes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fingerd.yaml")
-        path.write_text(config if "listen:" in config else f'listen: "127.0.0.1:0"\n{config}')
+        path.write_text(with_address(config))
         server = FingerServer(load_config(str(path)))
     for name, value in replaced.items():
         setattr(server, name, value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.helpers.daemons import Daemon, wait_until
+from tests.helpers.daemons import Daemon, wait_until, with_address
 from tests.helpers.http import Response, get
 
 Values = Mapping[str, float]  # by the sample, as the text format writes it, without ``fingerd_``
@@ -28,8 +28,7 @@ class MetricsDaemon(Daemon):
     def __init__(self, folder: Path, config: str, *options: str) -> None:
         path = folder / "fingerd.yaml"
         self.metrics = str(folder / "metrics")
-        listen = "" if re.search("^listen:", config, re.MULTILINE) else 'listen: "127.0.0.1:0"\n'
-        path.write_text(f"{listen}metrics: {{listen: 'unix:{self.metrics}'}}\n{config}")
+        path.write_text(with_address(f"metrics: {{listen: 'unix:{self.metrics}'}}\n{config}"))
         super().__init__(path, *options)
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Response:

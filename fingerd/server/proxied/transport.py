@@ -6,16 +6,20 @@ whether the protocol header is present or not" (HAProxy's specification, 2): whi
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fingerd.errors import ProxyHeaderError
-from fingerd.net.sources import Proxy
+from fingerd.net.sources import Proxy, ProxyTable
 from fingerd.protocol.proxy_header import ProxyHeader, parse_proxy_header
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
+from fingerd.server.finger_door import FingerDoor
 from fingerd.server.loop import EventLoop
-from fingerd.server.proxied.door import ProxiedDoor, client_of, own_rule_key
+from fingerd.server.proxied.clients import client_of, own_rule_key
 from fingerd.server.steps import ServerSteps
 from fingerd.server.transport import RECEIVE, Transport
+
+BALANCERS_MAX = 256  # addresses that are remembered as those of balancers or of others
 
 # Of a header and what follows, read at once: nearly every query is complete then. Python has objects of up to 512 bytes
 # at hand, 33 of which are not data; for larger ones it asks the C library, which takes longer.
@@ -32,9 +36,8 @@ class ProxiedTransport(Transport):
     verifies_late = True
 
     def __init__(self, server: ServerSteps, loop: EventLoop, proxies: Sequence[Proxy], delivery: Delivery) -> None:
-        door = ProxiedDoor(proxies)
-        super().__init__(server, loop, door, delivery)
-        self._is_balancer = door.is_balancer
+        super().__init__(server, loop, FingerDoor(), delivery)
+        self._is_balancer = lru_cache(BALANCERS_MAX)(ProxyTable(proxies).__contains__)
 
     def on_accepted(self, request: Connection) -> None:
         """Take over a connection, if it is one of a balancer's. The header is read, whatever the backend reads.
@@ -42,7 +45,7 @@ class ProxiedTransport(Transport):
         "The receiver SHOULD ensure proper access filtering so that only trusted proxies are allowed to use this
         protocol" (2).
         """
-        if not self._is_balancer[request.client]:
+        if not self._is_balancer(request.client):
             request.outcome, request.abortive = "denied", True
             return self._server.shutdown_request(request)
         try:
@@ -92,7 +95,7 @@ class ProxiedTransport(Transport):
         size, client, port = header
         balancer = request.via = request.client
         received = request.received = request.received[size : size + self._request_bytes]
-        if peer := client_of[client, balancer]:
+        if peer := client_of(client, balancer):
             client, request.limit_key, request.site_key = peer
             request.client = request.rule_key = client
             request.address = client, port

@@ -67,15 +67,19 @@ def with_rules(*rules: Rule) -> ActiveConfig:
 
 def test_a_rule_is_found_with_its_number_and_kept_at_hand() -> None:
     active = with_rules(NEAR, FAR)
-    assert active.rules["192.0.2.7"] == NumberedRule(0, NEAR)
-    assert active.rules["198.51.100.7"] == NumberedRule(1, FAR)
-    assert active.rules["203.0.113.7"] == NumberedRule(NO_NUMBER, DENY_ALL)
-    assert list(active.rules) == ["192.0.2.7", "198.51.100.7", "203.0.113.7"]
+    assert active.find_rule("192.0.2.7") == NumberedRule(0, NEAR)
+    assert active.find_rule("198.51.100.7") == NumberedRule(1, FAR)
+    assert active.find_rule("203.0.113.7") == NumberedRule(NO_NUMBER, DENY_ALL)
+    found = active.find_rule("192.0.2.7")
+    assert active.find_rule("192.0.2.7") is found
+    assert (active.find_rule.cache_info().currsize, active.find_rule.cache_info().misses) == (3, 3)
 
 
 def test_the_rules_at_hand_are_bounded() -> None:
     active = with_rules(NEAR)
     for number in range(RULES_MAX + 10):
-        assert active.rules[f"192.0.{number >> 8}.{number & 255}"]
-    assert len(active.rules) == RULES_MAX
-    assert "192.0.0.0" not in active.rules
+        assert active.find_rule(f"192.0.{number >> 8}.{number & 255}")
+    assert active.find_rule.cache_info().currsize == RULES_MAX
+    misses = active.find_rule.cache_info().misses
+    assert active.find_rule("192.0.0.0")
+    assert active.find_rule.cache_info().misses == misses + 1
