@@ -43,10 +43,10 @@ def _check_client(header: ProxyHeader) -> None:
         parse_address(client)
     for balancer in (_BALANCER, "127.0.0.1", UNIX):
         peer = client_of(client, balancer)
-        key = peer.client if peer else own_rule_key(balancer)
+        key = peer[0] if peer else own_rule_key(balancer)
         number = _POLICY.find(key).number
         if number == 0:
             assert balancer != _BALANCER, "nobody behind another host is local"
             assert peer
-            assert client == UNIX or is_this_host(peer.client)
-        assert peer is None or not peer.client.startswith(NOT_LOCAL)
+            assert client == UNIX or is_this_host(peer[0])
+        assert peer is None or not peer[0].startswith(NOT_LOCAL)
