@@ -53,6 +53,12 @@ def test_the_package_has_all_pages() -> None:
     assert not {str(page.relative_to(ROOT)) for page in PAGES} - {"ARCHITECTURE.md", "RELEASING.md", *listed}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_is_longer_than_debian_s_checker_allows(page: Path) -> None:
+    """lintian, which is only asked once a package is built, complains of lines of over 512 bytes with their ends."""
+    assert max(map(len, page.read_bytes().splitlines(keepends=True))) <= 512
+
+
 def test_readme_is_short() -> None:
     assert len(README.split()) <= 1100
     (configuration,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
