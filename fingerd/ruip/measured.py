@@ -27,6 +27,7 @@ class MeasuredBackend:
     def __init__(self, backend: Backend) -> None:
         self._find, self._list_users = backend.find, backend.list_users
         self._type = type_name(type(backend))
+        self._keep = FIGURES.noted.append
         self.searches_names = backend.searches_names
 
     def find(self, lookup: Lookup) -> Sequence[Person]:
@@ -65,7 +66,8 @@ class MeasuredBackend:
             self._note(result, begun)
 
     def _note(self, result: str, begun: float) -> None:
-        FIGURES.note("lookup", result, self._type, monotonic() - begun)
+        """As ``FIGURES.note`` does where figures are counted, in less time."""
+        self._keep(("lookup", result, self._type, monotonic() - begun))
 
 
 def measured(backend: Backend) -> Source:

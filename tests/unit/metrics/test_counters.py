@@ -144,7 +144,7 @@ def test_no_figure_is_lost_or_counted_twice_by_many_threads(figures: None) -> No
 @pytest.mark.parametrize("seconds", [0.0, 1e-6, *BOUNDS, 0.3, 21.0, 1e6])
 def test_a_time_is_in_the_first_bucket_whose_bound_it_does_not_exceed(seconds: float) -> None:
     histogram = Histogram()
-    histogram.add(seconds)
+    histogram.add([seconds])
     (place,) = [number for number, count in enumerate(histogram.counts) if count]
     assert place == len(BOUNDS) or seconds <= BOUNDS[place]
     assert place == 0 or seconds > BOUNDS[place - 1]
