@@ -36,7 +36,7 @@ def page(login):
     }
     card = render_template("record.html", record=record, name=login, here=path, level=1)
     hint = "A login name, spelled as its owner does: capital letters count."
-    field = {"asked": "", "name_hint": hint, "name_characters": 1024}
+    field = {"home": "/", "asked": "", "name_hint": hint, "name_characters": 1024}
     return render_template("person.html", title=title, name=name, records=[Markup(card)], path=path, **field)
 
 

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 from bench import peers
 from bench.contenders import NOT_REMEMBERED, SHIPPED, Contender, available, ours, run_directory
@@ -152,8 +153,10 @@ def _flask(page: bytes) -> Contender:
 
 def _checked(contender: Contender, page: bytes) -> Contender:
     """The same server. Raises UnavailableError if its page is another one than ours."""
-    if _page_of(contender) != page:
-        raise UnavailableError("its page is not the same")
+    its_lines, our_lines = _page_of(contender).splitlines(keepends=True), page.splitlines(keepends=True)
+    for its, our in zip_longest(its_lines, our_lines, fillvalue=b""):
+        if its != our:
+            raise UnavailableError(f"its page is not the same: it has {its!r} instead of {our!r}")
     return contender
 
 
