@@ -131,9 +131,11 @@ def finger_sockets(
 
     Those that ``listen`` does not name replace its addresses. StartError (exit code 78) if that cannot be meant.
     """
-    others = systemd_names(settings.http.listen) if settings.http else ()
-    sockets = {name: found for name, found in passed.items() if name not in others}
     named = set(systemd_names(settings.listen))
+    others = set(systemd_names(settings.http.listen) if settings.http else ())
+    if settings.plan:  # of another service, whose sockets may have the names of ours
+        others |= {*systemd_names(settings.plan.listen)} - named
+    sockets = {name: found for name, found in passed.items() if name not in others}
     rest = [name for name in sockets if name not in named]
     if not rest:
         return settings.listen, sockets

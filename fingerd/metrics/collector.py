@@ -20,7 +20,7 @@ Values = Mapping[tuple[str, ...], float]  # by the values of the labels
 
 
 class Sources(NamedTuple):
-    """Who is asked for what is not counted here."""
+    """Where the values come from that are not counted here."""
 
     load: Callable[[], Load]  # of the server, without the request for it
     limits: Callable[[], Limits]

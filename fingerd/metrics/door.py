@@ -56,7 +56,7 @@ class MetricsDoor:
     def watch(
         self, server: FingerServer, dropped_lines: Callable[[], int], last_reload: Callable[[], tuple[bool, float]]
     ) -> None:
-        """Tell of this server from now on."""
+        """Report on this server from now on."""
         self._is_draining = lambda: server.is_stopping
         sources = Sources(
             load=lambda: server.load(asking=1),

@@ -21,7 +21,7 @@ class MonitoringDoor(FrontDoor, Protocol):
     def watch(
         self, server: FingerServer, dropped_lines: Callable[[], int], last_reload: Callable[[], tuple[bool, float]]
     ) -> None:
-        """Tell of this server from now on."""
+        """Report on this server from now on."""
         ...
 
     def closed(self) -> int:

@@ -47,6 +47,12 @@ def test_the_words_of_labels_are_on_the_page(start_metrics: StartMetrics) -> Non
                     assert f"`{value}`" in rows[name]
 
 
+def test_the_page_quotes_the_balancer_s_recipe() -> None:
+    (block,) = re.findall(r"^```haproxy\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    recipe = (EXAMPLES / "fleet" / "haproxy-health.cfg").read_text().splitlines()
+    assert {*block.splitlines()} <= {*recipe}
+
+
 def test_rules_and_questions_name_no_unknown_metric() -> None:
     known = set(described())
     texts = [rule["expr"] for rule in RULES] + re.findall(r"^```promql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

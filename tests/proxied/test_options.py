@@ -231,6 +231,32 @@ def test_a_named_socket_expects_the_header_and_others_do_not(tmp_path: Path, res
         assert process.wait(TIMEOUT) == 0
 
 
+OTHERS = {"http": "http: {listen: {systemd: page}}", "plan": "plan: {listen: {systemd: page}, tokens: /tokens}"}
+
+
+@pytest.mark.parametrize("section", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("listen", ["{systemd: lb, proxies: [127.0.0.1]}", '"127.0.0.1:0"'], ids=["a name", "none"])
+def test_a_socket_that_another_section_names_is_not_finger_s(tmp_path: Path, section: str, listen: str) -> None:
+    with contextlib.ExitStack() as stack:
+        balanced, other = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2))
+        sockets = {"page": other, **({"lb": balanced} if "lb" in listen else {})}
+        process = stack.enter_context(activated(tmp_path / "fingerd.yaml", f"listen: {listen}\n{section}", **sockets))
+        log = tmp_path / "log"
+        wait_until(lambda: log.exists() and "listening on" in log.read_text())
+        if "lb" in sockets:
+            assert gets(balanced.getsockname(), line("192.0.2.7") + b"zoe\r\n") == b"Happy and well\r\n"
+        else:
+            found = re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text())
+            assert found
+            assert gets(("127.0.0.1", int(found[1])), b"zoe\r\n") == b"Happy and well\r\n"
+        if section == OTHERS["http"]:
+            assert gets(other.getsockname(), b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        else:
+            assert f":{other.getsockname()[1]}" not in log.read_text()
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+
+
 REFUSED = {
     "an address with proxies would be replaced": (
         '{address: "127.0.0.1:0", proxies: [127.0.0.1]}',

@@ -1,4 +1,4 @@
-"""Whom PROXY headers name."""
+"""The client that a PROXY header names."""
 
 from functools import lru_cache
 
@@ -18,13 +18,13 @@ def client_of(named: str, balancer: str) -> tuple[str, str, str] | None:
     if not named:
         return None
     peer = Peer(UNIX, UNIX) if named == UNIX else identify(named)
-    return (*peer,) if not _is_here(peer.client) or _is_here(balancer) else None
+    return (*peer,) if not _is_local(peer.client) or _is_local(balancer) else None
 
 
 def own_rule_key(balancer: str) -> str:
-    """By what the rule is found for a balancer that is the client itself: who comes by it may be anybody."""
-    return NOT_LOCAL + balancer if _is_here(balancer) else balancer
+    """The rule's key of a balancer that is itself the client: it is never ``local``, as anybody may come by it."""
+    return NOT_LOCAL + balancer if _is_local(balancer) else balancer
 
 
-def _is_here(client: str) -> bool:
+def _is_local(client: str) -> bool:
     return client == UNIX or is_this_host(client)

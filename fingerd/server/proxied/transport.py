@@ -126,7 +126,7 @@ class ProxiedTransport(Transport):
         self._server.shutdown_request(request)
 
     def read_on(self, request: Connection) -> bool:
-        """As of every transport; but what has begun, and is no header when its time is over, is none."""
+        """As every transport does; but a header that is incomplete at the deadline is an error."""
         if super().read_on(request):
             return True
         if request.via or not request.received or time.monotonic() < request.deadline:
