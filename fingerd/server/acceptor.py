@@ -79,6 +79,13 @@ class Acceptor:
         for descriptor in self._watched:
             self._loop.add_reader(descriptor, self._accept_ready)
 
+    def has_waiting(self) -> bool:
+        """Whether clients wait in the kernel's queue: it resets them when their listener is closed."""
+        queue = select.poll()
+        for descriptor in () if self._paused else self._watched:
+            queue.register(descriptor, select.POLLIN)
+        return bool(queue.poll(0))
+
     def stop(self, but: Collection[socket.socket] = ()) -> None:
         """Accept no more clients, except from those listeners."""
         watched, self._watched = self._watched, []

@@ -37,7 +37,7 @@ from fingerd.server.transport import Transport
 
 log = logging.getLogger(__name__)
 
-FINAL_READ_SECONDS = 0.2  # at the end, for clients that came a moment ago, and whose query is on its way
+FINAL_READ_SECONDS = 0.2  # at the end, for clients that came a moment ago; then for their queries
 FINAL_ANSWER_SECONDS = 1.0  # at the end, for answers that workers have just completed
 
 
@@ -164,6 +164,7 @@ class FingerServer(socketserver.ThreadingTCPServer):
                     self._admit(single)
                     loop.run_forever(lambda: delivery.is_occupied)
             finally:
+                loop.run_while(lambda: self.is_stopping and self._acceptor.has_waiting(), FINAL_READ_SECONDS)
                 self._acceptor.stop(but=self._monitored)
                 self.on_draining()
                 if self.is_stopping:

@@ -1,7 +1,9 @@
 """What survives exec: ignored and blocked signals, with which a supervisor or a shell may start the daemon."""
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.daemon.conftest import STATIC
-from tests.helpers.daemons import FINGERD, TIMEOUT, status
+from tests.helpers.daemons import FINGERD, TIMEOUT, hear, status
 
 LISTEN = 'listen: "127.0.0.1:0"\n'
 INHERITED = {"SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD", "SIGUSR1", "SIGWINCH", "SIGALRM"}
@@ -78,6 +80,20 @@ def test_a_query_without_a_socket_is_answered(inside: tuple[str, ...], tmp_path:
     done = subprocess.run(query, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stdout) == (0, "Internal error in server\n")
     assert done.stderr == "fingerd: backend failed: command sh: exit status 3\n"
+
+
+def test_clients_that_wait_to_be_accepted_at_sigterm_are_answered(start: Start) -> None:
+    """More than are accepted in one go: when a listener is closed, the kernel resets those that wait."""
+    daemon = start(f"{LISTEN}{STATIC}limits: {{per_client: 2000}}\n")
+    daemon.process.send_signal(signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(daemon.address, TIMEOUT)) for _ in range(300)]
+        for client in clients:
+            client.sendall(b"moshez\r\n")
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.send_signal(signal.SIGCONT)
+        assert {hear(client) for client in clients} == {b"Happy and well\r\n"}
+    assert daemon.stop() == 0
 
 
 def test_what_python_ignores_stays_ignored(start: Start) -> None:
