@@ -2,6 +2,7 @@
 
 import contextlib
 import select
+import signal
 import socket
 import time
 
@@ -173,6 +174,29 @@ def test_what_is_no_header_in_time_is_none(behind: Behind) -> None:
             assert hear(client) == b""
         assert outcome_of(daemon) == (BALANCER, "proxy-error", "")
     assert READ_SECONDS * 0.9 < time.monotonic() - begun < READ_SECONDS * 8
+
+
+LATE = {
+    "a long header": packed("192.0.2.7", b"\0" * 600) + b"zoe\r\n",
+    "a long query": packed("192.0.2.7") + b"x" * 900 + b"\r\n",
+    "both": packed("192.0.2.7", b"\0" * 440) + b"x" * 900 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", LATE.values(), ids=LATE)
+def test_a_client_that_had_asked_is_answered_after_a_stall(behind: Behind, sent: bytes) -> None:
+    """The process is stopped for longer than read_seconds, while most of the header and the query come."""
+    daemon = behind(SHORT)
+    held = descriptors(daemon.process.pid)
+    with socket.create_connection(daemon.address, TIMEOUT) as client:
+        client.sendall(sent[:1])
+        wait_until(lambda: descriptors(daemon.process.pid) > held)
+        daemon.process.send_signal(signal.SIGSTOP)
+        client.sendall(sent[1:])
+        time.sleep(READ_SECONDS * 1.5)
+        daemon.process.send_signal(signal.SIGCONT)
+        assert hear(client)
+    assert outcome_of(daemon)[::2] == ("192.0.2.7", BALANCER)
 
 
 def test_header_and_line_together_have_read_seconds(behind: Behind) -> None:

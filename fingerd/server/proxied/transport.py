@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from fingerd.errors import ProxyHeaderError
 from fingerd.net.sources import Proxy, ProxyTable
-from fingerd.protocol.proxy_header import ProxyHeader, parse_proxy_header
+from fingerd.protocol.proxy_header import MAX_HEADER_BYTES, ProxyHeader, parse_proxy_header
 from fingerd.server.connection import Connection
 from fingerd.server.delivery import Delivery
 from fingerd.server.finger_door import FingerDoor
@@ -66,8 +66,12 @@ class ProxiedTransport(Transport):
         except BlockingIOError:
             return False
         except OSError:
+            if received:
+                return self._refuse(request)  # as at the end of the stream, below
             request.outcome = "hung-up"
             return True
+        if len(data) == READ_BYTES:
+            data += self._read_more(request)
         received = request.received = received + data if received else data
         try:
             header = parse_proxy_header(received)
@@ -79,6 +83,13 @@ class ProxiedTransport(Transport):
             # "The receiver must also reject incoming connections containing partial protocol headers" (2.2).
             self._refuse(request)
         return not data
+
+    def _read_more(self, request: Connection) -> bytes:
+        """The rest of what has come already: after the deadline, what is left unread then would count as late."""
+        try:
+            return request.socket.recv(MAX_HEADER_BYTES + self._request_bytes, RECEIVE)
+        except OSError:  # nothing; or an error, which is there again when it is read next
+            return b""
 
     @staticmethod
     def _refuse(request: Connection) -> bool:
