@@ -15,6 +15,7 @@ from fingerd.text import decode_line, escape_controls, first_line
 
 QUERY_CHARACTERS = 1000  # maximum length of a logged query, as a JSON string with its quotes
 SHORT_QUERY_CHARACTERS = 100  # of one that is shortened while the log cannot be written fast enough
+PROXY_HEADER = b"PROXY "  # how a line begins by which a balancer names a client (the PROXY protocol, version 1)
 CUT_MARK = "[...]"  # at the end of a shortened query, and where a record is cut
 MESSAGE_CHARACTERS = 8_192  # of a record; syslog takes no message of any length
 TRACEBACK_CHARACTERS = 32_768  # the last ones of it
@@ -81,11 +82,16 @@ def _client_field(client: str, detail: AddressDetail) -> str:
     return anonymized(client) if detail == "network" else "-"
 
 
+def _without_client(line: bytes) -> bytes:
+    """Nothing of a header that was no valid one, or came where none is expected: it names the client's address."""
+    return b"" if line[: len(PROXY_HEADER)].upper() == PROXY_HEADER else line
+
+
 def access_text(record: Access, detail: AddressDetail, now: float, is_short: bool = False) -> str:
     """The access line as text, its fields in a fixed order; ``now`` is unused, since the sink adds the time."""
     client, line, outcome, sent, seconds, proto, status, via = record
     if detail != "full":
-        client = _client_field(client, detail)
+        client, line = _client_field(client, detail), _without_client(line)
     end = f" proto={proto} status={status}" if proto else ""
     if via:
         end = f" via={via if detail == 'full' else _client_field(via, detail)}{end}"
@@ -97,7 +103,7 @@ def access_json(record: Access, detail: AddressDetail, now: float, is_short: boo
     """The access line as a JSON object, which includes the time; ``now`` is seconds since the epoch."""
     client, line, outcome, sent, seconds, proto, status, via = record
     if detail != "full":
-        client = _client_field(client, detail)
+        client, line = _client_field(client, detail), _without_client(line)
     end = f', "proto": "{proto}", "status": {status}' if proto else ""
     if via:
         end = f', "via": "{via if detail == "full" else _client_field(via, detail)}"{end}'

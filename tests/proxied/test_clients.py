@@ -5,6 +5,8 @@ import json
 import re
 import signal
 import socket
+import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,26 @@ def test_a_unix_socket_may_be_a_balancer_s(behind: Behind, tmp_path: Path, liste
     for header, client in ((UNIX, "unix"), (line("127.0.0.1"), "127.0.0.1")):  # who is on this host
         assert b"Zoe Quill" in say(header + b"\r\n")
         assert outcome_of(daemon) == (client, "answered", "unix")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("detail", ["network", "none", "full"])
+def test_no_header_tells_the_log_more_of_a_client_than_it_may_have(behind: Behind, detail: str, form: str) -> None:
+    daemon = behind(f"log: {{addresses: {detail}, format: {form}}}\n")
+    whole = line("198.51.100.7")
+    with socket.create_connection(daemon.address, TIMEOUT) as client:
+        client.sendall(whole[:-9])
+        time.sleep(0.1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    exchange(daemon, whole[:-9], hang_up=True)
+    exchange(daemon, whole.replace(b" 79", b" 790000"))
+    with socket.create_connection(daemon.address, TIMEOUT) as client:
+        client.sendall(whole[:-9])
+        assert daemon.stop() == 0
+    found = [each for each in daemon.log if "client" in each and "bytes" in each]
+    assert len(found) == 4
+    assert sum("proxy-error" in each for each in found) == 3
+    assert all(("198.51.100.7" in each) is (detail == "full") for each in found)
 
 
 def test_the_log_may_shorten_the_balancer_as_well(behind: Behind) -> None:

@@ -40,6 +40,16 @@ LONG = {
 }
 
 
+@pytest.mark.parametrize("line", [b"PROXY TCP4 192.0.2.7 192.0.2.1 1 79\r\n", b"proxy TCP4 192.0.2.7"])
+def test_a_header_is_no_query_where_addresses_are_shortened(line: bytes) -> None:
+    for form in (access_text, access_json):
+        record = Access("192.0.2.9", line, "proxy-error", 0, 0.0)
+        assert "192.0.2.7" in form(record, "full", 0)
+        assert "192.0.2.7" not in form(record, "network", 0)
+        assert "192.0.2.7" not in form(record, "none", 0)
+        assert "PROXYING" in form(record._replace(line=b"PROXYING"), "none", 0)
+
+
 @pytest.mark.parametrize(("line", "quoted"), QUOTED.values(), ids=QUOTED.keys())
 def test_a_query_is_logged_as_a_json_string(line: bytes, quoted: str) -> None:
     assert quote_query(line) == quoted
