@@ -6,22 +6,20 @@ from pathlib import Path
 
 from tests.daemon.test_supervisors import Supervisor, listening
 from tests.fleet.load import Load
-from tests.helpers.daemons import ROOT, TIMEOUT, ask, let_everybody_in
+from tests.helpers.daemons import TIMEOUT, ask, let_everybody_in
 from tests.helpers.fronts import free_port, haproxy, recipe
 from tests.helpers.requirements import needs
-
-PAGE = (ROOT / "docs" / "fleet.md").read_text()
 
 
 @needs("haproxy")
 def test_one_of_several_processes_is_restarted_without_loss(tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
     supervisor = Supervisor(tmp_path)
-    (listen,) = re.findall(r"^```yaml\n(listen:\n  systemd: fingerd.socket\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert "[192.0.2.1, 192.0.2.2]" in listen
-    listen = listen.replace("[192.0.2.1, 192.0.2.2]", "[127.0.0.1]")
-    people = "backend: {type: static, users: {brindle: Kiln house}}\n"
-    supervisor.config.write_text(f"{listen}{people}log: {{to: {tmp_path}/log}}\n")
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / "brindle.txt").write_text("Kiln house\n")
+    given = {"[192.0.2.1, 192.0.2.2]": "[127.0.0.1]", "examples/community": str(folder)}
+    supervisor.config.write_text(f"{recipe('processes.yaml', given)}\nlog: {{to: {tmp_path}/log}}\n")
     names = {"LISTEN_FDNAMES": "fingerd.socket"}
     processes: list[subprocess.Popen[bytes]] = []
     with listening("127.0.0.1") as (listener,):
