@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from fingerd.errors import StartError
 from fingerd.server.listeners import InheritedSocket, ListenAddress, is_supported, systemd_names
@@ -132,9 +133,8 @@ def finger_sockets(
     Those that ``listen`` does not name replace its addresses. StartError (exit code 78) if that cannot be meant.
     """
     named = set(systemd_names(settings.listen))
-    others = set(systemd_names(settings.http.listen) if settings.http else ())
-    if settings.plan:  # of another service, whose sockets may have the names of ours
-        others |= {*systemd_names(settings.plan.listen)} - named
+    listens = [section.listen for section in (settings.http, settings.plan) if section]
+    others = {*systemd_names(chain(*listens))} - named  # the service of ``plan`` may have a socket of the same name
     sockets = {name: found for name, found in passed.items() if name not in others}
     rest = [name for name in sockets if name not in named]
     if not rest:

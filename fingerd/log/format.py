@@ -11,11 +11,11 @@ from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
 from fingerd.net.addresses import anonymized
+from fingerd.protocol.proxy_header import SIGNATURE_1
 from fingerd.text import decode_line, escape_controls, first_line
 
 QUERY_CHARACTERS = 1000  # maximum length of a logged query, as a JSON string with its quotes
 SHORT_QUERY_CHARACTERS = 100  # of one that is shortened while the log cannot be written fast enough
-PROXY_HEADER = b"PROXY "  # how a line begins by which a balancer names a client (the PROXY protocol, version 1)
 CUT_MARK = "[...]"  # at the end of a shortened query, and where a record is cut
 MESSAGE_CHARACTERS = 8_192  # of a record; syslog takes no message of any length
 TRACEBACK_CHARACTERS = 32_768  # the last ones of it
@@ -83,8 +83,8 @@ def _client_field(client: str, detail: AddressDetail) -> str:
 
 
 def _without_client(line: bytes) -> bytes:
-    """Nothing of a header that was no valid one, or came where none is expected: it names the client's address."""
-    return b"" if line[: len(PROXY_HEADER)].upper() == PROXY_HEADER else line
+    """Nothing of a PROXY header that is malformed, or came where none is expected: it has the client's address."""
+    return b"" if line[: len(SIGNATURE_1)].upper() == SIGNATURE_1 else line
 
 
 def access_text(record: Access, detail: AddressDetail, now: float, is_short: bool = False) -> str:

@@ -19,9 +19,9 @@ KNOWN_MAX = 4096  # parts of headers that are remembered as valid, some 300 byte
 # the balancer itself is the client; and its port. A plain tuple is made in a quarter of the time of a named one.
 ProxyHeader = tuple[int, str, int]
 
-_SIGNATURE_1 = b"PROXY "
+SIGNATURE_1 = b"PROXY "
 _SIGNATURE_2 = b"\r\n\r\n\0\r\nQUIT\n"
-_FIRST_1, _FIRST_2 = _SIGNATURE_1[0], _SIGNATURE_2[0]
+_FIRST_1, _FIRST_2 = SIGNATURE_1[0], _SIGNATURE_2[0]
 _UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
 
 _FIXED = struct.Struct("!12xBBH")  # of version 2: version and command, family and protocol, the length of what follows
@@ -81,7 +81,7 @@ def _await_end(received: bytes) -> ProxyHeader | None:
     # in the first 107 characters, the receiver should declare the line invalid."
     if b"\n" in line or b"\r" in line[:-1] or len(line) == MAX_LINE_BYTES:
         raise ProxyHeaderError("not a line of version 1")
-    if line[: len(_SIGNATURE_1)] != _SIGNATURE_1[: len(line)]:
+    if line[: len(SIGNATURE_1)] != SIGNATURE_1[: len(line)]:
         raise ProxyHeaderError("no PROXY header")
     return None
 

@@ -22,10 +22,7 @@ class Monitor:
         self.samples.append(self.daemon.sample())
 
     def memory(self, after: float, seconds: float) -> float:
-        """The highest VmRSS in kB over so many seconds, ``after`` the start of the load.
-
-        What lies between the bursts depends on whether the C library has just given memory back.
-        """
+        """The highest VmRSS in kB over so many seconds, ``after`` the start of the load."""
         begin = self.samples[0].at + after
         return max(s.memory for s in self.samples[1:] if begin <= s.at <= begin + seconds + 1)
 
