@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.contenders import Contender, run_directory
 from bench.peers import UnavailableError
+from tests.helpers.ports import free_port
 
 TIMEOUT = 20.0  # seconds until a server has to answer its first query
 POLL_SECONDS = 0.005
@@ -58,8 +59,8 @@ def running(contender: Contender) -> Iterator[Server]:
     stderr = run_directory() / f"stderr of {contender.name}"
     with socket.socket() as listener, open(stderr, "wb") as errors:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+        port = free_port()
+        listener.bind(("127.0.0.1", port))
         command = list(contender.command(port))
         passed: tuple[int, ...] = ()
         if contender.processes > 1:

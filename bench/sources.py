@@ -16,6 +16,7 @@ from bench.peers import UnavailableError
 from bench.people import NAME, PLAN
 from tests.helpers import postgresql, slapd
 from tests.helpers.daemons import wait_until
+from tests.helpers.ports import free_port
 
 USER, PEOPLE = "alice", 1_000
 TEXT = f"{NAME}\nPlan:\n{PLAN}"
@@ -97,7 +98,7 @@ def _ldap() -> Iterator[Access]:
 @contextlib.contextmanager
 def _web() -> Iterator[Access]:
     """A C program with the same page for all users."""
-    port = slapd.free_port()
+    port = free_port()
     with subprocess.Popen([peers.compiled("pages"), str(port), TEXT]) as process:
         try:
             wait_until(lambda: _listens(port))

@@ -23,6 +23,7 @@ from fingerd.conformance.queries import broken_lines, controls, has_parity
 from fingerd.conformance.texts import excerpt, fingerprint_of, has_fingerprint, is_refusal, normalized
 from fingerd.conformance.verdicts import Case
 from tests.conftest import Start
+from tests.helpers.ports import free_port
 from tests.helpers.surroundings import in_surroundings
 
 NAME = "Zoë Grün"
@@ -354,8 +355,7 @@ def test_the_exit_codes_of_errors() -> None:
         done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == 64, arguments
         assert "usage:" in done.stderr
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     done = subprocess.run([*COMMAND, f"127.0.0.1:{port}"], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 69
     assert done.stderr == f"127.0.0.1:{port}: Connection refused\n"

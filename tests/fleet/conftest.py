@@ -11,7 +11,8 @@ import pytest
 
 from tests.helpers.certificates import Authority
 from tests.helpers.daemons import EXAMPLES, Daemon, ask, let_everybody_in, wait_until
-from tests.helpers.fronts import free_port, haproxy, recipe, told
+from tests.helpers.fronts import haproxy, recipe, told
+from tests.helpers.ports import free_port
 from tests.helpers.postgresql import MISSING, Postgresql, is_installed
 from tests.helpers.requirements import need
 
@@ -90,7 +91,6 @@ class Fleet:
         config = recipe("haproxy.cfg", {**given, **(replaced or {})})
         front = haproxy(self.folder / name, config, port, *options)
         try:
-            wait_until(stats.exists)
             wait_until(lambda: all(self.is_up(each, stats) for each in NAMES))
             yield port, stats
         finally:

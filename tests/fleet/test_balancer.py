@@ -9,7 +9,8 @@ from collections import Counter
 from tests.fleet.conftest import BANNED, MEMBER, NAMES, STRANGER, Fleet
 from tests.fleet.load import Load, is_closed, silent
 from tests.helpers.daemons import ROOT, Daemon, ask, hear, wait_until
-from tests.helpers.fronts import free_port, recipe, told
+from tests.helpers.fronts import recipe, told
+from tests.helpers.ports import free_port
 from tests.unit.client.test_cli import outcome as outcome_of
 from tests.unit.client.test_cli import pyfinger
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.fleet.load import Load
 from tests.helpers.daemons import Daemon, ask, let_everybody_in, wait_until
-from tests.helpers.fronts import free_port, haproxy, recipe, told
+from tests.helpers.fronts import haproxy, recipe, told
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import needs
 
 HOSTS = {"one": "127.0.0.11", "two": "127.0.0.12"}
@@ -22,7 +23,7 @@ def state(stats: Path, name: str) -> tuple[str, str]:
 @needs("haproxy")
 def test_a_daemon_that_stops_and_starts_again_loses_no_client(tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
-    port, finger, metrics = free_port(), free_port("127.0.0.11"), free_port("127.0.0.11")
+    port, finger, metrics = free_port(), free_port(), free_port()
     stats = tmp_path / "admin.sock"
     given = {
         "bind :79": f"bind 127.0.0.1:{port}",

@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.daemon.test_supervisors import Supervisor, listening
 from tests.fleet.load import Load
 from tests.helpers.daemons import TIMEOUT, ask, let_everybody_in
-from tests.helpers.fronts import free_port, haproxy, recipe
+from tests.helpers.fronts import haproxy, recipe
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import needs
 
 

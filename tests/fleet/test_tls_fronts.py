@@ -16,7 +16,8 @@ import pytest
 from tests.fleet.load import is_closed, silent
 from tests.helpers.certificates import Authority
 from tests.helpers.daemons import EXAMPLES, FINGERD, ROOT, TIMEOUT, Daemon, ask, is_open, let_everybody_in, wait_until
-from tests.helpers.fronts import RECIPES, Front, free_port, haproxy, recipe, stunnel
+from tests.helpers.fronts import RECIPES, Front, haproxy, recipe, stunnel
+from tests.helpers.ports import free_port
 from tests.helpers.proxy import line
 from tests.helpers.requirements import need, needs
 from tests.unit.client.test_cli import outcome, pyfinger
@@ -51,7 +52,11 @@ class Site:
         (folder / "fingerd.yaml").write_text(text)
         self.fingerd = Daemon(folder / "fingerd.yaml")
         self.tls_port = free_port()
-        self.front = self._start(program)
+        try:
+            self.front = self._start(program)
+        except BaseException:
+            self.fingerd.stop()
+            raise
 
     def _start(self, program: str) -> Front:
         names = ("DNS:localhost", "IP:127.0.0.1", "IP:::1")

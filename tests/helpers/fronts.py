@@ -1,6 +1,7 @@
 """HAProxy and stunnel in front of fingerd, by the recipes of examples/fleet/ with addresses of loopback."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,12 +12,6 @@ from tests.helpers.daemons import EXAMPLES, TIMEOUT, hear, is_open, wait_until
 from tests.helpers.requirements import find, need
 
 RECIPES = EXAMPLES / "fleet"
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port on which nothing listens."""
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        return int(listener.getsockname()[1])
 
 
 def recipe(name: str, replaced: Mapping[str, str]) -> str:
@@ -67,8 +62,13 @@ class Front:
 
 
 def haproxy(folder: Path, config: str, port: int, *options: str) -> Front:
-    """A HAProxy that answers at this port of 127.0.0.1."""
-    return Front(folder, "haproxy", config, (*options, "-f"), lambda: is_open(("127.0.0.1", port)))
+    """A HAProxy that answers at this port of 127.0.0.1, and at its ``stats socket`` if it has one."""
+    sockets = [Path(path) for path in re.findall(r"^ *stats socket (\S+)", config, re.MULTILINE)]
+
+    def answers() -> bool:
+        return is_open(("127.0.0.1", port)) and all(path.exists() for path in sockets)
+
+    return Front(folder, "haproxy", config, (*options, "-f"), answers)
 
 
 def stunnel(folder: Path, config: str, port: int) -> Front:

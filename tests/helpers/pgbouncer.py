@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tests.helpers.daemons import TIMEOUT, wait_until
+from tests.helpers.ports import free_port
 from tests.helpers.postgresql import PASSWORD, Postgresql
 from tests.helpers.requirements import find
 
@@ -27,8 +28,7 @@ class Pgbouncer:
     """A running pgbouncer in front of the server, in a directory that its user may read."""
 
     def __init__(self, server: Postgresql) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         config, log = (server.directory / f"pgbouncer-{self.port}.{kind}" for kind in ("ini", "log"))
         config.write_text(CONFIG.format(server=server.port, password=PASSWORD, port=self.port, log=log))
         user = pwd.getpwuid(server.directory.stat().st_uid).pw_name if os.getuid() == 0 else None  # it refuses root

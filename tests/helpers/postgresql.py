@@ -5,13 +5,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from tests.helpers.daemons import TIMEOUT
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import find, lacking
 
 PROGRAMS = Path(find("initdb") or "/initdb").resolve().parent
@@ -40,8 +40,7 @@ class Postgresql:
         if self._user:
             shutil.chown(self.directory, self._user)
         self.directory.chmod(0o755)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         try:
             secret = self.directory / "password"
             secret.write_text(PASSWORD)

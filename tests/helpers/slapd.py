@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tests.helpers.daemons import TIMEOUT, wait_until
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import find, needs
 
 SLAPD = find("slapd")
@@ -99,12 +100,6 @@ class Slapd:
             self._process.send_signal(number)
             self._process.wait(TIMEOUT)
             self._process = None
-
-
-def free_port() -> int:
-    """An unused loopback port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def make_authority(directory: Path) -> None:

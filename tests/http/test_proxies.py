@@ -1,6 +1,7 @@
 """fingerd behind a reverse proxy: the client that the proxy names counts for policy, limits and log."""
 
 import contextlib
+import json
 import re
 import signal
 import socket
@@ -13,6 +14,7 @@ from tests.conftest import Start
 from tests.helpers.daemons import TIMEOUT, Daemon, ask, hear, wait_until
 from tests.helpers.http import HttpDaemon, Response, get, head, parse, send
 from tests.helpers.nginx import nginx
+from tests.helpers.ports import free_port
 from tests.http.conftest import StartHttp
 
 STATIC = "backend: {type: static, users: {zoe: {name: Zoe Quill, plan: Reading}}}\n"
@@ -25,7 +27,6 @@ policy:
   - {from: local, list: true}
 """
 PROXY = "proxies: [127.0.0.1, 10.0.0.0/8]"
-SLOW = "backend: {type: command, argv: [sh, -c, 'sleep 1; echo slow']}\n"
 OTHERS = "127.0.0.9"  # none of PROXY
 
 
@@ -111,20 +112,25 @@ def test_without_proxies_nobody_names_a_client(start_http: StartHttp) -> None:
     daemon.logged("X-Forwarded-For from a client that http.proxies does not name is ignored")
 
 
-def test_per_client_counts_whom_a_proxy_names_together_with_finger(start_http: StartHttp) -> None:
-    daemon = start_http(f"{SLOW}limits: {{per_client: 2}}\n", PROXY)
+def test_per_client_counts_whom_a_proxy_names_together_with_finger(start_http: StartHttp, tmp_path: Path) -> None:
+    begun, over = tmp_path / "begun", tmp_path / "over"
+    program = f'echo "$1" >> {begun}; until [ "$1" = quick ] || [ -e {over} ]; do sleep 0.05; done; echo fine'
+    backend = {"type": "command", "argv": ["sh", "-c", program, "sh", "{user}"]}
+    daemon = start_http(f"backend: {json.dumps(backend)}\nlimits: {{per_client: 2}}\n", PROXY)
     silent = [socket.create_connection(daemon.http, TIMEOUT) for _ in range(5)]  # not counted until they ask
     try:
         for client in silent[:2]:
-            client.sendall(head("/~a/text", X_Forwarded_For=OTHERS))
-        wait_until(lambda: b"slow" not in send(daemon.http, head("/~a/text", X_Forwarded_For=OTHERS)))
-        assert ask_as(daemon, "127.0.0.8", "/~b/text").status == 200
+            client.sendall(head("/~slow/text", X_Forwarded_For=OTHERS))
+        wait_until(lambda: begun.exists() and begun.read_text() == "slow\nslow\n")
+        assert ask_as(daemon, OTHERS, "/~quick/text").status == 429
+        assert ask_as(daemon, "127.0.0.8", "/~quick/text").status == 200
+        over.touch()
         for client in silent[:2]:
             assert parse(hear(client)).status == 200
     finally:
         for client in silent:
             client.close()
-    wait_until(lambda: daemon.get("/~a/text", X_Forwarded_For=OTHERS).status == 200)
+    wait_until(lambda: ask_as(daemon, OTHERS, "/~quick/text").status == 200)
     # The other way round: connections by Finger leave no place for requests.
     held = [socket.create_connection(daemon.address, TIMEOUT, (OTHERS, 0)) for _ in range(2)]
     try:
@@ -197,9 +203,7 @@ def test_an_address_that_is_no_proxy_any_more_is_a_client(start_http: StartHttp)
 @pytest.fixture
 def port() -> int:
     """A free port of 127.0.0.1."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(params=["TCP", "a unix socket"])

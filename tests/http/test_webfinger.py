@@ -13,6 +13,7 @@ import pytest
 from fingerd.http.webfinger import Account, parse_resource
 from tests.helpers.daemons import TIMEOUT, wait_until
 from tests.helpers.http import HttpDaemon, Response, parse, send
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import need
 from tests.helpers.slapd import make_authority
 from tests.http.conftest import StartHttp
@@ -340,8 +341,7 @@ def tls_port(daemon: HttpDaemon, tmp_path: Path) -> Iterator[int]:
     """The port of a web server that speaks TLS for the daemon, with a certificate for localhost."""
     need("nginx", "openssl")
     make_authority(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     path = tmp_path / "nginx.conf"
     path.write_text(NGINX.format(folder=tmp_path, port=port, http=daemon.http[1]))
     program = shutil.which("nginx") or "/usr/sbin/nginx"

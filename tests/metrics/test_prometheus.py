@@ -18,6 +18,7 @@ import pytest
 
 from tests.helpers.daemons import EXAMPLES, FINGERD, TIMEOUT, ask, hear, wait_until
 from tests.helpers.http import head, send
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import find, need, needs
 from tests.metrics.conftest import StartMetrics
 
@@ -138,11 +139,6 @@ class Prometheus:
         """End it."""
         self.process.terminate()
         self.process.wait(TIMEOUT)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from fingerd.protocol.reply import SERVICE_DENIED, TOO_MANY_QUERIES
 from tests.helpers.daemons import TIMEOUT, Daemon, ask, hear, wait_until
 from tests.helpers.haproxy import haproxy
+from tests.helpers.ports import free_port
 from tests.proxied.conftest import PROXIED, Behind, fields, outcome_of
 
 SENDS = {
@@ -33,9 +34,7 @@ OPTIONS = ("unique-id-format %ci:%cp",)
 @pytest.fixture
 def port() -> int:
     """A free port of 127.0.0.1."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(params=["by TCP", "by a unix socket"])

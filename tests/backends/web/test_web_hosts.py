@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from fingerd.settings import read_config
 from tests.conftest import Start
 from tests.daemon.test_reload import reload
 from tests.helpers.daemons import FINGERD, ROOT, TIMEOUT, Daemon, Machine, ask, descriptors, status, wait_until
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import need
 
 
@@ -502,8 +502,7 @@ FINE, BROKEN = b"fine\r\n", b"Internal error in server\r\n"
 
 
 def test_a_web_server_that_is_killed_and_restarted_under_load(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     limits = 'listen: "127.0.0.1:0"\nlimits: {threads: 8, answer_seconds: 3, per_client: 5}\n'
     empty = limits + "backend: {type: chain, backends: [{type: command, argv: [echo, fine]}]}\n"
     daemon = start(empty)

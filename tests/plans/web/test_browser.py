@@ -13,8 +13,8 @@ from tests.helpers.browser import Browser
 from tests.helpers.daemons import ROOT, let_everybody_in, wait_until
 from tests.helpers.http import get, send
 from tests.helpers.nginx import nginx
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import need
-from tests.helpers.slapd import free_port
 from tests.http.test_browser import ACCESSIBLE, TOO_WIDE
 from tests.plans.conftest import Run
 from tests.plans.web.conftest import PlanServer, StartPlans, new_token

@@ -23,6 +23,7 @@ from fingerd.client.ask import NoAnswerError, fetch
 from fingerd.protocol.query import Query
 from tests.conftest import Start
 from tests.helpers.daemons import ROOT, TIMEOUT, Daemon, Machine, wait_until
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import need
 from tests.helpers.surroundings import in_surroundings
 
@@ -162,13 +163,6 @@ def test_the_answers_of_one_host_are_headed_by_what_was_asked(serve: Serve) -> N
     international = pyfinger("-8p", port, "zoë", "a\u202eb")
     assert outcome(international) == (0, "[zoë@localhost]\nheard\n\n[a?b@localhost]\nheard\n", "")
     assert outcome(pyfinger("-p", port, "alice@127.0.0.1"))[1] == "heard\n"
-
-
-def free_port() -> int:
-    """A port of loopback on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 LINES = {

@@ -14,6 +14,7 @@ from fingerd.client.tls import Tls
 from tests.conftest import Start
 from tests.helpers.certificates import Authority, self_signed
 from tests.helpers.daemons import TIMEOUT
+from tests.helpers.ports import free_port
 from tests.helpers.requirements import needs
 from tests.unit.client.test_cli import outcome, pyfinger
 
@@ -405,8 +406,7 @@ def test_fingerd_itself_is_not_asked_within_tls(start: Start) -> None:
 
 
 def test_a_refused_connection_is_told_as_without_tls() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     told = failure(outcome(pyfinger("--tls", f"bob@127.0.0.1:{port}")))
     assert told == f"pyfinger: 127.0.0.1: port {port}: Connection refused"
 

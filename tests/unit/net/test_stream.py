@@ -14,6 +14,7 @@ import pytest
 from fingerd.net import stream
 from fingerd.net.stream import DeadlineSocket, Endpoint, cause_of, connect, is_address, is_ipv6_address
 from tests.helpers.daemons import ROOT, TIMEOUT
+from tests.helpers.ports import free_port
 
 ADDRESSES = {
     "127.0.0.1": (True, False),
@@ -61,8 +62,7 @@ def full_listener() -> Iterator[Endpoint]:
 
 
 def refused() -> Endpoint:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return (socket.AF_INET, listener.getsockname())
+    return (socket.AF_INET, ("127.0.0.1", free_port()))
 
 
 def test_the_first_endpoint_that_accepts_is_connected_to() -> None:
