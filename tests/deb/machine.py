@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.deb.cgroups import end_cgroup, inside, own_cgroups
 from tests.deb.roots import CACHE, DIST, ENVIRONMENT, machine_root
 
 CLIENTS = Path(__file__).parent / "clients.py"
@@ -26,10 +27,14 @@ class Machine:
     def __init__(self, suite: str, disk: Path | None = None) -> None:
         """Boot a suite, or the root file system ``disk``; the directory of the package is mounted at /root/deb."""
         self.suite = suite
+        name = f"fingerd-{os.getpid()}-{suite}-{'disk' if disk else 'memory'}"
+        # systemd-nspawn makes those of the machine in its own. In the same ones, a machine would remove the cgroup of a
+        # service that another is about to start.
+        self._cgroups = [directory / name for directory in own_cgroups()]
         root = [f"--directory={disk}"] if disk else [f"--directory={machine_root(suite)}", "--volatile=overlay"]
         self._command = [
             *("systemd-nspawn", "--quiet", *root, "--boot", "--private-network", "--console=pipe"),
-            f"--machine=fingerd-{os.getpid()}-{'disk' if disk else 'memory'}",
+            f"--machine={name}",
             *("--register=no", "--keep-unit"),  # the host may have no systemd
             *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),  # nothing is shared with the host
             f"--bind-ro={DIST}:/root/deb",
@@ -38,8 +43,10 @@ class Machine:
 
     def _boot(self) -> None:
         self._log = tempfile.TemporaryFile("w+")
+        for directory in self._cgroups:
+            directory.mkdir()
         self._nspawn = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
+            inside(self._cgroups, self._command), stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
         )
         try:
             self._init = self._wait_for_init()
@@ -49,7 +56,12 @@ class Machine:
         except BaseException:
             self._nspawn.kill()
             self._nspawn.wait()
+            self._remove_cgroups()
             raise
+
+    def _remove_cgroups(self) -> None:
+        for directory in self._cgroups:
+            end_cgroup(directory)
 
     def _wait_for_init(self) -> int:
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
@@ -77,6 +89,7 @@ class Machine:
             self._nspawn.kill()
             self._nspawn.wait()
         self._log.close()
+        self._remove_cgroups()
 
     def reboot(self) -> None:
         """Power off, and boot again; only what is on the disk is kept."""
