@@ -46,8 +46,8 @@ test: $(VENV)/test  ## Run every test that can run here, and say which cannot an
 	unset PYTHONDONTWRITEBYTECODE  `# else each process compiles the program again`; \
 	run=$(BIN)/python; [ $(COVERAGE) = 0 ] || run="$(BIN)/coverage run"; \
 	$$run -m pytest $(PARALLEL); \
-	echo "One after the other, what measures time:"; \
-	$$run -m pytest -m serial; \
+	echo "One after the other, what measures time or memory:"  `# so nothing traces these`; \
+	$(BIN)/python -m pytest -m serial; \
 	if [ -e $(VENV)/oldest ]; then \
 	    echo "Once more with the oldest libraries that setup.cfg allows, those of Debian 12:"; \
 	    PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(PARALLEL) $(WITH_LIBRARIES); fi; \
