@@ -37,6 +37,7 @@ TOOLS = {
     "old": ("finger", "fingerd", "openbsd-inetd"),  # Debian's fingerd, which ours replaces
     "sessions": ("dbus", "finger", "libpam-systemd", "login", "passwd"),
     "ssh": ("openssh-client", "openssh-server", "passwd"),
+    "tls": ("haproxy", "openssl", "stunnel4"),
 }
 MORE_TOOLS = {
     "trixie": {"sessions": ("lastlog2", "libpam-lastlog2", "libpam-wtmpdb")}
