@@ -57,18 +57,16 @@ def running(contender: Contender) -> Iterator[Server]:
     if contender.path:
         environment["PYTHONPATH"] = str(contender.path)
     stderr = run_directory() / f"stderr of {contender.name}"
+    port = free_port()
     with socket.socket() as listener, open(stderr, "wb") as errors:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = free_port()
-        listener.bind(("127.0.0.1", port))
         command = list(contender.command(port))
         passed: tuple[int, ...] = ()
         if contender.processes > 1:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
             listener.listen(4096)
             passed = (listener.fileno(),)
             command = [sys.executable, "-c", INHERIT, str(listener.fileno()), *command]
-        else:
-            listener.close()
         started_at = time.monotonic()
         processes = tuple(
             subprocess.Popen(

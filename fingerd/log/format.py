@@ -83,7 +83,7 @@ def _client_field(client: str, detail: AddressDetail) -> str:
 
 
 def _without_client(line: bytes) -> bytes:
-    """Nothing of a PROXY header that is malformed, or came where none is expected: it has the client's address."""
+    """The query, but empty if it is a malformed or unexpected PROXY header, which contains the client's address."""
     return b"" if line[: len(SIGNATURE_1)].upper() == SIGNATURE_1 else line
 
 

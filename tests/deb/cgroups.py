@@ -1,4 +1,4 @@
-"""Cgroups in which to run a machine, whose systemd makes further ones in them."""
+"""Cgroups for a machine, in which its systemd creates those of its services."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift
 
 
 def own_cgroups() -> list[Path]:
-    """The directories of the two cgroups of this process that systemd uses: of its own hierarchy, and of version 2."""
+    """The directories of this process's cgroups in the hierarchies that systemd uses: its own, and version 2."""
     paths = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
     unified = MOUNTED / "unified"
     hierarchies = {"name=systemd": MOUNTED / "systemd", "": unified if unified.is_dir() else MOUNTED}

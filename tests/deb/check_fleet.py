@@ -11,6 +11,7 @@ from tests.deb.roots import ROOT
 
 FLEET = ROOT / "examples/fleet"
 INSTALLED = "/usr/share/doc/fingerd/examples/fleet"
+PEOPLE = ("examples/community", "/usr/share/doc/fingerd/examples/community")
 UNIT = "fingerd-tls.socket"
 SOCKET = "/run/fingerd/tls.sock"
 ANSWER = "The kiln is lit"  # of examples/community/brindle, for the community's own network
@@ -47,14 +48,13 @@ def commands(name: str) -> list[str]:
 
 
 @pytest.fixture
-def behind(service: Machine) -> Iterator[Machine]:
-    """The service with the configuration tls.yaml and the socket from systemd, and a certificate for localhost."""
+def behind_tls(service: Machine) -> Iterator[Machine]:
+    """The service with the configuration tls.yaml, whose socket is systemd's, and a certificate for 127.0.0.1."""
     text = (FLEET / "tls.yaml").read_text()
     (by_name,) = re.findall(r"^# {5}  (- \{systemd: tls, .*)$", text, re.MULTILINE)
     text, replaced = re.subn(r"  - unix: .*\n(?:    .*\n)+", f"  {by_name}\n", text)
     assert replaced == 1
-    text = text.replace("examples/community", "/usr/share/doc/fingerd/examples/community")
-    service.write("/etc/fingerd.yaml", text.replace("198.51.100.0/24", "127.0.0.1"))
+    service.write("/etc/fingerd.yaml", text.replace(*PEOPLE).replace("198.51.100.0/24", "127.0.0.1"))
     with service.tools("tls"):
         service.run("sh", "-c", f"cd {INSTALLED} && {CERTIFICATE}")
         yield service
@@ -63,41 +63,33 @@ def behind(service: Machine) -> Iterator[Machine]:
         service.run("sh", "-c", f"rm -f {INSTALLED}/*.pem /etc/haproxy/finger.pem /etc/stunnel/finger.*")
 
 
-def check_tls_in_front(behind: Machine, report: Report) -> None:
-    for command in commands(UNIT):
-        behind.run("sh", "-c", f"cd {INSTALLED} && {command}")
-    assert behind.run("systemd-analyze", "verify", "--man=no", UNIT) == ""
-    for program, group in (("haproxy", "haproxy"), ("stunnel", "stunnel4")):
-        if program == "stunnel":
-            behind.run("systemctl", "stop", "haproxy")
-            behind.run("systemctl", "stop", UNIT, "fingerd.service")
-            behind.run("sed", "-i", f"s/^SocketGroup=.*/SocketGroup={group}/", f"/etc/systemd/system/{UNIT}")
-            behind.run("systemctl", "daemon-reload")
-            behind.run("systemctl", "start", UNIT)
-            behind.run("systemctl", "start", "fingerd.service")
-        assert behind.run("stat", "--format=%a %U %G", SOCKET) == f"660 root {group}\n"
-        for command in commands("haproxy-tls.cfg" if program == "haproxy" else "stunnel.conf"):
-            behind.run("sh", "-c", f"cd {INSTALLED} && {command}")
-        behind.wait_for_port(8179)
-        for _ in range(2):
-            cursor = behind.cursor()
-            asked = behind.run(
-                "pyfinger", "--tls", "--ca", f"{INSTALLED}/fullchain.pem", "-l", "brindle@127.0.0.1:8179"
-            )
-            assert ANSWER in asked
-            ((_, line),) = behind.wait_for_lines(cursor, "outcome=answered")
-            assert line.startswith("client=127.0.0.1 ")
-            assert line.endswith(" via=unix")
-            assert ANSWER in behind.finger("-l", "brindle@127.0.0.1")
-            behind.run("systemctl", "restart", "fingerd.service")  # which keeps the socket
-        forged = behind.run("setpriv", "--reuid=nobody", "--clear-groups", "python3", "-c", FORGE, SOCKET, check=False)
-        assert "PermissionError" in forged
-        report(f"{program} in front: answered before and after a restart; {line}")
+@pytest.mark.parametrize(
+    ("example", "group"), [("haproxy-tls.cfg", "haproxy"), ("stunnel.conf", "stunnel4")], ids=["HAProxy", "stunnel"]
+)
+def check_tls_in_front(behind_tls: Machine, report: Report, example: str, group: str) -> None:
+    behind_tls.drop_in(UNIT, f"[Socket]\nSocketGroup={group}\n")
+    for command in commands(UNIT) + commands(example):
+        behind_tls.run("sh", "-c", f"cd {INSTALLED} && {command}")
+    assert behind_tls.run("systemd-analyze", "verify", "--man=no", UNIT) == ""
+    assert behind_tls.run("stat", "--format=%a %U %G", SOCKET) == f"660 root {group}\n"
+    behind_tls.wait_for_port(8179)
+    asking = ("pyfinger", "--tls", "--ca", f"{INSTALLED}/fullchain.pem", "-l", "brindle@127.0.0.1:8179")
+    for _ in range(2):
+        cursor = behind_tls.cursor()
+        assert ANSWER in behind_tls.run(*asking)
+        ((_, line),) = behind_tls.wait_for_lines(cursor, "outcome=answered")
+        assert line.startswith("client=127.0.0.1 ")
+        assert line.endswith(" via=unix")
+        assert ANSWER in behind_tls.finger("-l", "brindle@127.0.0.1")
+        behind_tls.run("systemctl", "restart", "fingerd.service")  # which keeps the socket
+    forging = ("setpriv", "--reuid=nobody", "--clear-groups", "python3", "-c", FORGE, SOCKET)
+    assert "PermissionError" in behind_tls.run(*forging, check=False)
+    report(f"answered before and after a restart: {line}")
 
 
 def check_several_processes_behind_a_balancer(service: Machine, report: Report) -> None:
     text = (FLEET / "processes.yaml").read_text().replace("[192.0.2.1, 192.0.2.2]", "[127.0.0.1]")
-    service.write("/etc/fingerd.yaml", text.replace("examples/community", "/usr/share/doc/fingerd/examples/community"))
+    service.write("/etc/fingerd.yaml", text.replace(*PEOPLE))
     for command in commands("processes.yaml"):
         service.run("sh", "-c", command)
     cursor = service.cursor()
@@ -106,5 +98,7 @@ def check_several_processes_behind_a_balancer(service: Machine, report: Report) 
     assert all(re.search(r"^client=203\.0\.113\.\d+ .* via=127\.0\.0\.1$", line) for _, line in lines)
     shares = collections.Counter(unit for unit, _ in lines)
     assert set(shares) == {"fingerd.service", "fingerd@2.service", "fingerd@3.service"}
-    assert service.finger("brindle@127.0.0.1").strip() in ("", "[127.0.0.1]")  # without a header
+    cursor = service.cursor()
+    assert "Kiln house" not in service.finger("brindle@127.0.0.1")  # which sends no header
+    assert service.wait_for_lines(cursor, "outcome=proxy-error")
     report("shares:", dict(shares))

@@ -28,8 +28,8 @@ class Machine:
         """Boot a suite, or the root file system ``disk``; the directory of the package is mounted at /root/deb."""
         self.suite = suite
         name = f"fingerd-{os.getpid()}-{suite}-{'disk' if disk else 'memory'}"
-        # systemd-nspawn makes those of the machine in its own. In the same ones, a machine would remove the cgroup of a
-        # service that another is about to start.
+        # systemd-nspawn creates the machine's cgroups below its own. If machines shared these, one could remove the
+        # cgroup of a service that another is about to start.
         self._cgroups = [directory / name for directory in own_cgroups()]
         root = [f"--directory={disk}"] if disk else [f"--directory={machine_root(suite)}", "--volatile=overlay"]
         self._command = [

@@ -1,7 +1,6 @@
 """Two daemons behind HAProxy, with the people of a PostgreSQL server, by the recipes of examples/fleet/."""
 
 import contextlib
-import csv
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ import pytest
 
 from tests.helpers.certificates import Authority
 from tests.helpers.daemons import EXAMPLES, Daemon, ask, let_everybody_in, wait_until
-from tests.helpers.fronts import haproxy, recipe, told
+from tests.helpers.fronts import haproxy, recipe, server_state
 from tests.helpers.ports import free_port
 from tests.helpers.postgresql import MISSING, Postgresql, is_installed
 from tests.helpers.requirements import need
@@ -98,17 +97,11 @@ class Fleet:
 
     def is_up(self, name: str, stats: Path | None = None) -> bool:
         """Whether a balancer, by default the first, has had a good answer of this daemon since it was last down."""
-        row = self._row(name, stats or self.stats)
-        return row["status"] == "UP" and row["check_status"].removeprefix("* ") == "L7OK"
+        return server_state(stats or self.stats, name) == ("UP", "L7OK")
 
     def is_down(self, name: str) -> bool:
         """Whether the balancer lets it have no clients; between the two, a check has failed."""
-        return self._row(name, self.stats)["status"].startswith("DOWN")
-
-    def _row(self, name: str, stats: Path) -> dict[str, str]:
-        table = csv.DictReader(told(stats, "show stat").removeprefix("# ").splitlines())
-        (row,) = (row for row in table if (row["pxname"], row["svname"]) == ("fingerd", name))
-        return row
+        return server_state(self.stats, name)[0].startswith("DOWN")
 
     def ask(self, query: bytes, source: str, port: int = 0) -> bytes:
         """The answer that a client at this address gets through the balancer."""

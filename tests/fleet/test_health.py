@@ -1,23 +1,15 @@
 """HAProxy that asks /healthz of two daemons, by examples/fleet/haproxy-health.cfg: none that stops loses a client."""
 
-import csv
 import re
 from pathlib import Path
 
 from tests.fleet.load import Load
 from tests.helpers.daemons import Daemon, ask, let_everybody_in, wait_until
-from tests.helpers.fronts import haproxy, recipe, told
+from tests.helpers.fronts import haproxy, recipe, server_state
 from tests.helpers.ports import free_port
 from tests.helpers.requirements import needs
 
 HOSTS = {"one": "127.0.0.11", "two": "127.0.0.12"}
-
-
-def state(stats: Path, name: str) -> tuple[str, str]:
-    """Whether HAProxy takes this server for one that is up, and what the last check found."""
-    table = csv.DictReader(told(stats, "show stat").removeprefix("# ").splitlines())
-    (row,) = (row for row in table if (row["pxname"], row["svname"]) == ("fingerd", name))
-    return row["status"], row["check_status"].removeprefix("* ")
 
 
 @needs("haproxy")
@@ -46,16 +38,16 @@ def test_a_daemon_that_stops_and_starts_again_loses_no_client(tmp_path: Path) ->
     daemons, logged = {name: start(name) for name in HOSTS}, list[str]()
     front = haproxy(tmp_path / "front", recipe("haproxy-health.cfg", given), port)
     try:
-        wait_until(lambda: {state(stats, name) for name in HOSTS} == {("UP", "L7OK")})
+        wait_until(lambda: {server_state(stats, name) for name in HOSTS} == {("UP", "L7OK")})
         with Load(lambda query, source: ask(("127.0.0.1", port), query, source=source)) as load:
             load.wait_for(100)
             for name in HOSTS:
                 assert daemons[name].stop() == 0
                 logged += daemons[name].log
-                wait_until(lambda name=name: state(stats, name)[0].startswith("DOWN"))  # type: ignore[misc]
+                wait_until(lambda name=name: server_state(stats, name)[0].startswith("DOWN"))  # type: ignore[misc]
                 load.wait_for(50)
                 daemons[name] = start(name)
-                wait_until(lambda name=name: state(stats, name) == ("UP", "L7OK"))  # type: ignore[misc]
+                wait_until(lambda name=name: server_state(stats, name) == ("UP", "L7OK"))  # type: ignore[misc]
                 load.wait_for(50)
         assert load.lost() == 0, load.answers
     finally:

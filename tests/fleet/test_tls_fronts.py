@@ -147,7 +147,7 @@ def test_a_client_of_haproxy_has_so_many_connections_before_the_handshake(site: 
 
 @needs("systemd-socket-activate")
 def test_the_socket_unit_and_its_name_in_the_configuration(tmp_path: Path) -> None:
-    """As systemd passes it; systemd-socket-activate is its own program for that."""
+    """By systemd-socket-activate; systemd itself is asked in the checks of the Debian package."""
     unit = dict(re.findall(r"^(\w+)=(.*)$", (RECIPES / "fingerd-tls.socket").read_text(), re.MULTILINE))
     text = (RECIPES / "tls.yaml").read_text()
     assert f"unix: {unit['ListenStream']}" in text

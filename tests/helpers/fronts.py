@@ -1,5 +1,6 @@
 """HAProxy and stunnel in front of fingerd, by the recipes of examples/fleet/ with addresses of loopback."""
 
+import csv
 import os
 import re
 import signal
@@ -74,6 +75,13 @@ def haproxy(folder: Path, config: str, port: int, *options: str) -> Front:
 def stunnel(folder: Path, config: str, port: int) -> Front:
     """A stunnel that answers at this port of 127.0.0.1."""
     return Front(folder, "stunnel", config, (), lambda: is_open(("127.0.0.1", port)))
+
+
+def server_state(stats: Path, name: str) -> tuple[str, str]:
+    """Whether HAProxy takes this server of the backend fingerd for one that is up, and what its last check found."""
+    table = csv.DictReader(told(stats, "show stat").removeprefix("# ").splitlines())
+    (row,) = (row for row in table if (row["pxname"], row["svname"]) == ("fingerd", name))
+    return row["status"], row["check_status"].removeprefix("* ")
 
 
 def told(path: Path, command: str) -> str:

@@ -16,7 +16,7 @@ _BLOCK = 50
 
 def free_port() -> int:
     """A port on which nothing listens, at any address; each call returns another one."""
-    return next(port for port in _ports if _is_free(port))
+    return next(port for port in _ports if is_free(port))
 
 
 def _free_ports() -> Iterator[int]:
@@ -38,7 +38,8 @@ def _free_ports() -> Iterator[int]:
     raise AssertionError(f"no free port outside {low} to {high}")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether no socket of this machine, at whatever address, has this port."""
     family, host = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "")
     with socket.socket(family) as probe:
         if family == socket.AF_INET6:

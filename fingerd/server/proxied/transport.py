@@ -85,10 +85,10 @@ class ProxiedTransport(Transport):
         return not data
 
     def _read_more(self, request: Connection) -> bytes:
-        """The rest of what has come already: after the deadline, what is left unread then would count as late."""
+        """What else has arrived: bytes that are still unread at the deadline would count as late."""
         try:
             return request.socket.recv(MAX_HEADER_BYTES + self._request_bytes, RECEIVE)
-        except OSError:  # nothing; or an error, which is there again when it is read next
+        except OSError:  # no more, or an error that the next read reports
             return b""
 
     @staticmethod
