@@ -69,6 +69,14 @@ class Browser:
         """Load a page, and wait until it is there."""
         self._post("/url", {"url": url})
 
+    def back(self) -> None:
+        """Press the button for the page before.
+
+        ``history.back()`` is not the same: Chromium lets no script go back to a page of which it does not yet know
+        that somebody has used it.
+        """
+        self._post("/back", {})
+
     @property
     def url(self) -> str:
         """The address of the page."""

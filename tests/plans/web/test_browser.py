@@ -96,7 +96,7 @@ def test_back_leads_to_a_text_that_was_far_too_long(browser: Browser, server: Pl
     browser.type("#token", "fgd_x")
     store(browser)
     assert "It may have at most 4096 bytes." in browser.text("main")
-    browser.run("history.back()")
+    browser.back()
     wait_until(lambda: bool(browser.run("return document.querySelector('#text')?.value")), 5)
     assert browser.run('return document.querySelector("#text").value') == typed
     assert browser.run('return document.querySelector("#token").value') == ""
